@@ -1,0 +1,1 @@
+"""The data plane: mitmproxy addons, one concern each. Read main.py first; its ordered list is the architecture."""

@@ -1,0 +1,75 @@
+"""Admits a caller: one token, well formed, known, alive, within its limits; counted in the same Redis round trip."""
+
+from mitmproxy import http
+
+from addons import refusal
+from addons.call import Call, Calls
+from addons.redaction import split_scheme
+from addons.refusal import Refusal, fail_closed
+from addons.store import Store, StoreUnavailable
+from shared import logs, tokens
+from shared.models import Denial
+from shared.providers import ProviderTable
+from shared.redis_schema import Denied
+
+_REFUSALS = {
+    Denial.NOT_READY: refusal.SERVICE_UNAVAILABLE,
+    Denial.TOKEN_NOT_FOUND: refusal.TOKEN_NOT_FOUND,
+    Denial.TOKEN_INACTIVE: refusal.TOKEN_INACTIVE,
+    Denial.TOKEN_EXPIRED: refusal.TOKEN_EXPIRED,
+    Denial.PROJECT_INACTIVE: refusal.PROJECT_INACTIVE,
+    Denial.ENDPOINT_NOT_FOUND: refusal.ENDPOINT_NOT_FOUND,
+    Denial.QUOTA_EXCEEDED: refusal.QUOTA_EXCEEDED,
+}
+
+log = logs.get("admission")
+
+
+def presented_token(presented: list[tuple[str, str]]) -> str:
+    """Return the one token among the presented (header, value) pairs. Raises a Refusal for none, several, malformed."""
+    if not presented:
+        raise refusal.MISSING_TOKEN
+    if len(presented) > 1:
+        raise refusal.invalid_request("More than one credential was sent.")
+    scheme, token = split_scheme(presented[0][1])
+    if not token or scheme.lower() not in ("", "bearer"):
+        raise refusal.MISSING_TOKEN
+    if not tokens.is_well_formed(token):
+        raise refusal.INVALID_TOKEN
+    return token
+
+
+class Admission:
+    """Asks the store before the body is read, so that a refused upload costs nothing."""
+
+    def __init__(self, calls: Calls, store: Store, table: ProviderTable, pepper: bytes) -> None:
+        self.calls = calls
+        self._store = store
+        self._table = table
+        self._pepper = pepper
+
+    @fail_closed
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Identify and count the caller, or refuse with 401, 403, 404, 429 or 503."""
+        call = self.calls.of(flow)
+        digest = tokens.digest(presented_token(call.presented), self._pepper)
+        try:
+            verdict = await self._store.admit(digest, list(call.candidates))
+        except StoreUnavailable as error:
+            log.warning("store_unavailable", reason=str(error))
+            raise refusal.SERVICE_UNAVAILABLE from error
+        if isinstance(verdict, Denied):
+            raise self._refuse(call, verdict)
+        call.caller = verdict
+        self._settle_route(call, verdict.project.provider)
+
+    def _settle_route(self, call: Call, provider: str) -> None:
+        call.provider = self._table.providers[provider]
+        call.route = call.candidates[provider]
+        call.dialect = call.provider.dialect
+
+    def _refuse(self, call: Call, denied: Denied) -> Refusal:
+        if denied.project is not None and denied.project.provider in self._table.providers:
+            call.dialect = self._table.providers[denied.project.provider].dialect
+        log.info("denied", reason=denied.reason, token_id=denied.token_id, token_label=denied.token_label)
+        return _REFUSALS[denied.reason]

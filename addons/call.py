@@ -1,0 +1,67 @@
+"""What has been learned about one flow, kept beside it: mitmproxy would try to save anything put into the flow."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+import uuid_utils
+from mitmproxy import http
+
+from addons.dialects.answer import Answer
+from shared.models import Caller
+from shared.providers import Provider, Route
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamCredential:
+    """The header that authenticates one attempt at the provider. `value` is the real key: it never enters a flow."""
+
+    key_id: str
+    header: str
+    value: str = field(repr=False)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through the rooms; each room fills in what it found out."""
+
+    request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
+    occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started: float = field(default_factory=time.perf_counter)
+    presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    candidates: Mapping[str, Route] = field(default_factory=dict)
+    dialect: str = "openai"
+    caller: Caller | None = None
+    provider: Provider | None = None
+    route: Route | None = None
+    model: str | None = None
+    is_stream: bool = False
+    credential: UpstreamCredential | None = None
+    refused_with: str | None = None
+    ended_by_client: bool = False
+    head_sent: bool = False
+    chunks: int = 0
+    response_bytes: int = 0
+    first_byte_ms: float | None = None
+    answer: Answer = field(default_factory=Answer)
+    is_settled: bool = False
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the request's head arrived."""
+        return (time.perf_counter() - self.started) * 1000
+
+
+class Calls:
+    """Finds the call of a flow, opening one at first sight."""
+
+    def __init__(self) -> None:
+        self._by_flow: WeakKeyDictionary[http.HTTPFlow, Call] = WeakKeyDictionary()
+
+    def of(self, flow: http.HTTPFlow) -> Call:
+        """Return the call of this flow."""
+        call = self._by_flow.get(flow)
+        if call is None:
+            call = self._by_flow[flow] = Call()
+        return call

@@ -1,0 +1,51 @@
+"""Server-sent events, cut anywhere: turns chunks of bytes into the data of whole events.
+
+Follows https://html.spec.whatwg.org/multipage/server-sent-events.html as far as metering needs it: line ends CR, LF
+or CRLF, several data lines joined by LF, comments and other fields passed over.
+"""
+
+import re
+
+# A longer event cannot carry usage of a model; it is passed over instead of being held in memory.
+MAX_EVENT_BYTES = 1 << 20
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class EventReader:
+    """Feed it chunks in order; it returns the data of each event that became complete."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._lines: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the data of the events that end within this chunk."""
+        *lines, self._rest = self._split(self._rest + chunk)
+        complete = [self._take(line) for line in lines]
+        if len(self._rest) > MAX_EVENT_BYTES:
+            self._rest, self._size = self._rest[-1:], MAX_EVENT_BYTES + 1
+        return [event for event in complete if event is not None]
+
+    @staticmethod
+    def _split(text: bytes) -> list[bytes]:
+        # A CR at the very end may be half of a CRLF, so it waits for the next chunk.
+        if text.endswith(b"\r"):
+            *lines, last = _LINE_END.split(text[:-1])
+            return [*lines, last + b"\r"]
+        return _LINE_END.split(text)
+
+    def _take(self, line: bytes) -> bytes | None:
+        if not line:
+            return self._finish()
+        if line.startswith(b"data:"):
+            data = line[5:].removeprefix(b" ")
+            self._size += len(data)
+            if self._size <= MAX_EVENT_BYTES:
+                self._lines.append(data)
+        return None
+
+    def _finish(self) -> bytes | None:
+        lines, size = self._lines, self._size
+        self._lines, self._size = [], 0
+        return b"\n".join(lines) if lines and size <= MAX_EVENT_BYTES else None

@@ -1,0 +1,1 @@
+"""How the addons are run: what mitmproxy itself does not offer to a server with several workers."""

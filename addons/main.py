@@ -1,0 +1,77 @@
+"""The data plane, as `mitmdump -s` and `mitmweb -s` load it. The ordered list below is the architecture."""
+
+import sys
+from pathlib import Path
+
+from mitmproxy import ctx
+from mitmproxy.addonmanager import Loader
+
+# mitmproxy puts this file's folder first on the path. The packages stand one above it, and nothing in this folder may
+# shadow a module of the libraries.
+_FOLDER = Path(__file__).resolve().parent
+sys.path[:] = [str(_FOLDER.parent), *(entry for entry in sys.path if entry != str(_FOLDER))]
+
+from addons.admission import Admission  # noqa: E402
+from addons.allowlist import Allowlist  # noqa: E402
+from addons.call import Calls  # noqa: E402
+from addons.credentials import Credentials  # noqa: E402
+from addons.engine import shared_port  # noqa: E402
+from addons.meter import Meter  # noqa: E402
+from addons.redaction import Redaction  # noqa: E402
+from addons.request_body import RequestBody  # noqa: E402
+from addons.request_head import RequestHead  # noqa: E402
+from addons.request_log import RequestLog  # noqa: E402
+from addons.store import Store  # noqa: E402
+from addons.telemetry import Telemetry  # noqa: E402
+from addons.upstream import Upstream  # noqa: E402
+from addons.usage_log import UsageLog  # noqa: E402
+from shared import logs, providers  # noqa: E402
+from shared.settings import Plane, Settings, SettingsError, load  # noqa: E402
+
+
+class Posture:
+    """Sets the mitmproxy options that the rooms rely on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def load(self, loader: Loader) -> None:
+        """Connect to providers only after all checks, print no flows, offer no side entrances."""
+        shared_port.install()
+        options = {"connection_strategy": "lazy", "flow_detail": 0, "onboarding": False, "rawtcp": False}
+        options |= {"termlog_verbosity": "error", "web_port": self._settings.inspector_port, "web_open_browser": False}
+        known = set(ctx.options.keys())
+        ctx.options.update(**{name: value for name, value in options.items() if name in known})
+        logs.configure(self._settings.log_level, self._settings.secrets())
+
+
+def compose(settings: Settings) -> list[object]:
+    """Return the rooms in the order in which a request passes them."""
+    table = providers.load(settings.providers_file)
+    credential_headers = {provider.credential.header for provider in table.providers.values()}
+    store = Store.connect(settings.redis_url, settings.redis_timeout_ms)
+    calls, usage_log = Calls(), UsageLog(store)
+    return [
+        Posture(settings),
+        Upstream(calls),
+        Redaction(calls, credential_headers),
+        RequestHead(calls),
+        Allowlist(calls, table),
+        RequestBody(calls),
+        Admission(calls, store, table, settings.token_pepper),
+        Credentials(calls, settings.encryption_keys),
+        Meter(calls, usage_log.append),
+        RequestLog(calls),
+        usage_log,
+        Telemetry(store, settings.listen_host, settings.metrics_port),
+    ]
+
+
+def _settings() -> Settings:
+    try:
+        return load(Plane.DATA)
+    except SettingsError as error:
+        raise SystemExit(f"llm-proxy cannot start: {error}") from None
+
+
+addons = compose(_settings())

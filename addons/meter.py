@@ -1,0 +1,111 @@
+"""Taps the answer as it streams by and records exactly one usage event for each admitted request, however it ends."""
+
+from collections.abc import Callable
+
+from mitmproxy import http
+
+from addons.call import Call, Calls
+from addons.dialects.reader import AnswerReader
+from addons.refusal import UPSTREAM_ERROR
+from shared.models import Caller, Outcome, UsageEvent
+from shared.providers import Route
+
+Append = Callable[[UsageEvent], None]
+
+
+class Tap:
+    """Sees every chunk before it is passed on, and passes on exactly that chunk."""
+
+    def __init__(self, call: Call, reader: AnswerReader) -> None:
+        self._call = call
+        self._reader = reader
+
+    def __call__(self, chunk: bytes) -> bytes:
+        """Note one chunk; an empty one marks the proper end. Reading must never harm the answer."""
+        call = self._call
+        if not chunk:
+            self._reader.finish()
+        else:
+            if call.first_byte_ms is None:
+                call.first_byte_ms = call.elapsed_ms()
+            call.chunks += 1
+            call.response_bytes += len(chunk)
+            self._reader.feed(chunk)
+        call.answer = self._reader.answer
+        return chunk
+
+
+def outcome_of(call: Call, is_broken: bool) -> Outcome:
+    """Tell how a call ended."""
+    if call.refused_with is not None and not is_broken:
+        return Outcome.REFUSED
+    if not is_broken:
+        return Outcome.FINISHED
+    return Outcome.CLIENT_ABORTED if call.ended_by_client else Outcome.UPSTREAM_ABORTED
+
+
+def status_of(call: Call, flow: http.HTTPFlow) -> int:
+    """Return the status that the client got: 0 for none, the provider's even if its answer broke off later."""
+    if flow.response is not None:
+        return flow.response.status_code
+    return 0 if call.ended_by_client else UPSTREAM_ERROR.status
+
+
+class Meter:
+    """Counts chunks and bytes, reads model and usage, and settles each call once."""
+
+    def __init__(self, calls: Calls, append: Append) -> None:
+        self.calls = calls
+        self._append = append
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Tap the provider's answer; without a tap mitmproxy would hold it until it is complete."""
+        call = self.calls.of(flow)
+        if flow.response is None or call.refused_with is not None:
+            return
+        headers = flow.response.headers
+        headers["x-llm-proxy-request-id"] = call.request_id
+        reader = AnswerReader(call.dialect, headers.get("content-type", ""), headers.get("content-encoding", ""))
+        flow.response.stream = Tap(call, reader)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """The answer is complete."""
+        self._settle(flow, is_broken=False)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """The answer broke off, or never came."""
+        self._settle(flow, is_broken=True)
+
+    def _settle(self, flow: http.HTTPFlow, is_broken: bool) -> None:
+        call = self.calls.of(flow)
+        if call.is_settled or call.caller is None or call.route is None:
+            return
+        call.is_settled = True
+        self._append(event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
+
+
+def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outcome: Outcome) -> UsageEvent:
+    """Return the usage event of a settled call."""
+    upstream_failed = outcome is Outcome.UPSTREAM_ABORTED
+    return UsageEvent(
+        request_id=call.request_id,
+        occurred_at=call.occurred_at,
+        project_id=caller.project.id,
+        token_id=caller.token_id,
+        upstream_key_id=call.credential.key_id if call.credential else None,
+        sequence=caller.sequence,
+        provider=caller.project.provider,
+        route=route.name,
+        method=flow.request.method,
+        model=call.answer.model or call.model,
+        status=status_of(call, flow),
+        outcome=outcome,
+        error_code=UPSTREAM_ERROR.code if upstream_failed else call.refused_with,
+        is_stream=call.is_stream,
+        chunks=call.chunks,
+        request_bytes=len(flow.request.raw_content or b""),
+        response_bytes=call.response_bytes,
+        duration_ms=round(call.elapsed_ms(), 3),
+        first_byte_ms=None if call.first_byte_ms is None else round(call.first_byte_ms, 3),
+        usage=call.answer.usage,
+    )

@@ -1,0 +1,48 @@
+"""Writes one JSON line for each request, admitted or not: who, what, how it ended, how long it took. No bodies."""
+
+from mitmproxy import http
+
+from addons.call import Calls
+from addons.meter import outcome_of, status_of
+from shared import logs
+
+log = logs.get("request")
+
+
+class RequestLog:
+    """Logs at the end of a flow; the path is logged without its query, which may hold anything."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """The answer is complete."""
+        self._log(flow, is_broken=False)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """The answer broke off, or never came."""
+        self._log(flow, is_broken=True)
+
+    def _log(self, flow: http.HTTPFlow, is_broken: bool) -> None:
+        call = self.calls.of(flow)
+        caller, usage = call.caller, call.answer.usage
+        log.info(
+            "request",
+            request_id=call.request_id,
+            method=flow.request.method,
+            path=flow.request.path.partition("?")[0][:512],
+            status=status_of(call, flow),
+            outcome=outcome_of(call, is_broken).value,
+            code=call.refused_with,
+            project_id=caller.project.id if caller else None,
+            token_id=caller.token_id if caller else None,
+            token_label=caller.token_label if caller else None,
+            route=call.route.name if call.route else None,
+            model=call.answer.model or call.model,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            chunks=call.chunks,
+            response_bytes=call.response_bytes,
+            duration_ms=round(call.elapsed_ms(), 3),
+            first_byte_ms=call.first_byte_ms,
+        )

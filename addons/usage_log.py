@@ -1,0 +1,77 @@
+"""Hands usage events to Redis off the request path: in batches, in order, kept while Redis is away."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from addons.store import StoreUnavailable
+from shared import logs
+from shared.models import UsageEvent
+
+BATCH = 500
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+FLUSH_SECONDS = 5.0
+
+log = logs.get("usage_log")
+
+
+class Sink(Protocol):
+    """Where events go."""
+
+    async def append(self, events: Sequence[UsageEvent]) -> None:
+        """Append events in order; raises StoreUnavailable."""
+
+
+class UsageLog:
+    """A queue with one writer. An event leaves it only when the sink has it; at exit, what is left goes to the log."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._waiting: list[UsageEvent] = []
+        self._arrived = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    def append(self, event: UsageEvent) -> None:
+        """Take one event; returns at once. Its length is bounded by the requests in flight when Redis went away."""
+        self._waiting.append(event)
+        self._arrived.set()
+
+    def running(self) -> None:
+        """Start writing."""
+        self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def done(self) -> None:
+        """Write what is left, for at most FLUSH_SECONDS; log what could not be written, so that it is not lost."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._drain()
+        except TimeoutError:
+            for event in self._waiting:
+                log.error("usage_event_not_delivered", usage_event=msgspec.to_builtins(event))
+
+    async def _write(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        pause = 0.0
+        while self._waiting:
+            batch = self._waiting[:BATCH]
+            try:
+                await self._sink.append(batch)
+            except StoreUnavailable as error:
+                if not pause:
+                    log.warning("usage_waits_for_redis", reason=str(error))
+                pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+            else:
+                del self._waiting[: len(batch)]
+                pause = 0.0

@@ -1,0 +1,62 @@
+"""The single services, as a process manager or container runs them."""
+
+import json
+import os
+
+import click
+
+from manager.cli.start import start
+from shared.settings import Plane
+
+
+@click.command()
+def manager() -> None:
+    """Serve the management API."""
+    from manager import wsgi
+
+    wsgi.serve(start(Plane.CONTROL))
+
+
+@click.command()
+def jobs() -> None:
+    """Run the jobs: collect usage, publish to Redis, keep retention."""
+    from manager import jobs
+
+    jobs.run(start(Plane.CONTROL))
+
+
+@click.command()
+def proxy() -> None:
+    """Run one proxy worker (mitmdump with the addons); several may share the port."""
+    from manager import programs
+
+    settings = start(Plane.DATA)
+    program = programs.proxy(settings, {}, os.getpid())
+    os.execve(program.command[0], program.command, dict(program.environment))  # noqa: S606 - replaced, not spawned
+
+
+@click.command("mock-provider")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
+@click.option("--latency-ms", type=click.FloatRange(0), help="Pause before each answer.")
+@click.option("--chunk-interval-ms", type=click.FloatRange(0), help="Pause between the events of a stream.")
+@click.option("--chunks", type=click.IntRange(1), help="Content events of a stream, whatever the answer is.")
+@click.option("--error-rate", type=click.FloatRange(0, 1), help="Share of requests answered with an error.")
+@click.option("--error-status", type=click.IntRange(400, 599), help="Status of those errors.")
+@click.option("--abort-rate", type=click.FloatRange(0, 1), help="Share of answers cut off in the middle.")
+@click.option("--behaviour", "more", default="{}", help="More of the same, as JSON.")
+def mock_provider(host: str, port: int, more: str, **chosen: float | None) -> None:
+    """Play an OpenAI-compatible provider, for work without one.
+
+    It takes the keys in LLM_PROXY_MOCK_KEYS (any if empty) and refuses withering tokens, so that a failed key swap is
+    seen.
+    """
+    from manager.mock_provider import behaviour, server
+
+    settings = start(Plane.MOCK)
+    wanted = {name: value for name, value in chosen.items() if value is not None}
+    try:
+        plan = behaviour.parse({**wanted, **json.loads(more)})
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--behaviour") from None
+    server.serve(host, port, plan, settings.mock_keys)

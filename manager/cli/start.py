@@ -1,0 +1,18 @@
+"""What every command does first: read its plane's settings, or say in plain words why it can't, and set up logs."""
+
+from collections.abc import Mapping
+
+import click
+
+from shared import logs
+from shared.settings import Plane, Settings, SettingsError, load
+
+
+def start(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of this plane; ends the command with exit code 2 if they are faulty."""
+    try:
+        settings = load(plane, fallback)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    logs.configure(settings.log_level, settings.secrets())
+    return settings

@@ -1,0 +1,70 @@
+"""The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
+
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import alembic.config
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.orm import Session, sessionmaker
+
+_MIGRATIONS = Path(__file__).with_name("migrations")
+Sessions = sessionmaker[Session]
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Return an engine for a `sqlite:` or `postgresql:` URL; plain `postgresql:` means psycopg 3."""
+    parsed = sa.make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        return _create_sqlite_engine(parsed)
+    return sa.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
+
+
+def create_sessions(engine: sa.Engine) -> Sessions:
+    """Return the session factory; objects stay readable after commit, as they are published then."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the schema to the newest version."""
+    with engine.begin() as connection:
+        alembic.command.upgrade(migration_config(connection), "head")
+
+
+def is_current(engine: sa.Engine) -> bool:
+    """Tell whether the schema is the one that this release expects."""
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_heads()
+    return set(found) == set(ScriptDirectory(str(_MIGRATIONS)).get_heads())
+
+
+def migration_config(connection: sa.Connection) -> alembic.config.Config:
+    """Return alembic's configuration, bound to an open connection (see migrations/env.py)."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": 10}, hide_parameters=True)
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_immediate)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # The driver must not open transactions by itself: _begin_immediate does.
+    connection.isolation_level = None
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    # A deferred transaction that reads first and writes later fails at once with "database is locked" when another
+    # writer came between; taking the write lock at the start makes it wait for the busy timeout instead.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""Pure functions from a request's JSON object to the answer: one JSON body, or the list of its SSE events."""

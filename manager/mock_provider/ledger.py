@@ -1,0 +1,126 @@
+"""What the provider has seen: counts, and a bounded record of requests in which no key is readable."""
+
+import hashlib
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from manager.mock_provider.keys import Presented
+
+RECENT = 1000
+_MAX_PATHS = 1000
+
+
+class Outcome(StrEnum):
+    """How an answer ended: delivered whole, cut by the provider, or left by the client; OPEN until then."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    ABORTED = "aborted"
+    DISCONNECTED = "disconnected"
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request and its answer so far; what was sent grows while a stream is open."""
+
+    number: int
+    method: str
+    path: str
+    caller: Presented
+    epoch: int
+    model: str | None = None
+    status: int | None = None
+    stream: bool = False
+    bytes_sent: int = 0
+    events_sent: int = 0
+    outcome: Outcome = Outcome.OPEN
+    request_sha256: str = ""
+    request_bytes: int = 0
+    _sent: Any = field(default_factory=hashlib.sha256)
+
+    @property
+    def id(self) -> str:
+        """The answer's ``x-request-id``."""
+        return f"req_mock_{self.number}"
+
+    def asked(self, body: bytes) -> None:
+        """Notes size and digest of the request body; the body itself is not kept."""
+        self.request_bytes = len(body)
+        self.request_sha256 = hashlib.sha256(body).hexdigest()
+
+    def wrote(self, piece: bytes) -> None:
+        """Notes response body bytes (one SSE event, for a stream) that were handed to the connection."""
+        self.bytes_sent += len(piece)
+        self.events_sent += self.stream
+        self._sent.update(piece)
+
+    def shown(self) -> dict[str, Any]:
+        """The entry, ready for JSON; digests in hexadecimal, ``headers`` as [name, value] pairs in order."""
+        return {
+            "id": self.id,
+            "method": self.method,
+            "path": self.path,
+            "model": self.model,
+            "status": self.status,
+            "key": self.caller.shown,
+            "stream": self.stream,
+            "sha256": self._sent.hexdigest(),
+            "bytes": self.bytes_sent,
+            "events_sent": self.events_sent,
+            "outcome": self.outcome,
+            "request_sha256": self.request_sha256,
+            "request_bytes": self.request_bytes,
+            "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.caller.headers],
+        }
+
+
+class Ledger:
+    """Counts every request since the last reset and remembers the last 1000 of them."""
+
+    def __init__(self) -> None:
+        self._numbers = 0
+        self._epoch = 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything but the numbering: ids stay unique. Answers still open are no longer counted."""
+        self._epoch += 1
+        self._requests = 0
+        self._leaked = 0
+        self._by_path: Counter[str] = Counter()
+        self._outcomes: Counter[Outcome] = Counter()
+        self._recent: deque[Entry] = deque(maxlen=RECENT)
+
+    def open(self, method: str, path: str, caller: Presented) -> Entry:
+        """Counts a request and returns its entry, to be written to and closed."""
+        self._numbers += 1
+        self._requests += 1
+        self._leaked += caller.leaked
+        self._by_path[self._counted_as(path)] += 1
+        entry = Entry(self._numbers, method, path, caller, self._epoch)
+        self._recent.append(entry)
+        return entry
+
+    def _counted_as(self, path: str) -> str:
+        known = path in self._by_path or len(self._by_path) < _MAX_PATHS
+        return path if known else "(other)"
+
+    def close(self, entry: Entry, outcome: Outcome) -> None:
+        """Notes how the answer ended."""
+        entry.outcome = outcome
+        if entry.epoch == self._epoch:
+            self._outcomes[outcome] += 1
+
+    def shown(self) -> dict[str, Any]:
+        """The whole ledger, ready for JSON; ``recent`` is oldest first."""
+        return {
+            "requests": self._requests,
+            "by_path": dict(self._by_path),
+            "leaked_tokens": self._leaked,
+            "finished": self._outcomes[Outcome.FINISHED],
+            "aborted": self._outcomes[Outcome.ABORTED],
+            "disconnected": self._outcomes[Outcome.DISCONNECTED],
+            "recent": [entry.shown() for entry in self._recent],
+        }

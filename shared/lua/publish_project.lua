@@ -1,0 +1,8 @@
+-- Writes a project record unless a newer version is there already.
+-- KEYS: 1 project record.  ARGV: 1 version, 2.. other fields and values.  Returns 1 if written, 0 if the record is newer.
+local known = redis.call('HGET', KEYS[1], 'version')
+if known and tonumber(known) > tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'version', ARGV[1], unpack(ARGV, 2))
+return 1

@@ -1,0 +1,126 @@
+"""The contract in Redis: key names, how each record is written and read, and the Lua scripts that decide.
+
+Every key carries the hash tag `{v1}`, so that one admission touches one slot and works on a Cluster, too. `v1` is
+the version of this contract: a release that changes it publishes beside the old one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+
+import msgspec
+
+from shared.models import Caller, Denial, Project, Token, UsageEvent
+
+PREFIX = "llmproxy:{v1}:"
+EPOCH = f"{PREFIX}epoch"
+PROJECT_PREFIX = f"{PREFIX}project:"
+TOKEN_PREFIX = f"{PREFIX}token:"
+USAGE_STREAM = f"{PREFIX}usage"
+USAGE_GROUP = "collector"
+USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
+USAGE_FIELD = "event"
+
+# An expired token is still told apart from an unknown one for this long.
+REMEMBER_EXPIRED = timedelta(days=7)
+
+_project_decoder = msgspec.json.Decoder(Project)
+_event_decoder = msgspec.json.Decoder(UsageEvent)
+
+
+class ContractError(Exception):
+    """A record in Redis does not fit this version of the contract."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Admission's no. The token's id and label are empty when no such token is known; falsy on purpose."""
+
+    reason: Denial
+    token_id: str
+    token_label: str
+    project: Project | None
+
+    def __bool__(self) -> bool:
+        return False
+
+
+def token_key(digest: str) -> str:
+    """Key of the record that admission reads and counts in."""
+    return TOKEN_PREFIX + digest
+
+
+def project_key(project_id: str) -> str:
+    """Key of a project's published record."""
+    return PROJECT_PREFIX + project_id
+
+
+@cache
+def script(name: str) -> str:
+    """Source of `shared/lua/<name>.lua`; only commands and Lua of Redis 7.0."""
+    return files("shared").joinpath("lua", f"{name}.lua").read_text()
+
+
+def encode_admission(digest: str, providers: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return KEYS and ARGV of the `admit` script for a token digest and the providers that have the route."""
+    return [token_key(digest), EPOCH], [PROJECT_PREFIX, *providers]
+
+
+def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
+    """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
+    try:
+        denial, token_id, label, sequence, record = reply
+        project = _project_decoder.decode(record) if record else None
+        if denial:
+            return Denied(Denial(_text(denial)), _text(token_id), _text(label), project)
+        if project is None:
+            raise ContractError("an admission came without its project record")
+        return Caller(_text(token_id), _text(label), project, int(sequence))
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ContractError(f"unreadable admission reply: {error}") from error
+
+
+def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `publish_token` script."""
+    fields: list[str | int] = ["id", token.id, "label", token.label, "project_id", token.project_id]
+    fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
+    fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
+    last_used = 0 if token.last_used_at is None else to_ms(token.last_used_at)
+    forget_at = to_ms(token.expires_at + REMEMBER_EXPIRED)
+    return [token_key(token.digest)], [token.version, token.request_count, last_used, forget_at, *fields]
+
+
+def encode_project(project: Project) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `publish_project` script; provider keys are inside, sealed."""
+    record = msgspec.json.encode(project).decode()
+    fields: list[str | int] = ["is_active", int(project.is_active), "provider", project.provider, "record", record]
+    return [project_key(project.id)], [project.version, *fields]
+
+
+def encode_event(event: UsageEvent) -> dict[str, bytes]:
+    """Return the stream entry of one usage event."""
+    return {USAGE_FIELD: msgspec.json.encode(event)}
+
+
+def decode_event(entry: dict[bytes, bytes]) -> UsageEvent:
+    """Read a stream entry. Raises ContractError for anything that is not one usage event."""
+    try:
+        return _event_decoder.decode(entry[USAGE_FIELD.encode()])
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise ContractError(f"unreadable usage event: {error!r}") from error
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch of an aware datetime."""
+    return round(moment.timestamp() * 1000)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The aware UTC datetime of milliseconds since the epoch."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _text(value: bytes | int) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

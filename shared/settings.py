@@ -1,0 +1,313 @@
+"""The only reader of the environment: every variable with its default, its help and its check.
+
+`load(plane)` reads what that plane needs and nothing else, so that the data plane never holds the management token
+or a database password. All faults are reported at once. Any variable may be given as a file: `NAME_FILE=/path`.
+"""
+
+import base64
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from enum import Flag, auto
+from pathlib import Path
+from typing import Any
+
+import environs
+
+from shared import durations, tokens
+from shared.sealing import Keyring
+
+# sockaddr_un holds 108 bytes; Valkey appends nothing, but leave room for a suffix while it binds.
+_LONGEST_SOCKET_PATH = 100
+
+
+class Plane(Flag):
+    """Which process reads a variable."""
+
+    DATA = auto()
+    CONTROL = auto()
+    SUPERVISOR = auto()
+    MOCK = auto()
+
+
+ALL = Plane.DATA | Plane.CONTROL | Plane.SUPERVISOR
+
+
+class SettingsError(Exception):
+    """Some variables are missing, weak or malformed; `faults` names each with its reasons, never with its value."""
+
+    def __init__(self, faults: dict[str, list[str]]) -> None:
+        self.faults = faults
+        lines = [f"  {name}: {'; '.join(reasons)}" for name, reasons in sorted(faults.items())]
+        super().__init__("these settings need attention:\n" + "\n".join(lines))
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable; `default` None means that it must be set."""
+
+    name: str
+    default: str | None
+    help: str
+    parse: Callable[[str], Any]
+    planes: Plane
+    is_secret: bool
+
+
+def _variable(
+    name: str, default: str | None, help: str, parse: Callable[[str], Any], planes: Plane, is_secret: bool = False
+) -> Any:
+    return field(metadata={"variable": Variable(name, default, help, parse, planes, is_secret)}, repr=not is_secret)
+
+
+def _secret(text: str) -> str:
+    if len(text) < 32:
+        raise ValueError("is too short: use at least 32 random characters")
+    if len(set(text)) < 10:
+        raise ValueError("is weak: it repeats few characters; use random ones")
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be printable ASCII without spaces")
+    return text
+
+
+def _pepper(text: str) -> bytes:
+    return _secret(text).encode()
+
+
+def _number(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or not lowest <= int(text) <= highest:
+            raise ValueError(f"must be a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return parse
+
+
+def _truth(text: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.strip().lower() not in known:
+        raise ValueError("must be true or false")
+    return known[text.strip().lower()]
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip().lower() not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}")
+        return text.strip().lower()
+
+    return parse
+
+
+def _url(*schemes: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text and not text.startswith(tuple(f"{scheme}:" for scheme in schemes)):
+            raise ValueError(f"must be a URL starting with {' or '.join(f'{scheme}:' for scheme in schemes)}")
+        return text
+
+    return parse
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _file(text: str) -> Path | None:
+    if text and not Path(text).is_file():
+        raise ValueError("names no readable file")
+    return Path(text).resolve() if text else None
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().resolve()
+
+
+_port = _number(1, 65535)
+_DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
+_REDIS = _url("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective configuration of one process. Fields of other planes hold their default or None."""
+
+    management_token: str = _variable(
+        "MANAGEMENT_TOKEN", None, "Bearer token of the management API: at least 32 random characters.",
+        _secret, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
+    )  # fmt: skip
+    encryption_keys: Keyring = _variable(
+        "ENCRYPTION_KEYS", None,
+        "Keys that seal provider keys at rest, as id:base64 of 32 random bytes, comma-separated; the first one seals.",
+        Keyring.parse, ALL, is_secret=True,
+    )  # fmt: skip
+    token_pepper: bytes = _variable(
+        "TOKEN_PEPPER", None, "Secret of the HMAC under which withering tokens are stored: at least 32 characters.",
+        _pepper, ALL, is_secret=True,
+    )  # fmt: skip
+    data_dir: Path = _variable(
+        "LLM_PROXY_DATA_DIR", "data", "Folder of the embedded database, embedded Redis, generated secrets and logs.",
+        _folder, ALL,
+    )  # fmt: skip
+    database_url: str = _variable(
+        "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
+        _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
+    )  # fmt: skip
+    redis_url: str = _variable(
+        "REDIS_URL", "", "Redis or Valkey that both planes share; empty: the embedded one.",
+        _REDIS, ALL, is_secret=True,
+    )  # fmt: skip
+    redis_timeout_ms: int = _variable(
+        "LLM_PROXY_REDIS_TIMEOUT_MS", "500", "How long a request waits for Redis before it is refused with 503.",
+        _number(10, 60_000), Plane.DATA,
+    )  # fmt: skip
+    listen_host: str = _variable(
+        "LLM_PROXY_LISTEN_HOST", "127.0.0.1", "Address that proxy, manager and health endpoints listen on.", str, ALL
+    )
+    proxy_port: int = _variable("LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL)
+    manager_port: int = _variable(
+        "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.", _port, Plane.CONTROL | Plane.SUPERVISOR
+    )
+    inspector_port: int = _variable(
+        "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page when the addons run under mitmweb.",
+        _port, Plane.DATA,
+    )  # fmt: skip
+    metrics_port: int = _variable(
+        "LLM_PROXY_METRICS_PORT", "9101", "Port of the data plane's health endpoints.", _port, ALL
+    )
+    workers: int = _variable(
+        "LLM_PROXY_WORKERS", str(os.cpu_count() or 1), "Number of proxy processes; by default one per core.",
+        _number(1, 256), Plane.SUPERVISOR,
+    )  # fmt: skip
+    manager_threads: int = _variable(
+        "LLM_PROXY_MANAGER_THREADS", "8", "Requests that the manager serves at the same time.",
+        _number(1, 256), Plane.CONTROL,
+    )  # fmt: skip
+    providers_file: Path | None = _variable(
+        "LLM_PROXY_PROVIDERS_FILE", "", "Provider and route table in TOML; empty: the bundled one.", _file, ALL
+    )
+    allow_http_upstream: bool = _variable(
+        "LLM_PROXY_ALLOW_HTTP_UPSTREAM", "false",
+        "Accept http:// base URLs of projects that are not on loopback; provider keys then travel unencrypted.",
+        _truth, Plane.CONTROL,
+    )  # fmt: skip
+    max_token_lifetime: timedelta = _variable(
+        "LLM_PROXY_MAX_TOKEN_LIFETIME", "P365D", "Longest allowed life of a token: seconds or ISO 8601.",
+        durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    request_retention: timedelta = _variable(
+        "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
+        durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    log_level: str = _variable(
+        "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
+        _one_of("debug", "info", "warning", "error"), ALL,
+    )  # fmt: skip
+    demo_provider_key: str = _variable(
+        "OPENAI_API_KEY", "", "Provider key for the demo of `llm-proxy up`; empty: the bundled mock provider answers.",
+        str, Plane.SUPERVISOR, is_secret=True,
+    )  # fmt: skip
+
+    mock_keys: tuple[str, ...] = _variable(
+        "LLM_PROXY_MOCK_KEYS", "", "Keys that the mock provider accepts, comma-separated; empty: any but our tokens.",
+        _words, Plane.MOCK, is_secret=True,
+    )  # fmt: skip
+
+    @property
+    def redis_is_embedded(self) -> bool:
+        """Whether Redis is the one that `llm-proxy up` starts."""
+        return self.redis_url == f"unix://{embedded_socket(self.data_dir)}"
+
+    def secrets(self) -> list[str]:
+        """Every secret text of this process, for the log redactor."""
+        values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
+        keys = self.encryption_keys.keys.values() if self.encryption_keys else []
+        return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
+
+
+def variables() -> list[Variable]:
+    """Every variable of the product, in order of declaration."""
+    return [entry.metadata["variable"] for entry in fields(Settings)]
+
+
+def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment for one plane; `fallback` gives values for variables that it leaves unset.
+
+    Raises SettingsError with every fault of every variable.
+    """
+    env = environs.FileAwareEnv(eager=False, strip_whitespace=True)
+    env.add_parser("variable", _read)
+    known = fallback or {}
+    values = {entry.name: _value(env, entry.metadata["variable"], plane, known) for entry in fields(Settings)}
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        raise SettingsError(_without_values(error.error_messages)) from None
+    values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
+    values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
+    return Settings(**values)
+
+
+def data_dir() -> Path:
+    """Return the data folder, which the supervisor needs before it can read anything else."""
+    return _folder(os.environ.get("LLM_PROXY_DATA_DIR") or "data")
+
+
+def unset(names: Iterable[str]) -> list[str]:
+    """Return those variables that are neither set nor given as a file."""
+    return [name for name in names if not os.environ.get(name) and not os.environ.get(f"{name}_FILE")]
+
+
+def child_environment(plane: Plane | None, overrides: Mapping[str, str]) -> dict[str, str]:
+    """Return this process's environment for a child of one plane, without the variables that are none of its business.
+
+    None is a child that needs no variable of ours at all. `overrides` are added as they are.
+    """
+    foreign = {entry.name for entry in variables() if plane is None or not plane & entry.planes}
+    foreign |= {f"{name}_FILE" for name in foreign}
+    return {name: value for name, value in os.environ.items() if name not in foreign} | dict(overrides)
+
+
+def embedded_socket(data_dir: Path) -> Path:
+    """Where the embedded Redis listens: in the data folder, or in a private temporary one if that path is too long."""
+    inside = data_dir / "valkey.sock"
+    if len(str(inside).encode()) <= _LONGEST_SOCKET_PATH:
+        return inside
+    short = hashlib.sha256(str(data_dir).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"llm-proxy-{os.getuid()}-{short}" / "valkey.sock"
+
+
+def generate_secret() -> str:
+    """Return a value fit for MANAGEMENT_TOKEN or TOKEN_PEPPER: the random part of a token's format."""
+    return tokens.generate().removeprefix(tokens.PREFIX)
+
+
+def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Any:
+    if not plane & variable.planes:
+        return None if variable.default is None else variable.parse(variable.default)
+    default = fallback.get(variable.name, ... if variable.default is None else variable.default)
+    try:
+        return env.variable(variable.name, default, variable=variable)
+    except ValueError as error:  # a NAME_FILE that cannot be read
+        return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable, str(error)))
+
+
+def _read(raw: str, variable: Variable) -> Any:
+    text = raw if raw or variable.default is None else variable.default
+    try:
+        return variable.parse(text)
+    except ValueError as error:
+        raise environs.EnvValidationError(str(error), [str(error)]) from None
+
+
+def _unreadable(variable: Variable, reason: str) -> Variable:
+    def parse(_: str) -> None:
+        raise ValueError(reason)
+
+    return Variable(variable.name, "", variable.help, parse, variable.planes, variable.is_secret)
+
+
+def _without_values(messages: Any) -> dict[str, list[str]]:
+    return {name: [str(message) for message in reasons] for name, reasons in messages.items()}
