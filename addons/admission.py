@@ -32,7 +32,7 @@ def presented_token(presented: list[tuple[str, str]]) -> str:
     if len(presented) > 1:
         raise refusal.invalid_request("More than one credential was sent.")
     scheme, token = split_scheme(presented[0][1])
-    if not token or scheme.lower() not in ("", "bearer"):
+    if token.lower() in ("", "bearer") or scheme.lower() not in ("", "bearer"):
         raise refusal.MISSING_TOKEN
     if not tokens.is_well_formed(token):
         raise refusal.INVALID_TOKEN

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
@@ -26,7 +27,7 @@ class StopReading(HttpEvent):
 class ClientConnection(Http1Server):
     """mitmproxy's HTTP/1 server side, with our manners."""
 
-    def __init__(self, context: layer.Context) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._lingered = 0
 

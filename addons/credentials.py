@@ -32,6 +32,7 @@ def direct(request: http.Request, base_url: str) -> None:
     request.scheme = parts.scheme
     request.host = parts.hostname or ""
     request.port = parts.port or (443 if parts.scheme == "https" else 80)
+    request.host_header = parts.netloc
     request.path = parts.path.rstrip("/") + request.path
 
 

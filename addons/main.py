@@ -1,5 +1,6 @@
 """The data plane, as `mitmdump -s` and `mitmweb -s` load it. The ordered list below is the architecture."""
 
+import logging
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
 
 # mitmproxy puts this file's folder first on the path. The packages stand one above it, and nothing in this folder may
-# shadow a module of the libraries.
+# shadow a module of the libraries. (Nor may any name in this module be that of a hook: mitmproxy would call it.)
 _FOLDER = Path(__file__).resolve().parent
 sys.path[:] = [str(_FOLDER.parent), *(entry for entry in sys.path if entry != str(_FOLDER))]
 
@@ -15,7 +16,6 @@ from addons.admission import Admission  # noqa: E402
 from addons.allowlist import Allowlist  # noqa: E402
 from addons.call import Calls  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
-from addons.engine import shared_port  # noqa: E402
 from addons.meter import Meter  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
 from addons.request_body import RequestBody  # noqa: E402
@@ -25,53 +25,57 @@ from addons.store import Store  # noqa: E402
 from addons.telemetry import Telemetry  # noqa: E402
 from addons.upstream import Upstream  # noqa: E402
 from addons.usage_log import UsageLog  # noqa: E402
-from shared import logs, providers  # noqa: E402
-from shared.settings import Plane, Settings, SettingsError, load  # noqa: E402
+from shared import logs, providers, settings  # noqa: E402
 
 
 class Posture:
     """Sets the mitmproxy options that the rooms rely on."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, configuration: settings.Settings) -> None:
+        self._configuration = configuration
 
     def load(self, loader: Loader) -> None:
         """Connect to providers only after all checks, print no flows, offer no side entrances."""
-        shared_port.install()
         options = {"connection_strategy": "lazy", "flow_detail": 0, "onboarding": False, "rawtcp": False}
-        options |= {"termlog_verbosity": "error", "web_port": self._settings.inspector_port, "web_open_browser": False}
+        options |= {
+            "termlog_verbosity": "error",
+            "web_port": self._configuration.inspector_port,
+            "web_open_browser": False,
+        }
         known = set(ctx.options.keys())
         ctx.options.update(**{name: value for name, value in options.items() if name in known})
-        logs.configure(self._settings.log_level, self._settings.secrets())
+        logs.configure(self._configuration.log_level, self._configuration.secrets())
+        if self._configuration.log_level != "debug":
+            logging.getLogger("mitmproxy").setLevel(logging.WARNING)  # It says four things about every connection.
 
 
-def compose(settings: Settings) -> list[object]:
+def compose(configuration: settings.Settings) -> list[object]:
     """Return the rooms in the order in which a request passes them."""
-    table = providers.load(settings.providers_file)
+    table = providers.load(configuration.providers_file)
     credential_headers = {provider.credential.header for provider in table.providers.values()}
-    store = Store.connect(settings.redis_url, settings.redis_timeout_ms)
+    store = Store.connect(configuration.redis_url, configuration.redis_timeout_ms)
     calls, usage_log = Calls(), UsageLog(store)
     return [
-        Posture(settings),
+        Posture(configuration),
         Upstream(calls),
         Redaction(calls, credential_headers),
         RequestHead(calls),
         Allowlist(calls, table),
         RequestBody(calls),
-        Admission(calls, store, table, settings.token_pepper),
-        Credentials(calls, settings.encryption_keys),
+        Admission(calls, store, table, configuration.token_pepper),
+        Credentials(calls, configuration.encryption_keys),
         Meter(calls, usage_log.append),
         RequestLog(calls),
         usage_log,
-        Telemetry(store, settings.listen_host, settings.metrics_port),
+        Telemetry(store, configuration.listen_host, configuration.metrics_port),
     ]
 
 
-def _settings() -> Settings:
+def _configuration() -> settings.Settings:
     try:
-        return load(Plane.DATA)
-    except SettingsError as error:
+        return settings.load(settings.Plane.DATA)
+    except settings.SettingsError as error:
         raise SystemExit(f"llm-proxy cannot start: {error}") from None
 
 
-addons = compose(_settings())
+addons = compose(_configuration())

@@ -93,9 +93,15 @@ def fail_closed(hook: Hook) -> Callable[[Any, http.HTTPFlow], Awaitable[None]]:
             if inspect.isawaitable(outcome):
                 await outcome
         except Refusal as refusal:
-            flow.response = respond(refusal, call)
+            flow.response = _fitting(respond(refusal, call), flow.request)
         except BaseException:
-            flow.response = respond(SERVICE_UNAVAILABLE, call)
+            flow.response = _fitting(respond(SERVICE_UNAVAILABLE, call), flow.request)
             raise
 
     return guarded
+
+
+def _fitting(response: http.Response, request: http.Request) -> http.Response:
+    if request.method == "HEAD":
+        response.raw_content = b""  # Only the body goes; its length stays announced, as for the GET.
+    return response

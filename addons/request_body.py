@@ -20,6 +20,7 @@ _decoder = msgspec.json.Decoder(_Asked)
 def read_json(body: bytes) -> _Asked:
     """Return model and stream flag of a JSON object. Raises a Refusal for anything else."""
     try:
+        body.decode()  # The decoder skips what it does not need without looking whether it is text.
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise invalid_request("The request body must be a JSON object.") from None
@@ -43,7 +44,7 @@ class RequestBody:
     def request(self, flow: http.HTTPFlow) -> None:
         """Refuse what is not JSON on a JSON route with 400, and note the model asked for."""
         call = self.calls.of(flow)
-        if call.route is not None and call.route.body == "json" and flow.request.method != "GET":
+        if call.route is not None and call.route.body_of(flow.request.method) == "json":
             self._note(call, flow.request)
 
     def _note(self, call: Call, request: http.Request) -> None:

@@ -18,6 +18,10 @@ from mitmproxy.proxy.layers.http import (
     HttpLayer,
     HTTPMode,
     HttpStream,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
     RequestData,
     RequestHeaders,
     RequestProtocolError,
@@ -25,9 +29,7 @@ from mitmproxy.proxy.layers.http import (
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
-    SendHttp,
 )
-from mitmproxy.proxy.layers.http._events import ErrorCode
 from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook, HttpResponseHook
 
 from addons.call import Call, Calls, UpstreamCredential
@@ -77,13 +79,17 @@ class ProxyStream(HttpStream):
         return (yield from super().make_server_connection())
 
     def _watch(self, steps: Generator[Any, Any, Any]) -> layer.CommandGenerator[None]:
-        reply = None
+        reply: Any = None
         while True:
             try:
                 command = steps.send(reply)
             except StopIteration:
                 return
-            reply = (yield from self._send(command)) if isinstance(command, SendHttp) else (yield command)
+            if isinstance(command, SendHttp):
+                reply = None
+                yield from self._send(command)
+            else:
+                reply = yield command
 
     def _send(self, command: SendHttp) -> layer.CommandGenerator[None]:
         if isinstance(command.event, RequestHeaders) and self._call.credential is not None:

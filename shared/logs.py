@@ -4,11 +4,13 @@ Our own events and those of libraries (mitmproxy, gunicorn, SQLAlchemy) take the
 handler. Redaction runs last, over the finished line, so that tracebacks and library messages are covered, too.
 """
 
+import json
 import logging
 import re
 import sys
 from collections.abc import Iterable
 from typing import IO, Any
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -16,17 +18,19 @@ import structlog
 from shared import tokens
 
 _HIDDEN = "****"
-# Anything that looks like a key of a provider or a token of ours, wherever in the line it stands.
-_KEY_SHAPES = re.compile(r"\bsk-[A-Za-z0-9_-]{12,}")
-_BEARER = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}")
-_URL_PASSWORD = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/@\"]+@")
+# Anything that looks like a key of a provider or a token of ours, wherever in the line it stands. A word boundary in
+# front proves nothing: the `n` of an escaped newline is a letter, too. So a long one with a digit in it needs none.
+_KEY_SHAPES = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
+_BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
+_URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
 
 
 class Redactor:
     """Masks known secrets (exactly) and everything shaped like one. Secrets shorter than eight are not searched."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+        spellings = {spelling for secret in secrets if len(secret) >= 8 for spelling in _spellings(secret)}
+        known = sorted(spellings, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, known))) if known else None
 
     def __call__(self, text: str) -> str:
@@ -48,12 +52,25 @@ class JsonFormatter(structlog.stdlib.ProcessorFormatter):
         self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
+        """Return the line; a record that cannot be rendered leaves one that says so instead of its content."""
+        try:
+            return self._redact(super().format(record))
+        except Exception as error:
+            event = {"event": "unloggable", "logger": record.name, "level": record.levelname.lower()}
+            event |= {"source": f"{record.pathname}:{record.lineno}", "error": type(error).__name__}
+            return json.dumps(event)
+
+
+class Handler(logging.StreamHandler[IO[str]]):
+    """Writes finished lines. If a write fails, it is silent: the stdlib would print the unredacted record instead."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Lose the line rather than leak it."""
 
 
 def configure(level: str, secrets: Iterable[str] = (), stream: IO[str] | None = None) -> None:
     """Send every log line of this process to `stream` (default stderr) as redacted JSON; replaces root handlers."""
-    handler = logging.StreamHandler(sys.stderr if stream is None else stream)
+    handler = Handler(sys.stderr if stream is None else stream)
     handler.setFormatter(JsonFormatter(Redactor(secrets)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -84,4 +101,18 @@ def _shared_processors() -> list[structlog.typing.Processor]:
 
 
 def _render(_: Any, __: str, event: structlog.typing.EventDict) -> str:
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    try:
+        # Dataclasses pass through `str`, because their repr leaves out what is secret and orjson would not.
+        return orjson.dumps(
+            event, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+        ).decode()
+    except orjson.JSONEncodeError:  # lone surrogates, as in undecodable header bytes, or integers beyond 64 bits
+        return json.dumps(
+            {str(name): value if isinstance(value, str) else repr(value) for name, value in event.items()}
+        )
+
+
+def _spellings(secret: str) -> set[str]:
+    """How a secret may read in a finished line: as it is, or escaped for a URL, a repr, and then for JSON."""
+    plain = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+    return plain | {json.dumps(text, ensure_ascii=ascii)[1:-1] for text in plain for ascii in (True, False)}

@@ -72,13 +72,14 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
         denial, token_id, label, sequence, record = reply
-        project = _project_decoder.decode(record) if record else None
-        if denial:
-            return Denied(Denial(_text(denial)), _text(token_id), _text(label), project)
+        published = _text(record)
+        project = _project_decoder.decode(published) if published else None
+        if reason := _text(denial):
+            return Denied(Denial(reason), _text(token_id), _text(label), project)
         if project is None:
             raise ContractError("an admission came without its project record")
         return Caller(_text(token_id), _text(label), project, int(sequence))
-    except (ValueError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
 
 
@@ -108,7 +109,7 @@ def decode_event(entry: dict[bytes, bytes]) -> UsageEvent:
     """Read a stream entry. Raises ContractError for anything that is not one usage event."""
     try:
         return _event_decoder.decode(entry[USAGE_FIELD.encode()])
-    except (KeyError, msgspec.MsgspecError) as error:
+    except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable usage event: {error!r}") from error
 
 

@@ -6,7 +6,6 @@ the others only open, which is what lets keys be rotated without a stop.
 """
 
 import base64
-import binascii
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
+TAG_BYTES = 16
 VERSION = "v1"
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
@@ -77,8 +77,10 @@ def _parse_sealed(sealed: str) -> tuple[str, bytes]:
         raise SealingError("not a sealed value of a known version")
     try:
         blob = base64.b64decode(body, altchars=b"-_", validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one, too
         raise SealingError("a sealed value is not valid base64") from error
+    if len(blob) < NONCE_BYTES + TAG_BYTES:
+        raise SealingError("a sealed value is cut short")
     return key_id, blob
 
 
@@ -88,7 +90,7 @@ def _parse_key(part: str) -> tuple[str, bytes]:
         raise ValueError("each key is written id:base64, ids of letters, digits, '-' and '_'")
     try:
         key = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error is one, too
         raise ValueError(f"key {key_id!r} is not valid base64") from error
     if len(key) != KEY_BYTES:
         raise ValueError(f"key {key_id!r} has {len(key)} bytes; AES-256 needs {KEY_BYTES}")

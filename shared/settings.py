@@ -9,11 +9,12 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
 from enum import Flag, auto
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environs
 
@@ -106,6 +107,10 @@ def _url(*schemes: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text and not text.startswith(tuple(f"{scheme}:" for scheme in schemes)):
             raise ValueError(f"must be a URL starting with {' or '.join(f'{scheme}:' for scheme in schemes)}")
+        try:
+            urlsplit(text)
+        except ValueError:  # its message may quote a password
+            raise ValueError("is not a valid URL") from None
         return text
 
     return parse
@@ -116,13 +121,16 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _file(text: str) -> Path | None:
-    if text and not Path(text).is_file():
+    if text and not (os.path.isfile(text) and os.access(text, os.R_OK)):
         raise ValueError("names no readable file")
     return Path(text).resolve() if text else None
 
 
 def _folder(text: str) -> Path:
-    return Path(text).expanduser().resolve()
+    try:
+        return Path(text).expanduser().resolve()
+    except RuntimeError:
+        raise ValueError("starts with the home folder of an unknown user") from None
 
 
 _port = _number(1, 65535)
@@ -223,6 +231,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret text of this process, for the log redactor."""
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
+        values += _passwords(self.database_url) + _passwords(self.redis_url)
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
@@ -237,22 +246,17 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault of every variable.
     """
-    env = environs.FileAwareEnv(eager=False, strip_whitespace=True)
-    env.add_parser("variable", _read)
-    known = fallback or {}
-    values = {entry.name: _value(env, entry.metadata["variable"], plane, known) for entry in fields(Settings)}
-    try:
-        env.seal()
-    except environs.EnvValidationError as error:
-        raise SettingsError(_without_values(error.error_messages)) from None
+    values = _values({entry.name: entry.metadata["variable"] for entry in fields(Settings)}, plane, fallback or {})
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     return Settings(**values)
 
 
 def data_dir() -> Path:
-    """Return the data folder, which the supervisor needs before it can read anything else."""
-    return _folder(os.environ.get("LLM_PROXY_DATA_DIR") or "data")
+    """Return the data folder, which the supervisor needs before it can read anything else. Raises SettingsError."""
+    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings) if entry.name == "data_dir"}
+    folder: Path = _values(wanted, Plane.SUPERVISOR, {})["data_dir"]
+    return folder
 
 
 def unset(names: Iterable[str]) -> list[str]:
@@ -284,14 +288,25 @@ def generate_secret() -> str:
     return tokens.generate().removeprefix(tokens.PREFIX)
 
 
+def _values(wanted: Mapping[str, Variable], plane: Plane, fallback: Mapping[str, str]) -> dict[str, Any]:
+    env = environs.FileAwareEnv(eager=False, strip_whitespace=True)
+    env.add_parser("variable", _read)
+    values = {field_name: _value(env, variable, plane, fallback) for field_name, variable in wanted.items()}
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        raise SettingsError(_without_values(error.error_messages)) from None
+    return values
+
+
 def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Any:
     if not plane & variable.planes:
         return None if variable.default is None else variable.parse(variable.default)
-    default = fallback.get(variable.name, ... if variable.default is None else variable.default)
+    variable = replace(variable, default=fallback.get(variable.name, variable.default))
     try:
-        return env.variable(variable.name, default, variable=variable)
-    except ValueError as error:  # a NAME_FILE that cannot be read
-        return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable, str(error)))
+        return env.variable(variable.name, ... if variable.default is None else variable.default, variable=variable)
+    except (OSError, ValueError):  # a NAME_FILE that cannot be read; the reason may quote what it names
+        return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable))
 
 
 def _read(raw: str, variable: Variable) -> Any:
@@ -302,11 +317,18 @@ def _read(raw: str, variable: Variable) -> Any:
         raise environs.EnvValidationError(str(error), [str(error)]) from None
 
 
-def _unreadable(variable: Variable, reason: str) -> Variable:
+def _unreadable(variable: Variable) -> Variable:
     def parse(_: str) -> None:
-        raise ValueError(reason)
+        raise ValueError("names no readable text file")
 
-    return Variable(variable.name, "", variable.help, parse, variable.planes, variable.is_secret)
+    return replace(variable, default="", parse=parse)
+
+
+def _passwords(url: str) -> list[str]:
+    parts = urlsplit(url)
+    queried = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
+    written = [parts.password or "", *queried]
+    return [password for text in written for password in (text, unquote(text))]
 
 
 def _without_values(messages: Any) -> dict[str, list[str]]:

@@ -36,7 +36,9 @@ class Urls:
     def of(cls, settings: Settings) -> "Urls":
         """Return the URLs of an installation."""
         base = f"http://{programs.url_host(settings.listen_host)}"
-        return cls(f"{base}:{settings.proxy_port}", f"{base}:{settings.manager_port}", f"{base}:{settings.metrics_port}")
+        return cls(
+            f"{base}:{settings.proxy_port}", f"{base}:{settings.manager_port}", f"{base}:{settings.metrics_port}"
+        )
 
 
 @click.command()

@@ -14,12 +14,12 @@ type Header = tuple[bytes, bytes]
 
 
 class Presented(NamedTuple):
-    """The keys one request carried, and its headers in order with every key masked."""
+    """The keys one request carried, and its headers as they may be shown: ``name: value`` lines, keys masked."""
 
     bearer: str
     api_key: str
     leaked: bool
-    headers: list[Header]
+    headers: bytes
 
     @property
     def shown(self) -> str:
@@ -36,22 +36,22 @@ def masked(key: str) -> str:
 
 def presented(headers: Iterable[Header]) -> Presented:
     """Reads raw ASGI headers (lower-case names). A withering token in any key header counts as leaked."""
-    carried = [(name, *_scheme_and_key(value)) for name, value in headers if name in KEY_HEADERS]
-    bearer = next((key for name, scheme, key in carried if name == b"authorization" and scheme == "bearer"), "")
-    api_key = next((key for name, _, key in carried if name == b"x-api-key"), "")
-    leaked = any(key.startswith(WITHERING_PREFIX) for _, _, key in carried)
-    return Presented(bearer, api_key, leaked, [h if h[0] not in KEY_HEADERS else _masked(h) for h in headers])
+    shown, bearer, api_key, leaked = [], "", "", False
+    for header in headers:
+        if header[0] in KEY_HEADERS:
+            name, (scheme, key) = header[0], _scheme_and_key(header[1])
+            bearer = bearer or (key if scheme == "Bearer" and name == b"authorization" else "")
+            api_key = api_key or (key if name == b"x-api-key" else "")
+            leaked = leaked or key.startswith(WITHERING_PREFIX)
+            header = name, f"{scheme} {masked(key)}".strip().encode("latin-1")
+        shown.append(b"%b: %b" % header)
+    return Presented(bearer, api_key, leaked, b"\n".join(shown))
 
 
 def _scheme_and_key(value: bytes) -> tuple[str, str]:
-    """``("bearer", key)`` of ``Bearer key``, ``("", key)`` of a key alone (RFC 9110, 11.4: any case, any spaces)."""
+    """``("Bearer", key)`` of ``Bearer key`` in any case (RFC 9110, 11.1), ``("", key)`` of a key alone."""
     scheme, space, key = value.decode("latin-1").strip().partition(" ")
-    return (scheme.lower(), key.strip()) if space else ("", scheme)
-
-
-def _masked(header: Header) -> Header:
-    scheme, key = _scheme_and_key(header[1])
-    return header[0], f"{scheme.title()} {masked(key)}".strip().encode("latin-1")
+    return (scheme.title(), key.strip()) if space else ("", scheme)
 
 
 def refuse_leaked(caller: Presented) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -10,6 +10,7 @@ from manager.mock_provider.keys import Presented
 
 RECENT = 1000
 _MAX_PATHS = 1000
+_NOTHING = hashlib.sha256().digest()
 
 
 class Outcome(StrEnum):
@@ -23,22 +24,27 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Entry:
-    """One request and its answer so far; what was sent grows while a stream is open."""
+    """One request and its answer so far; what was sent grows while a stream is open.
+
+    A thousand of them are kept, so an entry is small: the headers are one text, the digest ends with the answer.
+    """
 
     number: int
+    epoch: int
     method: str
     path: str
-    caller: Presented
-    epoch: int
+    key: str
+    headers: bytes
     model: str | None = None
     status: int | None = None
     stream: bool = False
     bytes_sent: int = 0
     events_sent: int = 0
     outcome: Outcome = Outcome.OPEN
-    request_sha256: str = ""
+    request_sha256: bytes = b""
     request_bytes: int = 0
-    _sent: Any = field(default_factory=hashlib.sha256)
+    _sent: Any = None
+    _sha256: bytes = _NOTHING
 
     @property
     def id(self) -> str:
@@ -48,31 +54,41 @@ class Entry:
     def asked(self, body: bytes) -> None:
         """Notes size and digest of the request body; the body itself is not kept."""
         self.request_bytes = len(body)
-        self.request_sha256 = hashlib.sha256(body).hexdigest()
+        self.request_sha256 = hashlib.sha256(body).digest()
 
     def wrote(self, piece: bytes) -> None:
         """Notes response body bytes (one SSE event, for a stream) that were handed to the connection."""
         self.bytes_sent += len(piece)
         self.events_sent += self.stream
-        self._sent.update(piece)
+        if self._sent is None:
+            self._sent = hashlib.sha256(piece)
+        else:
+            self._sent.update(piece)
+
+    def ended(self, outcome: Outcome) -> None:
+        """Notes how the answer ended."""
+        self.outcome = outcome
+        if self._sent is not None:
+            self._sha256, self._sent = self._sent.digest(), None
 
     def shown(self) -> dict[str, Any]:
         """The entry, ready for JSON; digests in hexadecimal, ``headers`` as [name, value] pairs in order."""
+        sent = self._sha256 if self._sent is None else self._sent.digest()
         return {
             "id": self.id,
             "method": self.method,
             "path": self.path,
             "model": self.model,
             "status": self.status,
-            "key": self.caller.shown,
+            "key": self.key,
             "stream": self.stream,
-            "sha256": self._sent.hexdigest(),
+            "sha256": sent.hex(),
             "bytes": self.bytes_sent,
             "events_sent": self.events_sent,
             "outcome": self.outcome,
-            "request_sha256": self.request_sha256,
+            "request_sha256": self.request_sha256.hex(),
             "request_bytes": self.request_bytes,
-            "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.caller.headers],
+            "headers": [line.split(": ", 1) for line in self.headers.decode("latin-1").split("\n")],
         }
 
 
@@ -99,7 +115,7 @@ class Ledger:
         self._requests += 1
         self._leaked += caller.leaked
         self._by_path[self._counted_as(path)] += 1
-        entry = Entry(self._numbers, method, path, caller, self._epoch)
+        entry = Entry(self._numbers, self._epoch, method, path, caller.shown, caller.headers)
         self._recent.append(entry)
         return entry
 
@@ -109,7 +125,7 @@ class Ledger:
 
     def close(self, entry: Entry, outcome: Outcome) -> None:
         """Notes how the answer ended."""
-        entry.outcome = outcome
+        entry.ended(outcome)
         if entry.epoch == self._epoch:
             self._outcomes[outcome] += 1
 

@@ -7,6 +7,7 @@ from manager.mock_provider.behaviour import Behaviour
 from manager.mock_provider.errors import ProviderError
 from manager.mock_provider.holds import Holds
 from manager.mock_provider.ledger import Ledger
+from manager.mock_provider.repertoire import Repertoire
 
 
 class Provider:
@@ -16,6 +17,7 @@ class Provider:
         self.accepted_keys = accepted_keys
         self.ledger = Ledger()
         self.holds = Holds()
+        self.repertoire = Repertoire()
         self.behave(behaviour)
 
     def behave(self, behaviour: Behaviour) -> None:

@@ -26,9 +26,9 @@ OPENAI = Dialect(lambda caller: caller.bearer, errors.openai_body)
 ANTHROPIC = Dialect(lambda caller: caller.api_key, errors.anthropic_body)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """One path: its only method, and its answer to a question; a route that ``asks`` needs a JSON body."""
+    """One path: its only method, and its answer to a question; one that ``asks`` needs a JSON body."""
 
     method: str
     answer: Callable[[Question], Answer]

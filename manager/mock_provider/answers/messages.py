@@ -22,7 +22,7 @@ def answer(question: Question) -> bytes | list[bytes]:
     return orjson.dumps({**head, "content": [{"type": "text", "text": speech.text}], **ending})
 
 
-def _head(number: int, model: str, heard: int) -> dict[str, Any]:
+def _head(number: str, model: str, heard: int) -> dict[str, Any]:
     """The message as ``message_start`` shows it: nothing said yet, one output token counted."""
     nothing_cached = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
     return {

@@ -10,10 +10,10 @@ MAX_TOKENS = 1_000_000
 
 
 class Question(NamedTuple):
-    """One request: its JSON ``fields``, its ``number``, and a stream's ``chunks`` (None: one per word)."""
+    """One request: its JSON ``fields``, its ``number`` for ids, and a stream's ``chunks`` (None: one per word)."""
 
     fields: Mapping[str, Any]
-    number: int
+    number: str
     chunks: int | None = None
 
     @property

@@ -26,7 +26,7 @@ def _messages(question: Question) -> list[Any]:
     return [{"role": "user", "content": asked}] if isinstance(asked, str) else question.messages("input")
 
 
-def _head(number: int, model: str) -> dict[str, Any]:
+def _head(number: str, model: str) -> dict[str, Any]:
     """The response as it is before anything was said."""
     return {
         "id": f"resp_mock_{number}",
@@ -47,7 +47,7 @@ def _head(number: int, model: str) -> dict[str, Any]:
     }
 
 
-def _ending(number: int, speech: Speech, heard: int) -> dict[str, Any]:
+def _ending(number: str, speech: Speech, heard: int) -> dict[str, Any]:
     """What the end of the answer changes in the head."""
     return {
         "status": _status(speech),
@@ -67,7 +67,7 @@ def _status(speech: Speech) -> str:
     return "incomplete" if speech.cut else "completed"
 
 
-def _item(number: int, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
+def _item(number: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
     head = {"id": f"msg_mock_{number}", "type": "message", "status": status, "role": "assistant"}
     return {**head, "content": content}
 

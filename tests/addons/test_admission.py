@@ -1,0 +1,137 @@
+"""Rules of admission: one token, well formed, and the store's verdict in the provider's words."""
+
+from collections.abc import Sequence
+
+import pytest
+from mitmproxy import http
+
+from addons.admission import Admission, presented_token
+from addons.call import Calls
+from addons.refusal import Refusal
+from addons.store import StoreUnavailable
+from shared import tokens
+from shared.models import Caller, Denial
+from shared.providers import ProviderTable
+from shared.redis_schema import Denied
+from tests.addons.conftest import PEPPER, request
+
+KNOWN = tokens.generate(bytes(24))
+
+
+class FakeStore:
+    """Gives one verdict and remembers what it was asked."""
+
+    def __init__(self, verdict: Caller | Denied | StoreUnavailable) -> None:
+        self._verdict = verdict
+        self.asked: list[tuple[str, list[str]]] = []
+
+    async def admit(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
+        self.asked.append((digest, list(providers)))
+        if isinstance(self._verdict, StoreUnavailable):
+            raise self._verdict
+        return self._verdict
+
+
+def waiting(calls: Calls, table: ProviderTable, credential: str, path: str = "/v1/models") -> http.HTTPFlow:
+    flow = request("GET", path)
+    call = calls.of(flow)
+    call.candidates = table.match("GET", path).routes
+    call.presented = [("authorization", credential)]
+    return flow
+
+
+def admission(calls: Calls, table: ProviderTable, store: FakeStore) -> Admission:
+    return Admission(calls, store, table, PEPPER)
+
+
+@pytest.mark.parametrize(
+    ("presented", "code"),
+    [
+        ([], "missing_token"),
+        ([("authorization", "")], "missing_token"),
+        ([("authorization", "Bearer ")], "missing_token"),
+        ([("authorization", "Basic dXNlcjpwYXNz")], "missing_token"),
+        ([("authorization", "Bearer sk-proj-0123456789abcdef0123456789abcdef")], "invalid_token"),
+        ([("authorization", f"Bearer {tokens.PREFIX}short")], "invalid_token"),
+        ([("authorization", f"Bearer {KNOWN}x")], "invalid_token"),
+        ([("authorization", f"Bearer {KNOWN} {KNOWN}")], "invalid_token"),
+        ([("authorization", f"Bearer {KNOWN[:-1]}9")], "invalid_token"),
+        ([("authorization", "a"), ("x-api-key", "b")], "invalid_request"),
+    ],
+)
+def test_what_is_not_one_well_formed_token_is_refused_without_a_look_up(
+    presented: list[tuple[str, str]], code: str
+) -> None:
+    with pytest.raises(Refusal) as refused:
+        presented_token(presented)
+
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  ", ""])
+def test_a_token_is_taken_with_or_without_scheme(token: str, scheme: str) -> None:
+    assert presented_token([("authorization", scheme + token)]) == token
+
+
+async def test_an_admitted_caller_settles_the_route(
+    calls: Calls, table: ProviderTable, caller: Caller, token: str
+) -> None:
+    flow, store = waiting(calls, table, f"Bearer {token}"), FakeStore(caller)
+
+    await admission(calls, table, store).requestheaders(flow)
+
+    call = calls.of(flow)
+    assert flow.response is None and call.caller == caller
+    assert call.provider == table.providers["openai"] and call.route is not None and call.route.path == "/v1/models"
+    assert store.asked == [(tokens.digest(token, PEPPER), ["openai", "anthropic"])]
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"),
+    [
+        (Denial.NOT_READY, 503),
+        (Denial.TOKEN_NOT_FOUND, 401),
+        (Denial.TOKEN_INACTIVE, 401),
+        (Denial.TOKEN_EXPIRED, 401),
+        (Denial.PROJECT_INACTIVE, 403),
+        (Denial.ENDPOINT_NOT_FOUND, 404),
+        (Denial.QUOTA_EXCEEDED, 429),
+    ],
+)
+async def test_each_denial_has_its_status_and_code(
+    calls: Calls, table: ProviderTable, token: str, reason: Denial, status: int
+) -> None:
+    flow = waiting(calls, table, token)
+
+    await admission(calls, table, FakeStore(Denied(reason, "", "", None))).requestheaders(flow)
+
+    assert flow.response is not None and flow.response.status_code == status
+    assert calls.of(flow).refused_with == reason.value and calls.of(flow).caller is None
+
+
+async def test_a_denial_is_worded_for_the_callers_provider(
+    calls: Calls, table: ProviderTable, caller: Caller, token: str
+) -> None:
+    project = caller.project.__class__("p", "anthropic", False, "", (), 1)
+    flow = waiting(calls, table, token)
+
+    await admission(calls, table, FakeStore(Denied(Denial.PROJECT_INACTIVE, "t", "l", project))).requestheaders(flow)
+
+    assert flow.response is not None and b'"type":"error"' in (flow.response.content or b"")
+
+
+async def test_a_store_that_does_not_answer_closes_the_door(calls: Calls, table: ProviderTable, token: str) -> None:
+    flow = waiting(calls, table, token)
+
+    await admission(calls, table, FakeStore(StoreUnavailable("timeout"))).requestheaders(flow)
+
+    assert flow.response is not None and flow.response.status_code == 503
+    assert flow.response.headers["retry-after"] == "1"
+
+
+async def test_a_malformed_token_never_reaches_the_store(calls: Calls, table: ProviderTable, caller: Caller) -> None:
+    flow, store = waiting(calls, table, "Bearer nonsense"), FakeStore(caller)
+
+    await admission(calls, table, store).requestheaders(flow)
+
+    assert store.asked == []

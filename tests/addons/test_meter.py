@@ -1,0 +1,144 @@
+"""Rules of metering: bytes pass as they are, and each admitted request is recorded once, however it ends."""
+
+import pytest
+from mitmproxy import flow as mitmflow
+from mitmproxy import http
+
+from addons import refusal
+from addons.call import Call, Calls
+from addons.meter import Meter, Tap
+from addons.refusal import respond
+from shared.models import Outcome, Usage, UsageEvent
+from tests.addons.conftest import request
+
+STREAM = [
+    b'data: {"model":"gpt-4o-2024","choices":[{"delta":{"content":"a"}}]}\n\n',
+    b'data: {"model":"gpt-4o-2024","usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}\n\n',
+    b"data: [DONE]\n\n",
+]
+
+
+@pytest.fixture
+def recorded() -> list[UsageEvent]:
+    return []
+
+
+@pytest.fixture
+def meter(calls: Calls, recorded: list[UsageEvent]) -> Meter:
+    return Meter(calls, recorded.append)
+
+
+def answer(flow: http.HTTPFlow, content_type: str = "text/event-stream") -> None:
+    flow.response = http.Response.make(200, b"", {"content-type": content_type})
+
+
+def tap_of(flow: http.HTTPFlow) -> Tap:
+    assert flow.response is not None and isinstance(flow.response.stream, Tap)
+    return flow.response.stream
+
+
+def test_every_chunk_is_passed_on_unchanged(meter: Meter, admitted: tuple[http.HTTPFlow, Call]) -> None:
+    flow, call = admitted
+    answer(flow)
+
+    meter.responseheaders(flow)
+    passed = [tap_of(flow)(chunk) for chunk in [*STREAM, b"\xff\x00 not even text", b""]]
+
+    assert passed == [*STREAM, b"\xff\x00 not even text", b""]
+    assert (call.chunks, call.response_bytes) == (4, sum(map(len, STREAM)) + 16)
+    assert call.first_byte_ms is not None
+
+
+def test_a_finished_stream_is_recorded_with_its_usage(
+    meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call]
+) -> None:
+    flow, call = admitted
+    call.model, call.is_stream = "gpt-4o", True
+    answer(flow)
+    meter.responseheaders(flow)
+    for chunk in [*STREAM, b""]:
+        tap_of(flow)(chunk)
+
+    meter.response(flow)
+
+    [event] = recorded
+    assert event.outcome is Outcome.FINISHED and event.status == 200 and event.error_code is None
+    assert (event.model, event.usage) == ("gpt-4o-2024", Usage(3, 4, 7))
+    assert (event.sequence, event.token_id, event.project_id) == (7, "token-1", "project-1")
+    assert (event.route, event.method, event.is_stream, event.chunks) == ("chat.completions", "POST", True, 3)
+    assert event.request_id == call.request_id and event.request_bytes == len(b'{"model":"gpt-4o"}')
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+def test_an_aborted_stream_is_recorded_with_what_it_said_so_far(
+    meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call], by_client: bool
+) -> None:
+    flow, call = admitted
+    answer(flow)
+    meter.responseheaders(flow)
+    tap_of(flow)(STREAM[0])
+    call.ended_by_client = by_client
+    flow.error = mitmflow.Error("gone")
+
+    meter.error(flow)
+
+    [event] = recorded
+    assert event.outcome is (Outcome.CLIENT_ABORTED if by_client else Outcome.UPSTREAM_ABORTED)
+    assert (event.status, event.model, event.usage, event.chunks) == (200, "gpt-4o-2024", Usage(), 1)
+    assert event.error_code == (None if by_client else "upstream_error")
+
+
+@pytest.mark.parametrize(("by_client", "status"), [(True, 0), (False, 502)])
+def test_a_request_without_any_answer_is_recorded(
+    meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call], by_client: bool, status: int
+) -> None:
+    flow, call = admitted
+    call.ended_by_client = by_client
+
+    meter.error(flow)
+
+    assert [event.status for event in recorded] == [status]
+
+
+def test_a_refusal_after_admission_is_recorded_and_not_tapped(
+    meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call]
+) -> None:
+    flow, call = admitted
+    flow.response = respond(refusal.invalid_request("No."), call)
+
+    meter.responseheaders(flow)
+    meter.response(flow)
+
+    assert flow.response.stream is False
+    assert [(event.outcome, event.error_code) for event in recorded] == [(Outcome.REFUSED, "invalid_request")]
+
+
+def test_a_call_is_settled_once(meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call]) -> None:
+    flow, _ = admitted
+    answer(flow)
+
+    meter.response(flow)
+    meter.error(flow)
+    meter.response(flow)
+
+    assert len(recorded) == 1
+
+
+def test_a_request_that_was_not_admitted_is_not_recorded(meter: Meter, recorded: list[UsageEvent]) -> None:
+    flow = request()
+    answer(flow)
+
+    meter.response(flow)
+    meter.error(request())
+    meter.responseheaders(request())
+
+    assert recorded == []
+
+
+def test_the_client_learns_the_request_id(meter: Meter, admitted: tuple[http.HTTPFlow, Call]) -> None:
+    flow, call = admitted
+    answer(flow)
+
+    meter.responseheaders(flow)
+
+    assert flow.response is not None and flow.response.headers["x-llm-proxy-request-id"] == call.request_id
