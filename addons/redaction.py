@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from mitmproxy import http
 
 from addons.call import Calls
-from shared import tokens
+from shared import logs, tokens
 
 # Where clients put credentials, whichever provider they speak to.
 COMMON_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
@@ -39,7 +39,8 @@ class Redaction:
         self._headers = sorted(COMMON_HEADERS | set(credential_headers))
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Remember and mask every credential header."""
+        """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
+        flow.request.path = logs.mask_keys(flow.request.path)
         headers = flow.request.headers
         for name in self._headers:
             if values := headers.get_all(name):

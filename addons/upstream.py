@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.http import (
@@ -67,8 +67,8 @@ class ProxyStream(HttpStream):
             self.flow.response = respond(REQUEST_TOO_LARGE, self._call)
         else:
             yield from self._watch(super()._handle_event(event))
-        if self._is_refused_early(event):
-            yield from self._refuse_early()
+        if self.client_state == self.state_consume_request_body and self._more_is_coming(event) and self.flow.response:
+            yield from self._refuse_early(self.flow.response)
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Connect for admitted requests only: whatever may have gone wrong before, nobody else gets through here."""
@@ -114,13 +114,11 @@ class ProxyStream(HttpStream):
             return False
         return len(self.request_body_buf) + len(event.data) > self._call.route.max_body_bytes
 
-    def _is_refused_early(self, event: events.Event) -> bool:
-        is_open = isinstance(event, RequestHeaders) and not event.end_stream or isinstance(event, RequestData)
-        return is_open and self.client_state == self.state_consume_request_body and self.flow.response is not None
+    @staticmethod
+    def _more_is_coming(event: events.Event) -> bool:
+        return isinstance(event, RequestData) or (isinstance(event, RequestHeaders) and not event.end_stream)
 
-    def _refuse_early(self) -> layer.CommandGenerator[None]:
-        response = self.flow.response
-        assert response is not None
+    def _refuse_early(self, response: http.Response) -> layer.CommandGenerator[None]:
         self.client_state = self.server_state = self.state_errored
         response.headers["connection"] = "close"
         yield HttpResponseHeadersHook(self.flow)

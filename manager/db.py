@@ -1,5 +1,7 @@
 """The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.orm import Session, sessionmaker
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
+_READING = "llm_proxy_reading"
 Sessions = sessionmaker[Session]
 
 
@@ -29,6 +32,14 @@ def create_sessions(engine: sa.Engine) -> Sessions:
     return sessionmaker(engine, expire_on_commit=False)
 
 
+@contextmanager
+def reading(sessions: Sessions) -> Iterator[Session]:
+    """A session that only reads: on SQLite it waits for no writer, and no writer waits for it."""
+    with sessions() as session:
+        session.connection(execution_options={_READING: True})
+        yield session
+
+
 def upgrade(engine: sa.Engine) -> None:
     """Bring the schema to the newest version."""
     with engine.begin() as connection:
@@ -37,7 +48,7 @@ def upgrade(engine: sa.Engine) -> None:
 
 def is_current(engine: sa.Engine) -> bool:
     """Tell whether the schema is the one that this release expects."""
-    with engine.connect() as connection:
+    with engine.connect().execution_options(**{_READING: True}) as connection:
         found = MigrationContext.configure(connection).get_current_heads()
     return set(found) == set(ScriptDirectory(str(_MIGRATIONS)).get_heads())
 
@@ -53,18 +64,19 @@ def migration_config(connection: sa.Connection) -> alembic.config.Config:
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": 10}, hide_parameters=True)
     sa.event.listen(engine, "connect", _prepare_sqlite)
-    sa.event.listen(engine, "begin", _begin_immediate)
+    sa.event.listen(engine, "begin", _begin)
     return engine
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # The driver must not open transactions by itself: _begin_immediate does.
+    # The driver must not open transactions by itself: _begin does.
     connection.isolation_level = None
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
         connection.execute(f"PRAGMA {pragma}")
 
 
-def _begin_immediate(connection: sa.Connection) -> None:
+def _begin(connection: sa.Connection) -> None:
     # A deferred transaction that reads first and writes later fails at once with "database is locked" when another
     # writer came between; taking the write lock at the start makes it wait for the busy timeout instead.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    is_reading = connection.get_execution_options().get(_READING, False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

@@ -25,6 +25,11 @@ _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 _URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
 
 
+def mask_keys(text: str) -> str:
+    """Mask everything in a text that is shaped like a provider key or a token."""
+    return _KEY_SHAPES.sub(lambda found: tokens.mask(found[0]), text)
+
+
 class Redactor:
     """Masks known secrets (exactly) and everything shaped like one. Secrets shorter than eight are not searched."""
 
@@ -36,7 +41,7 @@ class Redactor:
     def __call__(self, text: str) -> str:
         if self._known is not None:
             text = self._known.sub(_HIDDEN, text)
-        text = _KEY_SHAPES.sub(lambda found: tokens.mask(found[0]), text)
+        text = mask_keys(text)
         text = _BEARER.sub(rf"\1 {_HIDDEN}", text)
         return _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
 

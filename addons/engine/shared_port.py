@@ -6,6 +6,7 @@ therefore its listening method is replaced; nothing else of the server instance 
 """
 
 import asyncio
+from typing import cast
 
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -24,11 +25,10 @@ class SharedPort:
     async def running(self) -> None:
         """Listen. An exception here is logged by mitmproxy and ends the process with exit code 1."""
         ReverseInstance.listen = listen_shared  # type: ignore[assignment,method-assign]
-        servers = ctx.master.addons.get("proxyserver")
-        assert isinstance(servers, Proxyserver)
+        servers = cast(Proxyserver, ctx.master.addons.get("proxyserver")).servers
         ctx.options.update(server=True)
-        await servers.servers.update([ProxyMode.parse(mode) for mode in ctx.options.mode])
-        if not all(instance.is_running for instance in servers.servers):
+        await servers.update([ProxyMode.parse(mode) for mode in ctx.options.mode])
+        if not all(instance.is_running for instance in servers):
             raise OSError(f"cannot listen on {ctx.options.listen_host}:{ctx.options.listen_port}")
 
 

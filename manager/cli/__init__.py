@@ -1,6 +1,7 @@
 """The `llm-proxy` command. Commands are imported when they are called, so that help is quick."""
 
 import importlib
+from typing import cast
 
 import click
 
@@ -26,9 +27,7 @@ class LazyGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module, attribute = _COMMANDS[name]
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command)
-        return command
+        return cast(click.Command, getattr(importlib.import_module(module), attribute))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,17 +12,17 @@ from shared.settings import Plane
 @click.command()
 def manager() -> None:
     """Serve the management API."""
-    from manager import wsgi
+    from manager.wsgi import serve
 
-    wsgi.serve(start(Plane.CONTROL))
+    serve(start(Plane.CONTROL))
 
 
 @click.command()
 def jobs() -> None:
     """Run the jobs: collect usage, publish to Redis, keep retention."""
-    from manager import jobs
+    from manager.jobs import run
 
-    jobs.run(start(Plane.CONTROL))
+    run(start(Plane.CONTROL))
 
 
 @click.command()

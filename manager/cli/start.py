@@ -1,5 +1,6 @@
 """What every command does first: read its plane's settings, or say in plain words why it can't, and set up logs."""
 
+import logging
 from collections.abc import Mapping
 
 import click
@@ -15,4 +16,5 @@ def start(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     logs.configure(settings.log_level, settings.secrets())
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # It describes itself whenever the schema is looked at.
     return settings

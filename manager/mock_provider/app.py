@@ -60,7 +60,9 @@ class MockProvider:
             client.forget()
             self.provider.ledger.close(entry, outcome)
 
-    async def _reply(self, scope: Message, client: Client, entry: Entry, caller: Presented) -> tuple[Reply, Behaviour]:
+    async def _reply(
+        self, scope: Message, client: Client, entry: Entry, caller: Presented
+    ) -> tuple[Reply, Behaviour]:
         """The reply and the behaviour to deliver it with; who is refused at the door is refused at once."""
         behaviour, headers = WELL_BEHAVED, dict(scope["headers"])
         try:

@@ -14,7 +14,7 @@ type Header = tuple[bytes, bytes]
 
 
 class Presented(NamedTuple):
-    """The keys one request carried, and its headers as they may be shown: ``name: value`` lines, keys masked."""
+    """The keys one request carried, and its headers as ``name: value`` lines with every key masked."""
 
     bearer: str
     api_key: str

@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 class Entry:
     """One request and its answer so far; what was sent grows while a stream is open.
 
-    A thousand of them are kept, so an entry is small: the headers are one text, the digest ends with the answer.
+    A thousand are kept, so an entry is small: the headers are one text, the digest is closed with the answer.
     """
 
     number: int
@@ -88,7 +88,7 @@ class Entry:
             "outcome": self.outcome,
             "request_sha256": self.request_sha256.hex(),
             "request_bytes": self.request_bytes,
-            "headers": [line.split(": ", 1) for line in self.headers.decode("latin-1").split("\n")],
+            "headers": [line.split(": ", 1) for line in self.headers.decode("latin-1").split("\n") if line],
         }
 
 

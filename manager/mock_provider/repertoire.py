@@ -1,4 +1,4 @@
-"""Answers worked out before: the same question is answered in the same words again, only under a new number."""
+"""Answers worked out before: the same question gets the same words again, only under a new number."""
 
 import functools
 import secrets

@@ -44,6 +44,15 @@ def test_every_one_of_several_credentials_is_masked(calls: Calls) -> None:
     assert len(calls.of(flow).presented) == 3
 
 
+@pytest.mark.parametrize("path", ["/v1/models/{}", "/v1/models?key={}", "/{}"])
+def test_a_credential_in_the_url_does_not_stay_there(calls: Calls, token: str, path: str) -> None:
+    flow = request("GET", path.format(token))
+
+    Redaction(calls, []).requestheaders(flow)
+
+    assert flow.request.path == path.format(tokens.mask(token))
+
+
 def test_a_flow_without_credentials_is_left_alone(calls: Calls) -> None:
     flow = request()
 

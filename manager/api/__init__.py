@@ -1,0 +1,28 @@
+"""The REST API under /manage: who may, which shapes, which errors. The rules are the domain's."""
+
+from flask import Flask
+
+from manager.api import access, health, problems, projects, requests, tokens
+from manager.api.services import Services, install
+from shared.settings import Settings
+
+MAX_BODY_BYTES = 64 << 10
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Add every route, error shape and guard to the app."""
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
+        API_TITLE="llm-proxy management API",
+        API_VERSION="1",
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX="/manage",
+    )
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    install(app, Services.of(settings))
+    access.guard(app, settings.management_token)
+    api = problems.ProblemApi(app)
+    for blueprint in (projects.blueprint, tokens.blueprint, requests.blueprint):
+        api.register_blueprint(blueprint)
+    problems.handle(app)
+    app.register_blueprint(health.blueprint)

@@ -1,0 +1,89 @@
+"""Every error as a problem document (RFC 9457): type, title, status, detail, and a `code` that stays the same."""
+
+from http import HTTPStatus
+from typing import Any
+
+import marshmallow as ma
+from flask import Flask, Response, json
+from flask_smorest import Api
+from werkzeug.exceptions import HTTPException
+
+from manager.errors import Conflict, DomainError, Invalid, NotFound, ProjectInactive
+from manager.publisher import PublishError
+from shared import logs
+
+MEDIA_TYPE = "application/problem+json"
+_STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, Invalid: 422, ProjectInactive: 403}
+_CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+_CODES |= {413: "request_too_large", 415: "unsupported_media_type", 422: "invalid", 500: "internal_error"}
+log = logs.get("api")
+
+
+class ProblemSchema(ma.Schema):
+    """Shape of every error."""
+
+    type = ma.fields.String(metadata={"description": "Always about:blank: the code tells."})
+    title = ma.fields.String()
+    status = ma.fields.Integer()
+    detail = ma.fields.String()
+    code = ma.fields.String()
+    errors = ma.fields.Dict(metadata={"description": "Faults by field."})
+
+
+class ProblemApi(Api):  # type: ignore[misc]
+    """flask-smorest with our error shape."""
+
+    ERROR_SCHEMA = ProblemSchema
+
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer any HTTP error, those of validation included."""
+        found: Any = getattr(error, "data", None) or {}
+        errors = found.get("messages")
+        errors = errors.get("json", errors.get("query", errors)) if isinstance(errors, dict) else errors
+        headers = dict(error.get_headers()) | dict(found.get("headers") or {})
+        kept = {name: value for name, value in headers.items() if name.lower() == "allow"}
+        return problem(error.code or 500, _CODES.get(error.code or 500), _detail(error, errors), errors, kept)
+
+
+def handle(app: Flask) -> None:
+    """Register the answers to domain errors and to whatever nobody expected."""
+    app.register_error_handler(DomainError, _answer_domain_error)
+    app.register_error_handler(PublishError, _answer_publish_error)
+    app.register_error_handler(Exception, _answer_unforeseen)
+
+
+def problem(
+    status: int, code: str | None, detail: str, errors: object = None, headers: dict[str, str] | None = None
+) -> Response:
+    """Return a problem document."""
+    title = HTTPStatus(status).phrase
+    body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body["code"] = code or title.lower().replace(" ", "_")
+    if errors:
+        body["errors"] = errors
+    response = Response(json.dumps(body), status, headers, content_type=MEDIA_TYPE)
+    if status == 401:
+        response.headers["www-authenticate"] = "Bearer"
+    return response
+
+
+def _detail(error: HTTPException, errors: object) -> str:
+    if errors:
+        return "Some fields are faulty; see errors."
+    return error.description or HTTPStatus(error.code or 500).description
+
+
+def _answer_domain_error(error: DomainError) -> Response:
+    errors = {error.field: [str(error)]} if isinstance(error, Invalid) else None
+    return problem(_STATUS[type(error)], error.code, "Some fields are faulty; see errors." if errors else str(error), errors)
+
+
+def _answer_publish_error(error: PublishError) -> Response:
+    log.error("publish_pending", reason=str(error))
+    detail = "The change is stored and takes effect as soon as Redis can be reached."
+    return problem(503, "publish_pending", detail, headers={"retry-after": "1"})
+
+
+def _answer_unforeseen(error: Exception) -> Response:
+    log.error("unforeseen_error", exc_info=error)
+    return problem(500, "internal_error", "Something went wrong here; the log knows more.")

@@ -1,0 +1,67 @@
+"""/manage/requests."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask.views import MethodView
+
+from manager import db, recent_requests
+from manager.api.blueprint import ManageBlueprint
+from manager.api.fields import PageQuery
+from manager.api.services import services
+from manager.pages import Page
+from manager.tables import Request
+
+blueprint = ManageBlueprint("requests", "Recent requests, as the data plane saw them end.")
+
+
+class RequestQuery(PageQuery):
+    """Which page, of which token or project."""
+
+    token_id = ma.fields.UUID(load_default=None)
+    project_id = ma.fields.UUID(load_default=None)
+
+
+class RequestView(ma.Schema):
+    """One request. Times in milliseconds; provider tokens are null where the provider did not say."""
+
+    request_id = ma.fields.String()
+    occurred_at = ma.fields.AwareDateTime()
+    project_id = ma.fields.UUID()
+    token_id = ma.fields.UUID()
+    upstream_key_id = ma.fields.UUID(allow_none=True)
+    provider = ma.fields.String()
+    route = ma.fields.String()
+    method = ma.fields.String()
+    model = ma.fields.String(allow_none=True)
+    status = ma.fields.Integer()
+    outcome = ma.fields.String()
+    error_code = ma.fields.String(allow_none=True)
+    is_stream = ma.fields.Boolean()
+    chunks = ma.fields.Integer()
+    request_bytes = ma.fields.Integer()
+    response_bytes = ma.fields.Integer()
+    duration_ms = ma.fields.Float()
+    first_byte_ms = ma.fields.Float(allow_none=True)
+    prompt_tokens = ma.fields.Integer(allow_none=True)
+    completion_tokens = ma.fields.Integer(allow_none=True)
+    total_tokens = ma.fields.Integer(allow_none=True)
+
+
+class RequestPage(ma.Schema):
+    """A page of requests."""
+
+    items = ma.fields.List(ma.fields.Nested(RequestView))
+    next_cursor = ma.fields.String(allow_none=True)
+
+
+@blueprint.route("/requests")
+class Requests(MethodView):
+    """Recent requests."""
+
+    @blueprint.arguments(RequestQuery, location="query")
+    @blueprint.response(200, RequestPage)
+    def get(self, query: dict[str, Any]) -> Page[Request]:
+        """List recent requests, newest first."""
+        with db.reading(services().sessions) as session:
+            return recent_requests.list_page(session, **query)

@@ -1,0 +1,68 @@
+"""What the views work with: made once per app, reached through it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+
+import redis
+import sqlalchemy as sa
+from flask import Flask, current_app
+
+from manager import db
+from manager.projects import Rules
+from manager.publisher import Publisher, PublishError
+from manager.stores import connect_redis
+from shared import logs, providers
+from shared.settings import Settings
+
+_EXTENSION = "llm_proxy"
+log = logs.get("api")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Collaborators of the views."""
+
+    settings: Settings
+    engine: sa.Engine
+    sessions: db.Sessions
+    redis: "redis.Redis"
+    publisher: Publisher
+    rules: Rules
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Services":
+        """Open everything that the settings name; connections are made when first needed."""
+        engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+        sessions = db.create_sessions(engine)
+        table = providers.load(settings.providers_file)
+        rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
+        return cls(settings, engine, sessions, client, Publisher(client, sessions), rules)
+
+    def publish_created(self, publish: Callable[[Publisher], None]) -> None:
+        """Publish something new. If Redis is away it still is created: the jobs process publishes it later."""
+        try:
+            publish(self.publisher)
+        except PublishError as error:
+            log.warning("publish_pending", reason=str(error))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+        self.redis.close()
+
+
+def install(app: Flask, services: Services) -> None:
+    """Make services available to the app's views."""
+    app.extensions[_EXTENSION] = services
+
+
+def services() -> Services:
+    """Return the services of the current app."""
+    return cast(Services, current_app.extensions[_EXTENSION])
+
+
+def now() -> datetime:
+    """Return the present moment in UTC."""
+    return datetime.now(UTC)

@@ -1,0 +1,107 @@
+"""Redis stream → SQL: every usage event is recorded exactly once, whatever is killed when.
+
+An event is acknowledged and deleted only after its transaction has been committed, so a collector that dies in
+between leaves it to be delivered again, and the request id keeps it from being counted twice.
+"""
+
+import os
+import socket
+from collections.abc import Iterable
+from typing import Any, cast
+
+import redis
+
+from manager import rollup
+from manager.db import Sessions
+from shared import logs, redis_schema
+
+BATCH = 500
+# Entries that another collector took and has not finished for this long are taken over.
+ABANDONED_MS = 10_000
+DEAD_LETTERS_KEPT = 10_000
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+log = logs.get("collector")
+
+
+class Collector:
+    """One consumer of the usage stream's group."""
+
+    def __init__(self, client: "redis.Redis", sessions: Sessions, name: str | None = None) -> None:
+        self._redis = client
+        self._sessions = sessions
+        self._name = name or f"{socket.gethostname()}-{os.getpid()}"
+
+    def collect_once(self, block_ms: int) -> int:
+        """Record the next batch, waiting up to `block_ms` for one; return how many requests were new.
+
+        Raises RedisError and SQLAlchemyError as they come; nothing is lost by it, call again later.
+        """
+        try:
+            entries = self._abandoned() or self._new(block_ms)
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._make_group()
+            return 0
+        return self._record(entries)
+
+    def lag(self) -> int:
+        """Return how many events have not been recorded."""
+        return self._redis.xlen(redis_schema.USAGE_STREAM)
+
+    def _abandoned(self) -> list[Entry]:
+        claimed = self._redis.xautoclaim(
+            redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP, self._name, ABANDONED_MS, count=BATCH
+        )
+        return [entry for entry in cast(Any, claimed)[1] if entry[1] is not None]
+
+    def _new(self, block_ms: int) -> list[Entry]:
+        streams: Any = {redis_schema.USAGE_STREAM: ">"}
+        answer = self._redis.xreadgroup(
+            redis_schema.USAGE_GROUP, self._name, streams, count=BATCH, block=max(block_ms, 1)
+        )
+        return _entries(answer)
+
+    def _make_group(self) -> None:
+        try:
+            self._redis.xgroup_create(redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _record(self, entries: list[Entry]) -> int:
+        if not entries:
+            return 0
+        rows = [row for entry in entries if (row := self._row(entry)) is not None]
+        with self._sessions.begin() as session:
+            new = rollup.record(session, rows)
+        self._finish(entry_id for entry_id, _ in entries)
+        return new
+
+    def _row(self, entry: Entry) -> dict[str, Any] | None:
+        try:
+            return rollup.request_row(redis_schema.decode_event(entry[1]))
+        except (redis_schema.ContractError, ValueError) as error:
+            log.error("dead_letter", entry=entry[0].decode(), reason=str(error))
+            fields: Any = {**entry[1], b"reason": str(error).encode()[:500], b"entry": entry[0]}
+            self._redis.xadd(redis_schema.USAGE_DEAD_LETTERS, fields, maxlen=DEAD_LETTERS_KEPT)
+            return None
+
+    def _finish(self, entry_ids: Iterable[bytes]) -> None:
+        done = list(entry_ids)
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.xack(redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP, *done)
+            pipeline.xdel(redis_schema.USAGE_STREAM, *done)
+            pipeline.execute()
+
+
+def _entries(answer: Any) -> list[Entry]:
+    # The client answers a list under RESP2 and a mapping under RESP3.
+    if not answer:
+        return []
+    if isinstance(answer, dict):
+        [batches] = answer.values()
+        return [entry for batch in batches for entry in batch]
+    [(_, entries)] = answer
+    return cast(list[Entry], entries)

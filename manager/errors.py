@@ -1,0 +1,42 @@
+"""What the domain may say no to. The API gives each its status; the domain knows nothing of HTTP.
+
+DomainError
+├── NotFound          there is no such thing
+├── Conflict          it is there already, or its state forbids the change
+├── Invalid           a value breaks a rule
+└── ProjectInactive   the project takes no new tokens
+"""
+
+
+class DomainError(Exception):
+    """A reasoned no; the message is a full sentence that quotes no secret."""
+
+    code = "domain_error"
+
+
+class NotFound(DomainError):
+    """There is no such thing."""
+
+    code = "not_found"
+
+
+class Conflict(DomainError):
+    """It is there already, or its state forbids the change."""
+
+    code = "conflict"
+
+
+class Invalid(DomainError):
+    """A value breaks a rule; `field` names it."""
+
+    code = "invalid"
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
+class ProjectInactive(DomainError):
+    """The project takes no new tokens."""
+
+    code = "project_inactive"

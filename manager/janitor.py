@@ -1,0 +1,23 @@
+"""Keeps the database from growing without end: single requests are forgotten after the retention time."""
+
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from manager.db import Sessions
+from manager.tables import Request
+
+BATCH = 5000
+
+
+def forget_requests(sessions: Sessions, now: datetime, retention: timedelta) -> int:
+    """Delete requests older than the retention time, in short transactions; return how many. Roll-ups stay."""
+    forgotten = 0
+    while True:
+        with sessions.begin() as session:
+            old = sa.select(Request.request_id).where(Request.occurred_at < now - retention).limit(BATCH)
+            ids = session.scalars(old).all()
+            session.execute(sa.delete(Request).where(Request.request_id.in_(ids)))
+        forgotten += len(ids)
+        if len(ids) < BATCH:
+            return forgotten

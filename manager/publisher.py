@@ -1,0 +1,166 @@
+"""SQL → Redis: what the data plane may know, published after commit, and all of it again when Redis has lost it.
+
+Redis never goes back to an older version (see shared/lua), so publishing may be repeated and may come late. Rows whose
+`published_version` lags behind are published by the jobs process: a crash between commit and publish heals by itself.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import cast
+from uuid import UUID
+
+import redis
+import sqlalchemy as sa
+from redis.client import Pipeline
+from sqlalchemy.orm import Session
+
+from manager import db, tables
+from manager.db import Sessions
+from shared import models, redis_schema
+
+BATCH = 1000
+
+
+class PublishError(Exception):
+    """Redis could not be reached. What was committed to SQL stays; it will be published later."""
+
+
+def published_project(row: tables.Project) -> models.Project:
+    """Return what the data plane gets to know of a project: active keys only, sealed."""
+    keys = tuple(models.UpstreamKey(str(key.id), key.sealed) for key in row.keys if key.is_active)
+    return models.Project(str(row.id), row.provider, row.is_active, row.base_url, keys, row.version)
+
+
+def published_token(row: tables.Token) -> models.Token:
+    """Return what the data plane gets to know of a token."""
+    return models.Token(
+        id=str(row.id),
+        digest=row.digest,
+        project_id=str(row.project_id),
+        label=row.label,
+        is_active=row.is_active,
+        expires_at=row.expires_at,
+        max_requests=row.max_requests,
+        request_count=row.request_count,
+        last_used_at=row.last_used_at,
+        version=row.version,
+    )
+
+
+class Publisher:
+    """Writes published records; every method that writes raises PublishError if Redis is away."""
+
+    def __init__(self, client: "redis.Redis", sessions: Sessions) -> None:
+        self._redis = client
+        self._sessions = sessions
+        self._publish_project = client.register_script(redis_schema.script("publish_project"))
+        self._publish_token = client.register_script(redis_schema.script("publish_token"))
+
+    def publish_project(self, project_id: UUID) -> None:
+        """Publish one project as it stands in SQL now."""
+        self._publish(sa.select(tables.Project).where(tables.Project.id == project_id))
+
+    def publish_token(self, token_id: UUID) -> None:
+        """Publish one token as it stands in SQL now."""
+        self._publish(sa.select(tables.Token).where(tables.Token.id == token_id))
+
+    def publish_tokens_of(self, project_id: UUID) -> None:
+        """Publish those tokens of a project whose latest change has not been published."""
+        self._publish(sa.select(tables.Token).where(tables.Token.project_id == project_id, _lags(tables.Token)))
+
+    def publish_pending(self) -> int:
+        """Publish every row whose latest change has not been published; return how many there were."""
+        return self._publish(sa.select(tables.Project).where(_lags(tables.Project))) + self._publish(
+            sa.select(tables.Token).where(_lags(tables.Token))
+        )
+
+    def republish_all(self) -> None:
+        """Publish everything, then declare Redis ready. Tokens that expired long ago are left out."""
+        forgotten = datetime.now(UTC) - redis_schema.REMEMBER_EXPIRED
+        self._publish(sa.select(tables.Project))
+        self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
+        try:
+            self._redis.set(redis_schema.EPOCH, self._run_id())
+        except redis.RedisError as error:
+            raise PublishError(f"the epoch could not be set: {error!r}") from error
+
+    def republish_if_lost(self) -> bool:
+        """Republish all if Redis has forgotten it or was restarted, which may have cost its last second."""
+        try:
+            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
+            if epoch is not None and epoch.decode() == self._run_id():
+                return False
+        except redis.RedisError as error:
+            raise PublishError(f"Redis cannot be asked for its epoch: {error!r}") from error
+        self.republish_all()
+        return True
+
+    def is_ready(self) -> bool:
+        """Tell whether Redis answers and everything has been published to it."""
+        try:
+            return bool(self._redis.exists(redis_schema.EPOCH))
+        except redis.RedisError:
+            return False
+
+    def _run_id(self) -> str:
+        return str(cast(dict[str, object], self._redis.info("server"))["run_id"])
+
+    def _publish[Row: (tables.Project, tables.Token)](self, query: sa.Select[Row]) -> int:
+        count = 0
+        for rows in self._batches(query):
+            self._send(rows)
+            self._note_published(rows)
+            count += len(rows)
+        return count
+
+    def _batches[Row: (tables.Project, tables.Token)](self, query: sa.Select[Row]) -> Iterator[Sequence[Row]]:
+        # No transaction stays open while Redis is spoken to: it would hold up every writer.
+        table = query.column_descriptions[0]["entity"]
+        last: UUID | None = None
+        while True:
+            rest = query if last is None else query.where(table.id > last)
+            with db.reading(self._sessions) as session:
+                rows = session.scalars(rest.order_by(table.id).limit(BATCH)).all()
+            if rows:
+                last = rows[-1].id
+                yield rows
+            if len(rows) < BATCH:
+                return
+
+    def _send(self, rows: Iterable[tables.Project | tables.Token]) -> None:
+        try:
+            with self._redis.pipeline(transaction=False) as pipeline:
+                for row in rows:
+                    self._add(pipeline, row)
+                pipeline.execute()
+        except redis.RedisError as error:
+            raise PublishError(f"Redis could not be published to: {error!r}") from error
+
+    def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
+        lagging = [row for row in rows if row.published_version < row.version]
+        if lagging:
+            with self._sessions.begin() as session:
+                for row in lagging:
+                    _note(session, type(row), row.id, row.version)
+
+    def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
+        if isinstance(row, tables.Project):
+            keys, arguments = redis_schema.encode_project(published_project(row))
+            self._publish_project(keys=keys, args=arguments, client=pipeline)
+        else:
+            keys, arguments = redis_schema.encode_token(published_token(row))
+            self._publish_token(keys=keys, args=arguments, client=pipeline)
+
+
+def _lags(table: type[tables.Project] | type[tables.Token]) -> sa.ColumnElement[bool]:
+    return table.published_version < table.version
+
+
+def _note(session: Session, table: type[tables.Project] | type[tables.Token], row_id: UUID, version: int) -> None:
+    # A newer version may have been noted meanwhile; and a change that came after the read stays pending.
+    session.execute(
+        sa.update(table)
+        .where(table.id == row_id, table.published_version < version)
+        .values(published_version=version)
+        .execution_options(synchronize_session=False)
+    )

@@ -1,0 +1,195 @@
+"""A whole installation of real processes: Valkey, manager, jobs, two proxies on two ports, and the mock provider."""
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+import redis
+import requests
+
+from manager import db, programs
+from manager.supervisor import Program, Supervisor
+from shared import sealing, settings
+from shared.settings import Plane, Settings
+
+ADDONS = Path(__file__).parents[2] / "addons"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until[T](condition: Callable[[], T], seconds: float = 20.0) -> T:
+    """Wait until a condition holds and return what it gave; fail after a bounded time."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"still not so after {seconds} s: {condition}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token as an application holds it."""
+
+    id: str
+    secret: str
+    project_id: str
+
+
+@dataclass
+class Installation:
+    """The product, as its users reach it."""
+
+    settings: Settings
+    folder: Path
+    environment: dict[str, str]
+    proxy_urls: list[str]
+    manager_url: str
+    mock_url: str
+    provider_key: str
+    supervisor: Supervisor = field(repr=False)
+    session: requests.Session = field(repr=False)
+
+    def manage(self, method: str, path: str, body: object = None) -> Any:
+        answer = self.session.request(method, self.manager_url + path, json=body, timeout=30)
+        assert answer.ok, f"{method} {path} was answered {answer.status_code}: {answer.text}"
+        return answer.json() if answer.content else None
+
+    def project(self, name: str, **fields: Any) -> str:
+        body = {"name": name, "api_key": self.provider_key, "base_url": self.mock_url, **fields}
+        return str(self.manage("POST", "/manage/projects", body)["id"])
+
+    def token(self, project_id: str, **fields: Any) -> Token:
+        made = self.manage("POST", "/manage/tokens", {"project_id": project_id, "expires_in": 3600, **fields})
+        return Token(made["id"], made["token"], project_id)
+
+    def client(self, token: Token | str, worker: int = 0, **options: Any) -> openai.OpenAI:
+        secret = token if isinstance(token, str) else token.secret
+        url = f"{self.proxy_urls[worker]}/v1"
+        return openai.OpenAI(api_key=secret, base_url=url, **{"max_retries": 0, "timeout": 20, **options})
+
+    def send(self, token: str, method: str = "GET", path: str = "/v1/models", worker: int = 0, **more: Any) -> requests.Response:
+        headers = {"authorization": f"Bearer {token}", **more.pop("headers", {})}
+        return requests.request(method, self.proxy_urls[worker] + path, headers=headers, timeout=20, **more)
+
+    def ledger(self) -> dict[str, Any]:
+        return dict(requests.get(f"{self.mock_url}/__mock__/ledger", timeout=10).json())
+
+    def forget_ledger(self) -> None:
+        requests.delete(f"{self.mock_url}/__mock__/ledger", timeout=10).raise_for_status()
+
+    def release(self, **how: int) -> None:
+        requests.post(f"{self.mock_url}/__mock__/release", json=how or None, timeout=10).raise_for_status()
+
+    def usage_of(self, token: Token, count: int) -> list[dict[str, Any]]:
+        """Return the requests of a token in SQL, newest first, once there are that many."""
+        path = f"/manage/requests?token_id={token.id}&limit=200"
+        return until(lambda: rows if len(rows := self.manage("GET", path)["items"]) >= count else None) or []
+
+    def redis(self) -> "redis.Redis":
+        return redis.Redis.from_url(self.settings.redis_url)
+
+    def is_published(self) -> bool:
+        return requests.get(f"{self.manager_url}/readyz", timeout=10).status_code == 200
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text(errors="replace") for path in sorted((self.folder / "logs").glob("*.log")))
+
+
+def stock_proxy(configuration: Settings, environment: dict[str, str], number: int, port: int, metrics: int) -> Program:
+    """mitmdump as anybody would start it, on a port of its own."""
+    command = [str(Path(sys.executable).with_name("mitmdump")), "-q", "-s", str(ADDONS / "main.py")]
+    command += ["--mode", "reverse:http://upstream.invalid", "--listen-host", "127.0.0.1", "--listen-port", str(port)]
+    command += ["--set", f"confdir={configuration.data_dir / 'mitmproxy' / str(number)}"]
+    command += ["--save-stream-file", str(configuration.data_dir / f"flows-{number}.mitm")]
+    own = {**environment, "LLM_PROXY_METRICS_PORT": str(metrics)}
+    url = f"http://127.0.0.1:{metrics}/healthz"
+    return Program(f"stock-{number}", tuple(command), own, lambda: programs.is_up(url))
+
+
+@contextmanager
+def installed(database_url: str = "") -> Iterator[Installation]:
+    """Start everything on free ports in a new folder; stop everything and remove the folder afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="journey-"))
+    environment = {
+        "MANAGEMENT_TOKEN": settings.generate_secret(),
+        "ENCRYPTION_KEYS": f"k1:{sealing.generate_key()}",
+        "TOKEN_PEPPER": settings.generate_secret(),
+        "DATABASE_URL": database_url,
+        "LLM_PROXY_DATA_DIR": str(folder),
+        "LLM_PROXY_MANAGER_PORT": str(free_port()),
+        "LLM_PROXY_METRICS_PORT": str(free_port()),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        configuration = settings.load(Plane.SUPERVISOR)
+        data_plane = settings.child_environment(Plane.DATA, {})
+        supervisor = Supervisor(folder / "logs")
+        ports, mock_port, key = [free_port(), free_port()], free_port(), f"sk-canary-{settings.generate_secret()}"
+        try:
+            supervisor.start(programs.valkey(configuration))
+            db.upgrade(db.create_engine(configuration.database_url))
+            supervisor.start(
+                programs.manager(configuration, {}),
+                programs.jobs(configuration, {}),
+                programs.mock_provider(mock_port, key),
+                *[stock_proxy(configuration, data_plane, at, port, free_port()) for at, port in enumerate(ports)],
+            )
+            session = requests.Session()
+            session.headers["authorization"] = f"Bearer {environment['MANAGEMENT_TOKEN']}"
+            yield Installation(
+                replace(configuration),
+                folder,
+                environment,
+                [f"http://127.0.0.1:{port}" for port in ports],
+                f"http://127.0.0.1:{configuration.manager_port}",
+                f"http://127.0.0.1:{mock_port}",
+                key,
+                supervisor,
+                session,
+            )
+        finally:
+            supervisor.stop()
+            shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """One installation for all journeys that leave it as it was."""
+    with installed() as running:
+        yield running
+
+
+@pytest.fixture
+def fresh_installation() -> Iterator[Installation]:
+    """An installation that a journey may break."""
+    with installed() as running:
+        yield running
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Journeys share one installation, so they stay in one test process; they may take longer than unit tests."""
+    for item in items:
+        if "journeys" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group("journeys"))
+            item.add_marker(pytest.mark.journey)
+            item.add_marker(pytest.mark.timeout(180))

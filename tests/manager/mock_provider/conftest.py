@@ -1,0 +1,154 @@
+"""The vocabulary of these tests: ``ask`` drives the app by hand, ``remote`` talks to a served provider."""
+
+import asyncio
+import contextlib
+import http.client
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from manager.mock_provider import MockProvider, serving
+
+KEY = "sk-provider-0123456789abcdef"
+CHAT = "/v1/chat/completions"
+
+
+def chat_body(said: str = "hi there", **more: Any) -> dict[str, Any]:
+    return {"model": "gpt-4o", "messages": [{"role": "user", "content": said}], **more}
+
+
+@dataclass
+class Exchange:
+    """One ASGI conversation: what the app is told, whether the client then leaves, and what it is sent."""
+
+    told: list[dict[str, Any]]
+    leaves: bool = False
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    async def receive(self) -> dict[str, Any]:
+        if self.told:
+            return self.told.pop(0)
+        if not self.leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {name.decode(): value.decode() for name, value in self.sent[0]["headers"]}
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.sent[1:])
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+type Ask = Callable[..., Awaitable[Exchange]]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    async def asks(
+        app: MockProvider,
+        path: str = CHAT,
+        body: Any = None,
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
+        leaves: bool = False,
+    ) -> Exchange:
+        sent = headers if headers is not None else {"authorization": f"Bearer {KEY}"}
+        raw = (
+            body
+            if isinstance(body, bytes)
+            else json.dumps(body if body is not None else chat_body()).encode()
+        )
+        pairs = [(name.encode(), value.encode()) for name, value in sent.items()]
+        exchange = Exchange([{"type": "http.request", "body": raw, "more_body": False}], leaves)
+        scope = {"type": "http", "method": method, "path": path, "headers": pairs}
+        await app(scope, exchange.receive, exchange.send)
+        return exchange
+
+    return asks
+
+
+class Remote:
+    """A served provider, spoken to over real connections that are closed with the test."""
+
+    def __init__(self, url: str, closing: contextlib.ExitStack) -> None:
+        self.url = url
+        self._closing = closing
+
+    def connect(self) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=10)
+        self._closing.callback(connection.close)
+        return connection
+
+    def send(self, body: dict[str, Any] | None = None, **headers: str) -> http.client.HTTPResponse:
+        """A chat question; the answer's headers have come, its body is still to be read."""
+        connection = self._asking = self.connect()
+        fields = {"authorization": f"Bearer {KEY}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        connection.request("POST", CHAT, json.dumps(body or chat_body()), fields)
+        return connection.getresponse()
+
+    def stream(self, **behaviour: Any) -> http.client.HTTPResponse:
+        return self.send(chat_body(stream=True), x_mock_behaviour=json.dumps(behaviour))
+
+    def leave(self, answer: http.client.HTTPResponse) -> None:
+        """Closes the connection of the last question in the middle of its answer."""
+        answer.close()
+        self._asking.close()
+
+    def control(self, method: str, name: str, body: Any = None) -> Any:
+        connection = self.connect()
+        connection.request(method, f"/__mock__/{name}", None if body is None else json.dumps(body))
+        return json.loads(connection.getresponse().read())
+
+    def ledger(self) -> Any:
+        return self.control("GET", "ledger")
+
+    def last(self) -> Any:
+        return self.ledger()["recent"][-1]
+
+
+def eventually(holds: Callable[[], bool], within: float = 5.0) -> None:
+    """Fails unless the condition comes true in time."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
+
+
+@pytest.fixture(name="eventually")
+def _eventually() -> Callable[..., None]:
+    return eventually
+
+
+@pytest.fixture(scope="session")
+def served_url() -> Iterator[str]:
+    with serving() as url:
+        yield url
+
+
+@pytest.fixture
+def remote(served_url: str) -> Iterator[Remote]:
+    """The served provider, well-behaved and with an empty ledger."""
+    with contextlib.ExitStack() as closing:
+        remote = Remote(served_url, closing)
+        remote.control("PUT", "behaviour", {})
+        remote.control("DELETE", "ledger")
+        yield remote
+        remote.control("POST", "release")

@@ -1,0 +1,73 @@
+"""The control endpoints: what they read, set and refuse."""
+
+import json
+from typing import Any
+
+import pytest
+
+from manager.mock_provider import control
+from manager.mock_provider.behaviour import Behaviour
+from manager.mock_provider.keys import presented
+from manager.mock_provider.provider import Provider
+
+
+@pytest.fixture
+def provider() -> Provider:
+    return Provider(Behaviour(latency_ms=5), frozenset())
+
+
+def told(provider: Provider, method: str, name: str, body: bytes = b"") -> tuple[int, Any]:
+    reply = control.reply(provider, method, control.PREFIX + name, body)
+    return reply.status, json.loads(reply.pieces[0])
+
+
+def test_the_behaviour_is_read_and_replaced_as_a_whole(provider: Provider) -> None:
+    assert told(provider, "GET", "behaviour") == (200, Behaviour(latency_ms=5).as_dict())
+
+    answer = told(provider, "PUT", "behaviour", b'{"chunks": 4}')
+
+    assert answer == (200, Behaviour(chunks=4).as_dict())
+    assert provider.behaviour == Behaviour(chunks=4)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b'{"chunks": 0}', b'{"chunk": 1}'])
+def test_a_flawed_behaviour_changes_nothing(provider: Provider, body: bytes) -> None:
+    status, answer = told(provider, "PUT", "behaviour", body)
+
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert provider.behaviour == Behaviour(latency_ms=5)
+
+
+def test_the_ledger_is_read_and_reset(provider: Provider) -> None:
+    provider.ledger.open("GET", "/v1/models", presented([]))
+    assert told(provider, "GET", "ledger")[1]["requests"] == 1
+
+    status, answer = told(provider, "DELETE", "ledger")
+
+    assert (status, answer["requests"], answer["recent"], answer["held"]) == (200, 0, [], 0)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"count": null}', b'{"count": 3}'])
+def test_a_release_tells_how_many_streams_were_held(provider: Provider, body: bytes) -> None:
+    assert told(provider, "POST", "release", body) == (200, {"released": 0})
+
+
+@pytest.mark.parametrize("body", [b'{"count": 0}', b'{"count": true}', b'{"count": "1"}', b"[1]", b"{"])
+def test_a_flawed_release_is_refused(provider: Provider, body: bytes) -> None:
+    assert told(provider, "POST", "release", body)[0] == 400
+
+
+def test_an_unknown_name_is_not_found(provider: Provider) -> None:
+    assert told(provider, "GET", "secrets")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "allowed"),
+    [("POST", "ledger", b"GET, DELETE"), ("DELETE", "behaviour", b"GET, PUT"), ("GET", "release", b"POST")],
+)
+def test_the_wrong_method_is_told_the_right_ones(
+    provider: Provider, method: str, name: str, allowed: bytes
+) -> None:
+    reply = control.reply(provider, method, control.PREFIX + name, b"")
+
+    assert (reply.status, dict(reply.headers)[b"allow"]) == (405, allowed)
