@@ -58,8 +58,8 @@ def compose(configuration: settings.Settings) -> list[object]:
     return [
         Posture(configuration),
         Upstream(calls),
-        Redaction(calls, credential_headers),
         RequestHead(calls),
+        Redaction(calls, credential_headers),
         Allowlist(calls, table),
         RequestBody(calls),
         Admission(calls, store, table, configuration.token_pepper),

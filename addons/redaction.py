@@ -32,7 +32,7 @@ def masked(value: str) -> str:
 
 
 class Redaction:
-    """Moves what the client presented from the headers to the call. Runs first, on broken flows, too."""
+    """Moves what the client presented from the headers to the call. Runs on refused and broken flows, too."""
 
     def __init__(self, calls: Calls, credential_headers: Iterable[str]) -> None:
         self.calls = calls

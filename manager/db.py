@@ -46,6 +46,15 @@ def upgrade(engine: sa.Engine) -> None:
         alembic.command.upgrade(migration_config(connection), "head")
 
 
+def migrate(url: str) -> None:
+    """Bring the schema of the database at `url` to the newest version."""
+    engine = create_engine(url)
+    try:
+        upgrade(engine)
+    finally:
+        engine.dispose()
+
+
 def is_current(engine: sa.Engine) -> bool:
     """Tell whether the schema is the one that this release expects."""
     with engine.connect().execution_options(**{_READING: True}) as connection:

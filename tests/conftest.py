@@ -64,9 +64,7 @@ def migrated_urls(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -
     """One migrated database of each kind."""
     urls = {"sqlite": f"sqlite:///{tmp_path_factory.mktemp('sqlite')}/test.db", "postgresql": postgres_url}
     for url in urls.values():
-        engine = db.create_engine(url)
-        db.upgrade(engine)
-        engine.dispose()
+        db.migrate(url)
     return urls
 
 

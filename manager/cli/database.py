@@ -1,6 +1,7 @@
 """The database commands."""
 
 import click
+import sqlalchemy as sa
 
 from manager import db as database
 from manager.cli.start import start
@@ -16,6 +17,5 @@ def db() -> None:
 def upgrade() -> None:
     """Bring the schema to the version that this release needs."""
     settings = start(Plane.CONTROL)
-    engine = database.create_engine(settings.database_url)
-    database.upgrade(engine)
-    click.echo(f"schema is current: {engine.url.render_as_string(hide_password=True)}")
+    database.migrate(settings.database_url)
+    click.echo(f"schema is current: {sa.make_url(settings.database_url).render_as_string(hide_password=True)}")

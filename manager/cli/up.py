@@ -86,7 +86,7 @@ def _run(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, str],
     if settings.redis_is_embedded:
         environment.embedded_socket(settings.data_dir).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         supervisor.start(programs.valkey(settings))
-    db.upgrade(db.create_engine(settings.database_url))
+    db.migrate(settings.database_url)
     workers = [programs.proxy(settings, secrets, number + 1) for number in range(settings.workers)]
     supervisor.start(programs.manager(settings, secrets), programs.jobs(settings, secrets), *workers)
     if model is None:

@@ -61,7 +61,11 @@ class MockProvider:
             self.provider.ledger.close(entry, outcome)
 
     async def _reply(
-        self, scope: Message, client: Client, entry: Entry, caller: Presented
+        self,
+        scope: Message,
+        client: Client,
+        entry: Entry,
+        caller: Presented,
     ) -> tuple[Reply, Behaviour]:
         """The reply and the behaviour to deliver it with; who is refused at the door is refused at once."""
         behaviour, headers = WELL_BEHAVED, dict(scope["headers"])

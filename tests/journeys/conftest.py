@@ -82,7 +82,9 @@ class Installation:
         url = f"{self.proxy_urls[worker]}/v1"
         return openai.OpenAI(api_key=secret, base_url=url, **{"max_retries": 0, "timeout": 20, **options})
 
-    def send(self, token: str, method: str = "GET", path: str = "/v1/models", worker: int = 0, **more: Any) -> requests.Response:
+    def send(
+        self, token: str, method: str = "GET", path: str = "/v1/models", worker: int = 0, **more: Any
+    ) -> requests.Response:
         headers = {"authorization": f"Bearer {token}", **more.pop("headers", {})}
         return requests.request(method, self.proxy_urls[worker] + path, headers=headers, timeout=20, **more)
 
@@ -143,7 +145,7 @@ def installed(database_url: str = "") -> Iterator[Installation]:
         ports, mock_port, key = [free_port(), free_port()], free_port(), f"sk-canary-{settings.generate_secret()}"
         try:
             supervisor.start(programs.valkey(configuration))
-            db.upgrade(db.create_engine(configuration.database_url))
+            db.migrate(configuration.database_url)
             supervisor.start(
                 programs.manager(configuration, {}),
                 programs.jobs(configuration, {}),

@@ -1,5 +1,6 @@
 """Bad input: one clear JSON error each, and the provider never hears of it."""
 
+import http.client
 import json
 import socket
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ import pytest
 from shared import redis_schema, tokens
 from tests.journeys.conftest import Installation, Token
 
+INVALID = "invalid_request"
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 
 
@@ -23,14 +25,9 @@ def exchange(installation: Installation, raw: bytes) -> tuple[int, dict[str, str
     target = urlsplit(installation.proxy_urls[0])
     with socket.create_connection((target.hostname, target.port), timeout=10) as connection:
         connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
-        received = b""
-        while chunk := connection.recv(65536):
-            received += chunk
-    head, _, body = received.partition(b"\r\n\r\n")
-    status, *fields = head.decode().split("\r\n")
-    headers = dict(field.lower().split(": ", 1) for field in fields)
-    return int(status.split()[1]), headers, body
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
 
 def heard(installation: Installation) -> int:
@@ -89,7 +86,7 @@ def test_what_is_not_in_the_route_table_is_refused(
         (b"Authorization: Bearer {good}\r\nUpgrade: websocket\r\n", 400, "invalid_request"),
         (b"Authorization: Bearer {good}\r\nX-Big: " + b"a" * 70_000 + b"\r\n", 431, "invalid_request"),
         (b"Authorization: Bearer {good}\r\nContent-Length: 1, 2\r\n", 400, "invalid_request"),
-        (b"Authorization: Bearer {good}\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400, "invalid_request"),
+        (b"Authorization: Bearer {good}\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n", 400, INVALID),
         (b"Authorization: Bearer {good}\r\nno colon here\r\n", 400, "invalid_request"),
     ],
 )
@@ -127,11 +124,6 @@ def test_invalid_json_is_refused(installation: Installation, token: Token, body:
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
     assert heard(installation) == before
-
-
-def endless(announced: int) -> object:
-    block = b" " * 65536
-    return (block for _ in range(announced // len(block)))
 
 
 @pytest.mark.parametrize("with_token", [True, False])

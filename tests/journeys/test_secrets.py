@@ -58,7 +58,13 @@ def test_saved_flows_show_the_mask_and_can_be_read(fresh_installation: Installat
     list(fresh_installation.client(token).models.list())
     fresh_installation.supervisor.stop()
 
-    command = [str(Path(sys.executable).with_name("mitmdump")), "-nr", str(fresh_installation.folder / "flows-0.mitm"), "--flow-detail", "2"]
+    command = [
+        str(Path(sys.executable).with_name("mitmdump")),
+        "-nr",
+        str(fresh_installation.folder / "flows-0.mitm"),
+        "--flow-detail",
+        "2",
+    ]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
 
     assert "/v1/models" in shown and "200" in shown

@@ -71,11 +71,8 @@ def ask() -> Ask:
         leaves: bool = False,
     ) -> Exchange:
         sent = headers if headers is not None else {"authorization": f"Bearer {KEY}"}
-        raw = (
-            body
-            if isinstance(body, bytes)
-            else json.dumps(body if body is not None else chat_body()).encode()
-        )
+        asked = body if body is not None else chat_body()
+        raw = asked if isinstance(asked, bytes) else json.dumps(asked).encode()
         pairs = [(name.encode(), value.encode()) for name, value in sent.items()]
         exchange = Exchange([{"type": "http.request", "body": raw, "more_body": False}], leaves)
         scope = {"type": "http", "method": method, "path": path, "headers": pairs}

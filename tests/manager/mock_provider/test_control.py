@@ -66,7 +66,10 @@ def test_an_unknown_name_is_not_found(provider: Provider) -> None:
     [("POST", "ledger", b"GET, DELETE"), ("DELETE", "behaviour", b"GET, PUT"), ("GET", "release", b"POST")],
 )
 def test_the_wrong_method_is_told_the_right_ones(
-    provider: Provider, method: str, name: str, allowed: bytes
+    provider: Provider,
+    method: str,
+    name: str,
+    allowed: bytes,
 ) -> None:
     reply = control.reply(provider, method, control.PREFIX + name, b"")
 

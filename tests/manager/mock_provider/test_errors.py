@@ -21,7 +21,8 @@ def test_openai_errors_have_four_members() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(401, "invalid_request_error"), (429, "requests"), (500, "server_error")]
+    ("status", "kind"),
+    [(401, "invalid_request_error"), (429, "requests"), (500, "server_error")],
 )
 def test_openai_types_follow_the_status(status: int, kind: str) -> None:
     assert json.loads(openai_body(ProviderError(status, "no")))["error"]["type"] == kind

@@ -9,7 +9,8 @@ TOKEN = b"sk-llmp-0123456789abcdef0123456789"
 
 
 @pytest.mark.parametrize(
-    ("key", "shown"), [("sk-abcdefgh1234", "sk-a****1234"), ("12345678", "****"), ("", "")]
+    ("key", "shown"),
+    [("sk-abcdefgh1234", "sk-a****1234"), ("12345678", "****"), ("", "")],
 )
 def test_a_key_is_shown_by_its_ends_alone(key: str, shown: str) -> None:
     assert masked(key) == shown
@@ -28,10 +29,12 @@ def test_headers_are_kept_in_order_with_keys_masked() -> None:
     assert caller.bearer == "sk-abcdefgh1234"
     assert caller.api_key == "anthropic-key-5678"
     assert caller.shown == "sk-a****1234"
-    assert (
-        caller.headers
-        == b"host: api\nauthorization: Bearer sk-a****1234\nx-api-key: anth****5678\naccept: */*"
-    )
+    assert caller.headers.split(b"\n") == [
+        b"host: api",
+        b"authorization: Bearer sk-a****1234",
+        b"x-api-key: anth****5678",
+        b"accept: */*",
+    ]
 
 
 @pytest.mark.parametrize("value", [b"Basic c29tZWJvZHk6c2VjcmV0", b"sk-abcdefgh1234", b"Bearer", b""])

@@ -48,10 +48,9 @@ def test_a_completion_plain_and_streamed(client: OpenAI) -> None:
 
 
 def test_embeddings_are_the_same_as_numbers_and_as_base64(client: OpenAI) -> None:
-    by_default = client.embeddings.create(model="m", input=["one", "two"], dimensions=8)
-    as_floats = client.embeddings.create(
-        model="m", input=["one", "two"], dimensions=8, encoding_format="float"
-    )
+    texts = ["one", "two"]
+    by_default = client.embeddings.create(model="m", input=texts, dimensions=8)
+    as_floats = client.embeddings.create(model="m", input=texts, dimensions=8, encoding_format="float")
 
     assert len(by_default.data[0].embedding) == 8
     assert by_default.data[1].embedding == pytest.approx(as_floats.data[1].embedding)

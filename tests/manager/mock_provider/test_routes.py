@@ -24,7 +24,8 @@ def test_the_apis_are_found(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/models/", "/v1/chat", "/v1/chat/completions/", "/v2/models"]
+    "path",
+    ["/", "/v1", "/v1/models/", "/v1/chat", "/v1/chat/completions/", "/v2/models"],
 )
 def test_any_other_path_is_unknown(path: str) -> None:
     with pytest.raises(ProviderError) as refused:

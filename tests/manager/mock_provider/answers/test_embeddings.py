@@ -41,14 +41,14 @@ def test_the_same_text_has_the_same_vector_and_another_text_another() -> None:
 
 def test_base64_is_the_same_vector_in_little_endian_float32() -> None:
     encoded = ask(encoding_format="base64")["data"][0]["embedding"]
+    numbers = ask()["data"][0]["embedding"]
 
-    assert list(struct.unpack("<16f", base64.b64decode(encoded))) == pytest.approx(
-        ask()["data"][0]["embedding"]
-    )
+    assert list(struct.unpack("<16f", base64.b64decode(encoded))) == pytest.approx(numbers)
 
 
 @pytest.mark.parametrize(
-    "flaw", [{"input": None}, {"encoding_format": "hex"}, {"dimensions": 0}, {"model": None}]
+    "flaw",
+    [{"input": None}, {"encoding_format": "hex"}, {"dimensions": 0}, {"model": None}],
 )
 def test_a_flawed_question_is_refused(flaw: dict[str, Any]) -> None:
     with pytest.raises(ProviderError):

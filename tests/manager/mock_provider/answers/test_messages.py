@@ -51,10 +51,8 @@ def test_the_events_come_in_anthropics_order() -> None:
         "message_stop",
     ]
     assert events[0]["message"]["usage"]["input_tokens"] == 2
-    assert (
-        "".join(e["delta"]["text"] for e in events if e["type"] == "content_block_delta")
-        == "You said: hi there"
-    )
+    deltas = [event["delta"]["text"] for event in events if event["type"] == "content_block_delta"]
+    assert "".join(deltas) == "You said: hi there"
     assert (events[-2]["usage"], events[-2]["delta"]["stop_reason"]) == ({"output_tokens": 4}, "end_turn")
 
 
