@@ -118,6 +118,12 @@ def _render(_: Any, __: str, event: structlog.typing.EventDict) -> str:
 
 
 def _spellings(secret: str) -> set[str]:
-    """How a secret may read in a finished line: as it is, or escaped for a URL, a repr, and then for JSON."""
-    plain = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
-    return plain | {json.dumps(text, ensure_ascii=ascii)[1:-1] for text in plain for ascii in (True, False)}
+    """How a secret may read in a finished line: as it is or escaped for a URL, then quoted up to three times over."""
+    found = {secret, quote(secret, errors="replace"), quote(secret, safe="", errors="replace")}
+    for _ in range(3):
+        found |= {quoted[1:-1] for text in found for quoted in (repr(text), json.dumps(text), _json(text))}
+    return found
+
+
+def _json(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

@@ -180,6 +180,12 @@ def test_any_value_can_be_logged(value: object) -> None:
     assert "value" in line
 
 
+def test_keys_that_are_no_text_become_text() -> None:
+    line = json.loads(rendered("event", value={1: "a", None: "b", datetime(2026, 1, 1, tzinfo=UTC): "c"}))
+
+    assert line["value"] == {"1": "a", "null": "b", "2026-01-01T00:00:00+00:00": "c"}
+
+
 # A record that cannot be rendered or written
 
 
@@ -249,6 +255,12 @@ def test_known_secrets_are_masked_whatever_they_look_like() -> None:
     assert redact("a hunter2-hunter2-longer b") == "a **** b"
     assert redact("(hunter2-hunter2)") == "(****)"
     assert redact("eight888seven77") == "****seven77"
+
+
+def test_a_secret_of_undecodable_bytes_is_masked_like_any_other() -> None:
+    secret = "key-\udcff-abcdefgh"
+
+    assert "abcdefgh" not in rendered(f"using {secret}", (secret,), repr=repr(secret))
 
 
 def test_special_characters_of_a_secret_are_no_pattern() -> None:
@@ -355,10 +367,11 @@ PLACES: list[Callable[[str], object]] = [
     lambda secret: [f"\udcff{secret}", 1 << 70],
     lambda secret: f"\udcff{secret}",
     lambda secret: json.dumps({"body": secret}),
+    lambda secret: ValueError(json.dumps({"body": secret})),
 ]
 
 
-def traces_of(secret: str) -> set[str]:
+def spellings(secret: str) -> set[str]:
     """The ways in which a reader of the line would get at the secret."""
     return {secret, quote(secret), quote(secret, safe=""), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
 
@@ -398,7 +411,7 @@ def test_no_token_and_no_key_gets_through_wherever_it_stands(
 def test_no_known_secret_gets_through_wherever_it_stands(place: Callable[[str], object], secret: str) -> None:
     line = rendered("event", (secret,), value=place(secret))
 
-    assert not [text for text in texts_within(line) if traces_of(secret) & {text} or secret in text]
+    assert not [text for text in texts_within(line) for spelling in spellings(secret) if spelling in text]
 
 
 @given(secret=TOKENS | KEYS)

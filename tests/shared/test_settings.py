@@ -230,7 +230,7 @@ def test_no_error_message_holds_a_value(bare: Set, form: str) -> None:
     assert "MANAGEMENT_TOKEN" in caught.value.faults
     assert CANARY not in str(caught.value)
     assert CANARY not in repr(caught.value.faults)
-    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
 # Files
