@@ -68,6 +68,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         RequestLog(calls),
         usage_log,
         Telemetry(store, configuration.listen_host, configuration.metrics_port),
+        store,
     ]
 
 

@@ -61,6 +61,6 @@ class Store:
         except (redis.exceptions.RedisError, OSError):
             return False
 
-    async def close(self) -> None:
-        """Close all connections."""
+    async def done(self) -> None:
+        """Close all connections; mitmproxy calls this at the end, after the rooms that stand before."""
         await self._client.aclose()

@@ -263,6 +263,24 @@ def test_a_secret_of_undecodable_bytes_is_masked_like_any_other() -> None:
     assert "abcdefgh" not in rendered(f"using {secret}", (secret,), repr=repr(secret))
 
 
+@pytest.mark.parametrize("secret", [KNOWN, "'kn0wn'\\", "kn0wn-schlüssel", "kn0wn\tkn0wn"])
+@pytest.mark.parametrize(
+    "quote_it",
+    [
+        lambda secret: secret,
+        lambda secret: json.dumps({"a": secret}),
+        lambda secret: json.dumps({"a": secret}, ensure_ascii=False),
+        lambda secret: json.dumps({"a": json.dumps({"b": secret})}),
+        lambda secret: repr({"a": json.dumps({"b": secret})}),
+        lambda secret: {"a": json.dumps({"b": secret}), "b": "\udcff"},
+    ],
+)
+def test_a_known_secret_is_masked_however_often_it_was_quoted(secret: str, quote_it: Callable[[str], object]) -> None:
+    line = rendered("event", (secret,), body=quote_it(secret))
+
+    assert "kn0wn" not in line
+
+
 def test_special_characters_of_a_secret_are_no_pattern() -> None:
     redact = logs.Redactor(["a.*b+c(d["])
 
