@@ -33,7 +33,14 @@ class Rules:
 
 
 def create(
-    session: Session, rules: Rules, now: datetime, *, name: str, api_key: str, provider: str = "openai", base_url: str = ""
+    session: Session,
+    rules: Rules,
+    now: datetime,
+    *,
+    name: str,
+    api_key: str,
+    provider: str = "openai",
+    base_url: str = "",
 ) -> Project:
     """Add a project with its first key. Raises Invalid, Conflict."""
     if provider not in rules.table.providers:

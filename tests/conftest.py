@@ -1,4 +1,4 @@
-"""Real parts for the tests of control plane and contract: PostgreSQL, SQLite and Valkey, started once, emptied often."""
+"""Real parts for the tests: PostgreSQL, SQLite and Valkey, started once, emptied often."""
 
 import shutil
 import subprocess

@@ -13,7 +13,7 @@ from manager.publisher import PublishError
 from shared import logs
 
 MEDIA_TYPE = "application/problem+json"
-_STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, Invalid: 422, ProjectInactive: 403}
+_STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403}
 _CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "request_too_large", 415: "unsupported_media_type", 422: "invalid", 500: "internal_error"}
 log = logs.get("api")
@@ -74,8 +74,9 @@ def _detail(error: HTTPException, errors: object) -> str:
 
 
 def _answer_domain_error(error: DomainError) -> Response:
-    errors = {error.field: [str(error)]} if isinstance(error, Invalid) else None
-    return problem(_STATUS[type(error)], error.code, "Some fields are faulty; see errors." if errors else str(error), errors)
+    if isinstance(error, Invalid):
+        return problem(422, error.code, "Some fields are faulty; see errors.", {error.field: [str(error)]})
+    return problem(_STATUS[type(error)], error.code, str(error))
 
 
 def _answer_publish_error(error: PublishError) -> Response:
