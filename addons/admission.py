@@ -5,7 +5,7 @@ from mitmproxy import http
 from addons import refusal
 from addons.call import Call, Calls
 from addons.redaction import split_scheme
-from addons.refusal import Refusal, fail_closed
+from addons.refusal import Refused, fail_closed
 from addons.store import Store, StoreUnavailable
 from shared import logs, tokens
 from shared.models import Denial
@@ -26,16 +26,16 @@ log = logs.get("admission")
 
 
 def presented_token(presented: list[tuple[str, str]]) -> str:
-    """Return the one token among the presented (header, value) pairs. Raises a Refusal for none, several, malformed."""
+    """Return the one token among the presented (header, value) pairs. Raises Refused for none, several, malformed."""
     if not presented:
-        raise refusal.MISSING_TOKEN
+        raise Refused(refusal.MISSING_TOKEN)
     if len(presented) > 1:
-        raise refusal.invalid_request("More than one credential was sent.")
+        raise Refused(refusal.invalid_request("More than one credential was sent."))
     scheme, token = split_scheme(presented[0][1])
     if token.lower() in ("", "bearer") or scheme.lower() not in ("", "bearer"):
-        raise refusal.MISSING_TOKEN
+        raise Refused(refusal.MISSING_TOKEN)
     if not tokens.is_well_formed(token):
-        raise refusal.INVALID_TOKEN
+        raise Refused(refusal.INVALID_TOKEN)
     return token
 
 
@@ -57,10 +57,12 @@ class Admission:
             verdict = await self._store.admit(digest, list(call.candidates))
         except StoreUnavailable as error:
             log.warning("store_unavailable", reason=str(error))
-            raise refusal.SERVICE_UNAVAILABLE from error
+            raise Refused(refusal.SERVICE_UNAVAILABLE) from error
         if isinstance(verdict, Denied):
-            raise self._refuse(call, verdict)
+            self._note_denial(call, verdict)
+            raise Refused(_REFUSALS[verdict.reason])
         call.caller = verdict
+        call.token_id, call.token_label = verdict.token_id, verdict.token_label
         self._settle_route(call, verdict.project.provider)
 
     def _settle_route(self, call: Call, provider: str) -> None:
@@ -68,8 +70,7 @@ class Admission:
         call.route = call.candidates[provider]
         call.dialect = call.provider.dialect
 
-    def _refuse(self, call: Call, denied: Denied) -> Refusal:
+    def _note_denial(self, call: Call, denied: Denied) -> None:
+        call.token_id, call.token_label = denied.token_id, denied.token_label
         if denied.project is not None and denied.project.provider in self._table.providers:
             call.dialect = self._table.providers[denied.project.provider].dialect
-        log.info("denied", reason=denied.reason, token_id=denied.token_id, token_label=denied.token_label)
-        return _REFUSALS[denied.reason]

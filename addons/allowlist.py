@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from addons.call import Calls
-from addons.refusal import ENDPOINT_NOT_FOUND, fail_closed, method_not_allowed
+from addons.refusal import ENDPOINT_NOT_FOUND, Refused, fail_closed, method_not_allowed
 from shared.providers import ProviderTable
 
 
@@ -21,7 +21,7 @@ class Allowlist:
         call = self.calls.of(flow)
         call.dialect = self._likely_dialect(flow.request, list(match.routes))
         if not match.routes:
-            raise method_not_allowed(match.allowed) if match.allowed else ENDPOINT_NOT_FOUND
+            raise Refused(method_not_allowed(match.allowed) if match.allowed else ENDPOINT_NOT_FOUND)
         call.candidates = match.routes
 
     def _likely_dialect(self, request: http.Request, names: list[str]) -> str:

@@ -33,6 +33,8 @@ class Call:
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
     candidates: Mapping[str, Route] = field(default_factory=dict)
     dialect: str = "openai"
+    token_id: str = ""
+    token_label: str = ""
     caller: Caller | None = None
     provider: Provider | None = None
     route: Route | None = None

@@ -11,7 +11,7 @@ from mitmproxy import http
 
 from addons.call import Calls, UpstreamCredential
 from addons.redaction import COMMON_HEADERS
-from addons.refusal import SERVICE_UNAVAILABLE, fail_closed
+from addons.refusal import SERVICE_UNAVAILABLE, Refused, fail_closed
 from shared import logs
 from shared.models import UpstreamKey
 from shared.providers import Credential
@@ -48,7 +48,7 @@ class Credentials:
         """Direct the request to its provider; refuse with 503 if no key of the project can be used."""
         call = self.calls.of(flow)
         if call.caller is None or call.provider is None:
-            raise SERVICE_UNAVAILABLE
+            raise Refused(SERVICE_UNAVAILABLE)
         project = call.caller.project
         call.credential = self._credential(project.keys, call.provider.credential)
         for name in COMMON_HEADERS | {call.provider.credential.header}:
@@ -63,4 +63,4 @@ class Credentials:
                 log.error("key_cannot_be_opened", upstream_key_id=key.id, reason=str(error))
             else:
                 return UpstreamCredential(key.id, credential.header, credential.value(opened))
-        raise SERVICE_UNAVAILABLE
+        raise Refused(SERVICE_UNAVAILABLE)

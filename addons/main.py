@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.errorcheck import ErrorCheckHandler
 
 # mitmproxy puts this file's folder first on the path. The packages stand one above it, and nothing in this folder may
 # shadow a module of the libraries. (Nor may any name in this module be that of a hook: mitmproxy would call it.)
@@ -36,17 +37,22 @@ class Posture:
 
     def load(self, loader: Loader) -> None:
         """Connect to providers only after all checks, print no flows, offer no side entrances."""
-        options = {"connection_strategy": "lazy", "flow_detail": 0, "onboarding": False, "rawtcp": False}
-        options |= {
-            "termlog_verbosity": "error",
-            "web_port": self._configuration.inspector_port,
-            "web_open_browser": False,
-        }
-        known = set(ctx.options.keys())
-        ctx.options.update(**{name: value for name, value in options.items() if name in known})
-        logs.configure(self._configuration.log_level, self._configuration.secrets())
-        if self._configuration.log_level != "debug":
-            logging.getLogger("mitmproxy").setLevel(logging.WARNING)  # It says four things about every connection.
+        ctx.options.update(connection_strategy="lazy", onboarding=False, rawtcp=False)
+        ctx.options.update_known(flow_detail=0, termlog_verbosity="error", web_open_browser=False)
+        if "web_port" in ctx.options and not ctx.options.has_changed("web_port"):
+            ctx.options.update(web_port=self._configuration.inspector_port)
+        _log_as_json(self._configuration)
+
+
+def _log_as_json(configuration: settings.Settings) -> None:
+    # Of mitmproxy's own handlers only the one that ends a failed start is kept: the others would show log lines,
+    # in the terminal or on mitmweb's page, that have not been redacted.
+    watchers = [handler for handler in logging.getLogger().handlers if isinstance(handler, ErrorCheckHandler)]
+    logs.configure(configuration.log_level, configuration.secrets())
+    for watcher in watchers:
+        logging.getLogger().addHandler(watcher)
+    if configuration.log_level != "debug":
+        logging.getLogger("mitmproxy").setLevel(logging.WARNING)  # It says four things about every connection.
 
 
 def compose(configuration: settings.Settings) -> list[object]:

@@ -1,6 +1,6 @@
 """Every refusal: its status, its code, its words, in the shape of the provider's own errors.
 
-Rooms raise a Refusal; `fail_closed` turns it into the answer. Any other exception becomes a 503 and is raised on, so
+Rooms raise Refused with a Refusal; `fail_closed` turns it into the answer. Any other exception becomes a 503 and is raised on, so
 that it is logged: mitmproxy alone would let the request through when a hook crashes.
 """
 
@@ -16,8 +16,8 @@ from addons import dialects
 from addons.call import Call, Calls
 
 
-@dataclass(frozen=True)
-class Refusal(Exception):
+@dataclass(frozen=True, slots=True)
+class Refusal:
     """A reasoned no. `retry_after` in whole seconds, where waiting helps; `allow` lists methods of a 405."""
 
     status: int
@@ -26,8 +26,13 @@ class Refusal(Exception):
     retry_after: int | None = None
     allow: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return f"{self.status} {self.code}"
+
+class Refused(Exception):
+    """Raised by a room that refuses. A new one each time: an exception that is raised again keeps its old frames."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(f"{refusal.status} {refusal.code}")
+        self.refusal = refusal
 
 
 MISSING_TOKEN = Refusal(401, "missing_token", "No token was given. Send a withering token as API key.")
@@ -92,16 +97,17 @@ def fail_closed(hook: Hook) -> Callable[[Any, http.HTTPFlow], Awaitable[None]]:
             outcome = hook(room, flow)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Refusal as refusal:
-            flow.response = _fitting(respond(refusal, call), flow.request)
+        except Refused as refused:
+            _refuse(flow, call, refused.refusal)
         except BaseException:
-            flow.response = _fitting(respond(SERVICE_UNAVAILABLE, call), flow.request)
+            _refuse(flow, call, SERVICE_UNAVAILABLE)
             raise
 
     return guarded
 
 
-def _fitting(response: http.Response, request: http.Request) -> http.Response:
-    if request.method == "HEAD":
-        response.raw_content = b""  # Only the body goes; its length stays announced, as for the GET.
-    return response
+def _refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal) -> None:
+    flow.response = respond(refusal, call)
+    if flow.request.method == "HEAD":
+        flow.response.raw_content = b""  # Only the body goes; its length stays announced, as for the GET.
+    flow.request.headers.pop("expect", None)  # Else mitmproxy would invite the client to send its body first.

@@ -5,7 +5,7 @@ from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
 from addons.call import Call, Calls
-from addons.refusal import REQUEST_TOO_LARGE, fail_closed, invalid_request
+from addons.refusal import REQUEST_TOO_LARGE, Refused, fail_closed, invalid_request
 
 
 class _Asked(msgspec.Struct):
@@ -18,12 +18,12 @@ _decoder = msgspec.json.Decoder(_Asked)
 
 
 def read_json(body: bytes) -> _Asked:
-    """Return model and stream flag of a JSON object. Raises a Refusal for anything else."""
+    """Return model and stream flag of a JSON object. Raises Refused for anything else."""
     try:
         body.decode()  # The decoder skips what it does not need without looking whether it is text.
         return _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise invalid_request("The request body must be a JSON object.") from None
+        raise Refused(invalid_request("The request body must be a JSON object.")) from None
 
 
 class RequestBody:
@@ -38,7 +38,7 @@ class RequestBody:
         announced = expected_http_body_size(flow.request) or 0
         limits = [route.max_body_bytes for route in self.calls.of(flow).candidates.values()]
         if announced > max(limits, default=0):
-            raise REQUEST_TOO_LARGE
+            raise Refused(REQUEST_TOO_LARGE)
 
     @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
@@ -49,7 +49,7 @@ class RequestBody:
 
     def _note(self, call: Call, request: http.Request) -> None:
         if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise invalid_request("A compressed request body is not accepted here.")
+            raise Refused(invalid_request("A compressed request body is not accepted here."))
         asked = read_json(request.raw_content or b"")
         call.model = asked.model[:256] if isinstance(asked.model, str) else None
         call.is_stream = asked.stream is True

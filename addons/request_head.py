@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from addons.call import Calls
-from addons.refusal import HEAD_TOO_LARGE, fail_closed, invalid_request
+from addons.refusal import HEAD_TOO_LARGE, Refused, fail_closed, invalid_request
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 100
@@ -13,20 +13,20 @@ _SINGLE = ("authorization", "x-api-key", "host", "content-type", "content-length
 
 
 def check(request: http.Request) -> None:
-    """Raise a Refusal for a head that is too large, ambiguous, not text or not addressed to this proxy."""
+    """Raise Refused for a head that is too large, ambiguous, not text or not addressed to this proxy."""
     fields = request.headers.fields
     if len(fields) > MAX_HEADERS or sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
-        raise HEAD_TOO_LARGE
+        raise Refused(HEAD_TOO_LARGE)
     if request.http_version not in ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0"):
-        raise invalid_request("The HTTP version is not supported.")
+        raise Refused(invalid_request("The HTTP version is not supported."))
     if request.first_line_format != "relative":
-        raise invalid_request("The request target must be a path.")
+        raise Refused(invalid_request("The request target must be a path."))
     if not all(_is_text(name) and _is_text(value) for name, value in fields):
-        raise invalid_request("A header is not valid UTF-8 text.")
+        raise Refused(invalid_request("A header is not valid UTF-8 text."))
     if any(len(request.headers.get_all(name)) > 1 for name in _SINGLE):
-        raise invalid_request("A header that may only be sent once was sent several times.")
+        raise Refused(invalid_request("A header that may only be sent once was sent several times."))
     if "upgrade" in request.headers:
-        raise invalid_request("This endpoint does not switch protocols.")
+        raise Refused(invalid_request("This endpoint does not switch protocols."))
 
 
 def _is_text(raw: bytes) -> bool:

@@ -34,9 +34,8 @@ class Redactor:
     """Masks known secrets (exactly) and everything shaped like one. Secrets shorter than eight are not searched."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        spellings = {spelling for secret in secrets if len(secret) >= 8 for spelling in _spellings(secret)}
-        known = sorted(spellings, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
+        self._known = re.compile("|".join(map(_pattern, known))) if known else None
 
     def __call__(self, text: str) -> str:
         if self._known is not None:
@@ -117,13 +116,23 @@ def _render(_: Any, __: str, event: structlog.typing.EventDict) -> str:
         )
 
 
-def _spellings(secret: str) -> set[str]:
-    """How a secret may read in a finished line: as it is or escaped for a URL, then quoted up to three times over."""
-    found = {secret, quote(secret, errors="replace"), quote(secret, safe="", errors="replace")}
-    for _ in range(3):
-        found |= {quoted[1:-1] for text in found for quoted in (repr(text), json.dumps(text), _json(text))}
-    return found
+# In a finished line every backslash of a text is at least two; a single one belongs to what it escapes and stays.
+_BACKSLASHES = r"(?:\\\\)+|\\(?![\"\\])"
 
 
-def _json(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
+def _pattern(secret: str) -> str:
+    """Match a secret however it was escaped on its way: for a URL, by JSON or by repr, any number of times over."""
+    return "".join(map(_spellings, secret))
+
+
+def _spellings(character: str) -> str:
+    if character.isascii() and character.isalnum():
+        return character
+    in_url = f"(?i:{re.escape(quote(character, safe='', errors='replace'))})"
+    if character == "\\":
+        return f"(?:{_BACKSLASHES}|{in_url})"
+    if character in "\"'/":
+        return rf"(?:\\*{character}|{in_url})"
+    in_bytes = repr(character.encode(errors="surrogatepass"))[2:-1]
+    forms = sorted({character, ascii(character)[1:-1], json.dumps(character)[1:-1], in_bytes})
+    return f"(?:{'|'.join(re.escape(form).replace(r'\\', r'\\+') for form in forms)}|{in_url})"

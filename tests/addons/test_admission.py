@@ -7,7 +7,7 @@ from mitmproxy import http
 
 from addons.admission import Admission, presented_token
 from addons.call import Calls
-from addons.refusal import Refusal
+from addons.refusal import Refused
 from addons.store import StoreUnavailable
 from shared import tokens
 from shared.models import Caller, Denial
@@ -62,10 +62,10 @@ def admission(calls: Calls, table: ProviderTable, store: FakeStore) -> Admission
 def test_what_is_not_one_well_formed_token_is_refused_without_a_look_up(
     presented: list[tuple[str, str]], code: str
 ) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refused) as refused:
         presented_token(presented)
 
-    assert refused.value.code == code
+    assert refused.value.refusal.code == code
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  ", ""])

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import redis
+import trustme
 from mitmproxy import http, options
 from mitmproxy.tools.dump import DumpMaster
 
@@ -401,3 +403,26 @@ async def test_two_workers_share_a_port_and_listen_only_when_told(
         for _ in range(8):
             answer = await exchange(unused_tcp_port, b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
             assert code_of(answer) == (401, "missing_token")
+
+
+@pytest.mark.parametrize("is_trusted", [True, False])
+async def test_a_provider_over_tls_is_verified_before_it_sees_the_key(
+    configuration: settings.Settings, tmp_path: Path, unused_tcp_port: int, tenant: Tenant, is_trusted: bool
+) -> None:
+    authority, stranger = trustme.CA(), trustme.CA()
+    trusted = tmp_path / "authority.pem"
+    (authority if is_trusted else stranger).cert_pem.write_to_path(str(trusted))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    seen: list[bytes] = []
+    server = await asyncio.start_server(answering(PLAIN, seen=seen), "127.0.0.1", 0, ssl=context)
+    more = {"ssl_verify_upstream_trusted_ca": str(trusted)}
+
+    async with server, proxying(unused_tcp_port, tmp_path, [str(ADDONS / "main.py")], **more):
+        tenant.publish(f"https://localhost:{server.sockets[0].getsockname()[1]}")
+        answer = await exchange(unused_tcp_port, get(tenant))
+
+    if is_trusted:
+        assert answer.startswith(b"HTTP/1.1 200") and KEY.encode() in seen[0]
+    else:
+        assert code_of(answer) == (502, "upstream_error") and seen == []

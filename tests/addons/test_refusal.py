@@ -8,7 +8,7 @@ from mitmproxy import http
 
 from addons import refusal
 from addons.call import Call, Calls
-from addons.refusal import Refusal, fail_closed, respond
+from addons.refusal import Refusal, Refused, fail_closed, respond
 from tests.addons.conftest import request
 
 ALL = [value for value in vars(refusal).values() if isinstance(value, Refusal)]
@@ -46,7 +46,7 @@ async def test_a_crashing_hook_denies_with_503_and_is_still_reported(calls: Call
 
 @pytest.mark.parametrize("hook", ["requestheaders", "request"])
 async def test_a_raised_refusal_is_the_answer_and_no_error(calls: Calls, hook: str) -> None:
-    flow, room = request(), CrashingRoom(calls, refusal.TOKEN_EXPIRED)
+    flow, room = request(), CrashingRoom(calls, Refused(refusal.TOKEN_EXPIRED))
 
     await getattr(room, hook)(flow)
 
@@ -55,7 +55,7 @@ async def test_a_raised_refusal_is_the_answer_and_no_error(calls: Calls, hook: s
 
 
 async def test_rooms_after_a_refusal_step_aside(calls: Calls) -> None:
-    flow, room = request(), CrashingRoom(calls, refusal.TOKEN_EXPIRED)
+    flow, room = request(), CrashingRoom(calls, Refused(refusal.TOKEN_EXPIRED))
 
     await room.requestheaders(flow)
     await room.request(flow)
@@ -101,9 +101,17 @@ def test_sdks_are_told_not_to_retry_an_exhausted_token() -> None:
 
 
 async def test_a_head_request_is_refused_without_a_body(calls: Calls) -> None:
-    flow, room = request("HEAD"), CrashingRoom(calls, refusal.ENDPOINT_NOT_FOUND)
+    flow, room = request("HEAD"), CrashingRoom(calls, Refused(refusal.ENDPOINT_NOT_FOUND))
 
     await room.requestheaders(flow)
 
     assert flow.response is not None and not flow.response.raw_content
     assert int(flow.response.headers["content-length"]) > 0
+
+
+async def test_a_refused_client_is_not_invited_to_send_its_body(calls: Calls) -> None:
+    flow, room = request("POST", expect="100-continue"), CrashingRoom(calls, Refused(refusal.REQUEST_TOO_LARGE))
+
+    await room.requestheaders(flow)
+
+    assert "expect" not in flow.request.headers

@@ -7,7 +7,7 @@ from addons import request_head
 from addons.allowlist import Allowlist
 from addons.call import Call, Calls
 from addons.redaction import Redaction
-from addons.refusal import Refusal
+from addons.refusal import Refused
 from addons.request_body import RequestBody, read_json
 from addons.request_head import RequestHead
 from shared import tokens
@@ -92,10 +92,10 @@ def with_fields(*fields: tuple[bytes, bytes]) -> http.Request:
     ],
 )
 def test_a_head_that_no_honest_client_sends_is_refused(request_: http.Request, status: int) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refused) as refused:
         request_head.check(request_)
 
-    assert refused.value.status == status
+    assert refused.value.refusal.status == status
 
 
 @pytest.mark.parametrize(
@@ -203,10 +203,10 @@ async def test_a_body_at_the_limit_passes(calls: Calls, admitted: tuple[http.HTT
     [b"", b"{", b"[]", b'"text"', b"null", b"{} trailing", b'{"model":NaN}', b'{"a":"\xff"}', b"[" * 100_000, b"\x00"],
 )
 def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(Refused) as refused:
         read_json(body)
 
-    assert (refused.value.status, refused.value.code) == (400, "invalid_request")
+    assert (refused.value.refusal.status, refused.value.refusal.code) == (400, "invalid_request")
 
 
 async def test_model_and_stream_flag_are_noted(calls: Calls, admitted: tuple[http.HTTPFlow, Call]) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 import requests
 
+from manager import secrets_file
 from shared import settings
 from tests.journeys.conftest import free_port, kill, until
 
 LLM_PROXY = str(Path(sys.executable).with_name("llm-proxy"))
-OURS = {variable.name for variable in settings.variables()}
+ADDONS = Path(__file__).parents[2] / "addons"
 
 
 @pytest.fixture
@@ -166,15 +168,31 @@ def test_faulty_settings_are_named_all_at_once_and_nothing_starts(folder: Path, 
     assert "notbase64" not in run.stderr and children_of(folder) == []
 
 
-def test_missing_settings_stop_mitmdump_itself(folder: Path) -> None:
-    addons = Path(__file__).parents[2] / "addons" / "main.py"
-    command = [str(Path(sys.executable).with_name("mitmdump")), "-s", str(addons), "--set", f"confdir={folder}"]
-    command += ["--mode", "reverse:http://upstream.invalid", "--listen-port", str(free_port())]
+def mitmdump(folder: Path, variables: dict[str, str], *options: str) -> "subprocess.CompletedProcess[str]":
+    """Run stock mitmdump with our addons until it ends by itself."""
+    command = [str(Path(sys.executable).with_name("mitmdump")), "-s", str(ADDONS / "main.py"), *options]
+    command += ["--set", f"confdir={folder}", "--mode", "reverse:http://upstream.invalid"]
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
 
-    run = subprocess.run(command, env=environment(folder), capture_output=True, text=True, timeout=60)
+
+def test_missing_settings_stop_mitmdump_itself(folder: Path) -> None:
+    run = mitmdump(folder, environment(folder), "--listen-port", str(free_port()))
 
     assert run.returncode == 1
     assert "ENCRYPTION_KEYS" in run.stderr and "TOKEN_PEPPER" in run.stderr and "MANAGEMENT_TOKEN" not in run.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--no-server", "-s", str(ADDONS / "engine" / "shared_port.py")]])
+def test_a_worker_that_cannot_listen_ends(folder: Path, options: list[str]) -> None:
+    secrets = secrets_file.ensure(folder, ["ENCRYPTION_KEYS", "TOKEN_PEPPER"])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = ["--listen-host", "127.0.0.1", "--listen-port", str(taken.getsockname()[1])]
+
+        run = mitmdump(folder, environment(folder, **secrets), *address, *options)
+
+    assert run.returncode == 1 and "address already in use" in (run.stdout + run.stderr).lower()
 
 
 def _parent(pid: int) -> int:

@@ -263,7 +263,9 @@ def test_a_secret_of_undecodable_bytes_is_masked_like_any_other() -> None:
     assert "abcdefgh" not in rendered(f"using {secret}", (secret,), repr=repr(secret))
 
 
-@pytest.mark.parametrize("secret", [KNOWN, "'kn0wn'\\", "kn0wn-schlüssel", "kn0wn\tkn0wn"])
+@pytest.mark.parametrize(
+    "secret", [KNOWN, "'kn0wn'\\", "\\\\kn0wn//\\", "kn0wn-schlüssel", "kn0wn\tkn0wn", "kn0wn-a.*b+[c"]
+)
 @pytest.mark.parametrize(
     "quote_it",
     [
@@ -273,6 +275,10 @@ def test_a_secret_of_undecodable_bytes_is_masked_like_any_other() -> None:
         lambda secret: json.dumps({"a": json.dumps({"b": secret})}),
         lambda secret: repr({"a": json.dumps({"b": secret})}),
         lambda secret: {"a": json.dumps({"b": secret}), "b": "\udcff"},
+        lambda secret: repr(secret.encode()),
+        lambda secret: ascii({"a": secret}),
+        lambda secret: f"?a={quote(secret, safe='').lower()}",
+        lambda secret: json.dumps({"a": secret}).replace("/", "\\/"),
     ],
 )
 def test_a_known_secret_is_masked_however_often_it_was_quoted(secret: str, quote_it: Callable[[str], object]) -> None:
@@ -282,9 +288,9 @@ def test_a_known_secret_is_masked_however_often_it_was_quoted(secret: str, quote
 
 
 def test_special_characters_of_a_secret_are_no_pattern() -> None:
-    redact = logs.Redactor(["a.*b+c(d["])
+    redact = logs.Redactor(["a.*b+c(d[", "CaseSensitive"])
 
-    assert redact("aXXb+c(d[ a.*b+c(d[") == "aXXb+c(d[ ****"
+    assert redact("aXXb+c(d[ a.*b+c(d[ casesensitive") == "aXXb+c(d[ **** casesensitive"
 
 
 @pytest.mark.parametrize(
