@@ -1,7 +1,7 @@
 """Every refusal: its status, its code, its words, in the shape of the provider's own errors.
 
-Rooms raise Refused with a Refusal; `fail_closed` turns it into the answer. Any other exception becomes a 503 and is raised on, so
-that it is logged: mitmproxy alone would let the request through when a hook crashes.
+Rooms raise Refused with a Refusal; `fail_closed` turns it into the answer. Any other exception becomes a 503 and is
+raised on, so that it is logged: mitmproxy alone would let the request through when a hook crashes.
 """
 
 import functools
