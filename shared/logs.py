@@ -31,7 +31,10 @@ def mask_keys(text: str) -> str:
 
 
 class Redactor:
-    """Masks known secrets (exactly) and everything shaped like one. Secrets shorter than eight are not searched."""
+    """Masks known secrets and everything shaped like one in a finished line, which stays JSON.
+
+    Secrets shorter than eight characters are not searched for.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
@@ -116,10 +119,6 @@ def _render(_: Any, __: str, event: structlog.typing.EventDict) -> str:
         )
 
 
-# In a finished line every backslash of a text is at least two; a single one belongs to what it escapes and stays.
-_BACKSLASHES = r"(?:\\\\)+|\\(?![\"\\])"
-
-
 def _pattern(secret: str) -> str:
     """Match a secret however it was escaped on its way: for a URL, by JSON or by repr, any number of times over."""
     return "".join(map(_spellings, secret))
@@ -129,8 +128,8 @@ def _spellings(character: str) -> str:
     if character.isascii() and character.isalnum():
         return character
     in_url = f"(?i:{re.escape(quote(character, safe='', errors='replace'))})"
-    if character == "\\":
-        return f"(?:{_BACKSLASHES}|{in_url})"
+    if character == "\\":  # in JSON at least two; an odd one belongs to what it escapes, and stays
+        return rf"(?:(?:\\\\)+|{in_url})"
     if character in "\"'/":
         return rf"(?:\\*{character}|{in_url})"
     in_bytes = repr(character.encode(errors="surrogatepass"))[2:-1]

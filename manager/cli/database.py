@@ -1,9 +1,7 @@
 """The database commands."""
 
 import click
-import sqlalchemy as sa
 
-from manager import db as database
 from manager.cli.start import start
 from shared.settings import Plane
 
@@ -16,6 +14,13 @@ def db() -> None:
 @db.command()
 def upgrade() -> None:
     """Bring the schema to the version that this release needs."""
+    import sqlalchemy as sa
+
+    from manager.db import migrate
+
     settings = start(Plane.CONTROL)
-    database.migrate(settings.database_url)
+    try:
+        migrate(settings.database_url)
+    except sa.exc.SQLAlchemyError as error:
+        raise click.ClickException(str(error)) from None
     click.echo(f"schema is current: {sa.make_url(settings.database_url).render_as_string(hide_password=True)}")

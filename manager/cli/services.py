@@ -1,6 +1,5 @@
 """The single services, as a process manager or container runs them."""
 
-import json
 import os
 
 import click
@@ -56,7 +55,7 @@ def mock_provider(host: str, port: int, more: str, **chosen: float | None) -> No
     settings = start(Plane.MOCK)
     wanted = {name: value for name, value in chosen.items() if value is not None}
     try:
-        plan = behaviour.parse({**wanted, **json.loads(more)})
+        plan = behaviour.from_json(more.encode(), behaviour.parse(wanted))
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--behaviour") from None
     server.serve(host, port, plan, settings.mock_keys)

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ class Installation:
 
     settings: Settings
     folder: Path
-    environment: dict[str, str]
+    data_plane: dict[str, str] = field(repr=False)
     proxy_urls: list[str]
     manager_url: str
     mock_url: str
@@ -136,38 +136,42 @@ def installed(database_url: str = "") -> Iterator[Installation]:
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),
     }
+    # The environment is read now and handed to each program; other tests of this process must not find it.
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         configuration = settings.load(Plane.SUPERVISOR)
         data_plane = settings.child_environment(Plane.DATA, {})
-        supervisor = Supervisor(folder / "logs")
-        ports, mock_port, key = [free_port(), free_port()], free_port(), f"sk-canary-{settings.generate_secret()}"
-        try:
-            supervisor.start(programs.valkey(configuration))
-            db.migrate(configuration.database_url)
-            supervisor.start(
-                programs.manager(configuration, {}),
-                programs.jobs(configuration, {}),
-                programs.mock_provider(mock_port, key),
-                *[stock_proxy(configuration, data_plane, at, port, free_port()) for at, port in enumerate(ports)],
-            )
-            session = requests.Session()
-            session.headers["authorization"] = f"Bearer {environment['MANAGEMENT_TOKEN']}"
-            yield Installation(
-                replace(configuration),
-                folder,
-                environment,
-                [f"http://127.0.0.1:{port}" for port in ports],
-                f"http://127.0.0.1:{configuration.manager_port}",
-                f"http://127.0.0.1:{mock_port}",
-                key,
-                supervisor,
-                session,
-            )
-        finally:
-            supervisor.stop()
-            shutil.rmtree(folder)
+        mock_port, key = free_port(), f"sk-canary-{settings.generate_secret()}"
+        ports = [free_port(), free_port()]
+        valkey = programs.valkey(configuration)
+        others = [
+            programs.manager(configuration, {}),
+            programs.jobs(configuration, {}),
+            programs.mock_provider(mock_port, key),
+            *[stock_proxy(configuration, data_plane, at, port, free_port()) for at, port in enumerate(ports)],
+        ]
+    supervisor = Supervisor(folder / "logs")
+    try:
+        supervisor.start(valkey)
+        db.migrate(configuration.database_url)
+        supervisor.start(*others)
+        session = requests.Session()
+        session.headers["authorization"] = f"Bearer {environment['MANAGEMENT_TOKEN']}"
+        yield Installation(
+            configuration,
+            folder,
+            data_plane,
+            [f"http://127.0.0.1:{port}" for port in ports],
+            f"http://127.0.0.1:{configuration.manager_port}",
+            f"http://127.0.0.1:{mock_port}",
+            key,
+            supervisor,
+            session,
+        )
+    finally:
+        supervisor.stop()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,6 @@ import requests
 
 from manager import programs
 from manager.supervisor import Program, Supervisor
-from shared import settings
-from shared.settings import Plane
 from tests.journeys.conftest import ADDONS, Installation, free_port, until
 
 PASSWORD = "a password of this test"
@@ -21,7 +19,7 @@ def test_mitmweb_proxies_and_never_shows_a_secret(installation: Installation, tm
     command = [str(Path(sys.executable).with_name("mitmweb")), "-s", str(ADDONS / "main.py")]
     command += ["--mode", "reverse:http://upstream.invalid", "--listen-host", "127.0.0.1"]
     command += ["--listen-port", str(proxy_port), "--set", f"web_password={PASSWORD}", "--set", f"confdir={tmp_path}"]
-    environment = settings.child_environment(Plane.DATA, own)
+    environment = {**installation.data_plane, **own}
     health = f"http://127.0.0.1:{metrics_port}/healthz"
     supervisor = Supervisor(tmp_path)
     page, body = requests.Session(), {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
