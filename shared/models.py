@@ -1,8 +1,19 @@
 """The frozen values that both planes speak of."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+
+class Feature(StrEnum):
+    """Optional behaviour, each switchable for a provider (in its table) and for a project (which has the last word)."""
+
+    RETRIES = "retries"
+    KEY_FAILOVER = "key_failover"
+    FALLBACK = "fallback"
+    BREAKER = "breaker"
+    VALIDATION = "validation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +22,29 @@ class UpstreamKey:
 
     id: str
     sealed: str = field(repr=False)
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may be asked for. Models are globs, the denied ones win, and no allowed ones means all.
+
+    `max_values` caps numeric top-level parameters of a JSON body; `denied_parameters` may not be sent at all.
+    """
+
+    allowed_models: tuple[str, ...] = ()
+    denied_models: tuple[str, ...] = ()
+    denied_parameters: tuple[str, ...] = ()
+    max_values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What the data plane needs to know of a project. `base_url` empty: the provider's own."""
+    """What the data plane needs to know of a project.
+
+    `base_url` empty: the provider's own. `fallback_urls` take its place, in order, when it is down. `cors_origins`
+    are the origins whose pages may call; none: no CORS at all. `features` holds only what differs from the provider.
+    """
 
     id: str
     provider: str
@@ -23,6 +52,10 @@ class Project:
     base_url: str
     keys: tuple[UpstreamKey, ...]
     version: int
+    fallback_urls: tuple[str, ...] = ()
+    policy: Policy = Policy()
+    cors_origins: tuple[str, ...] = ()
+    features: Mapping[Feature, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +72,7 @@ class Token:
     request_count: int
     last_used_at: datetime | None
     version: int
+    policy: Policy = Policy()
 
 
 class Denial(StrEnum):
@@ -55,12 +89,16 @@ class Denial(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """An admitted request's owner: which token, on behalf of which project, and its number on that token."""
+    """An admitted request's owner: which token, on behalf of which project, and its number on that token.
+
+    `policy` is the token's own, which narrows the project's.
+    """
 
     token_id: str
     token_label: str
     project: Project
     sequence: int
+    policy: Policy = Policy()
 
 
 class Outcome(StrEnum):
@@ -69,6 +107,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     CLIENT_ABORTED = "client_aborted"
     UPSTREAM_ABORTED = "upstream_aborted"
+    CUT = "cut"
     REFUSED = "refused"
 
 
@@ -87,7 +126,7 @@ class UsageEvent:
 
     Times are milliseconds; `occurred_at` is when the request arrived, `first_byte_ms` when the first byte of the
     provider's body came (None: never). `sequence` is the request's number on its token, counted at admission.
-    `status` is what the client got; 0 means that no answer was sent.
+    `status` is what the client got; 0 means that no answer was sent. `attempts` counts tries at the provider, from 1.
     """
 
     request_id: str
@@ -110,3 +149,4 @@ class UsageEvent:
     duration_ms: float
     first_byte_ms: float | None
     usage: Usage
+    attempts: int = 1

@@ -1,25 +1,22 @@
 """The provider and route table: which requests may reach which provider, read from TOML and checked."""
 
-import difflib
-import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError
 
-from shared.route_paths import PathTree, check_base_url, shape_of, split
+from shared.models import Feature
+from shared.provider_schema import METHODS, METHODS_WITH_BODY, TableSchema, faults_in
+from shared.route_paths import PathTree, shape_of, split
 
 type BodyKind = Literal["none", "json", "multipart", "any"]
 type Dialect = Literal["openai", "anthropic", "opaque"]
+type Upgrade = Literal["none", "websocket"]
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_METHODS_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
-_DEFAULT_LIMIT = 32 * 1024 * 1024
 _BUNDLED = Path(__file__).with_name("providers.toml")
 
 
@@ -32,18 +29,54 @@ class ProviderTableError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a provider may take, in seconds; None waits for ever.
+
+    `connect` bounds each attempt to connect, `first_byte` the time from the sent request to the answer's head,
+    `idle` each silence within the answer, `total` the whole request from its arrival on.
+    """
+
+    connect: float | None = 10.0
+    first_byte: float | None = 600.0
+    idle: float | None = 300.0
+    total: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How often a request may be tried in all, and within how many seconds from the first attempt on.
+
+    `unsafe` says that a request that is not idempotent may be repeated though it may have reached the provider.
+    """
+
+    attempts: int = 3
+    within: float = 30.0
+    unsafe: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """One endpoint. `body` speaks of POST, PUT and PATCH only; `max_body_bytes` bounds every request."""
+    """One endpoint. `body` speaks of POST, PUT and PATCH only; `max_body_bytes` bounds every request.
+
+    `required` names the fields that a JSON body must have; `validates` False passes bodies on unchecked. Where lists of
+    models are in force, bodies must name theirs, unless `names_model` is False: no model works on these requests.
+    """
 
     name: str
     path: str
     methods: frozenset[str]
     body: BodyKind
     max_body_bytes: int
+    timeouts: Timeouts = Timeouts()
+    retry: RetryPolicy = RetryPolicy()
+    required: tuple[str, ...] = ()
+    validates: bool = True
+    names_model: bool = True
+    upgrade: Upgrade = "none"
 
     def body_of(self, method: str) -> BodyKind:
         """Return what the body of a request with this method should be."""
-        return self.body if method in _METHODS_WITH_BODY else "none"
+        return self.body if method in METHODS_WITH_BODY else "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +100,7 @@ class Provider:
     dialect: Dialect
     credential: Credential
     routes: tuple[Route, ...]
+    features: Mapping[Feature, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +118,14 @@ _UNKNOWN = Match(MappingProxyType({}), frozenset())
 
 
 class ProviderTable:
-    """All providers, and which of their routes a request fits."""
+    """All providers, and which of their routes a request fits. It never changes; another file is another table."""
 
     def __init__(self, providers: Mapping[str, Provider]) -> None:
         self.providers: Mapping[str, Provider] = MappingProxyType(dict(providers))
+        credentials = [provider.credential for provider in providers.values()]
+        self.credential_headers = frozenset(credential.header for credential in credentials)
+        # In lower case, as they are compared (RFC 9110 section 11.1). Clients of any provider may leave the scheme out.
+        self.credential_schemes = frozenset(credential.scheme.lower() for credential in credentials) | {"", "bearer"}
         self._trees = {n: PathTree((shape_of(r.path), r) for r in p.routes) for n, p in providers.items()}
         # Paths without parameters are answered from here. It is filled once, so no client can make it grow.
         plain = {r.path for provider in providers.values() for r in provider.routes if "{" not in r.path}
@@ -108,100 +146,6 @@ class ProviderTable:
         return Match(MappingProxyType(routes), allowed)
 
 
-def _by(check: Callable[[str], object]) -> Callable[[str], None]:
-    """Let a function that raises ValueError validate a marshmallow field."""
-
-    def validator(value: str) -> None:
-        try:
-            check(value)
-        except ValueError as error:
-            raise ValidationError(str(error)) from error
-
-    return validator
-
-
-# RFC 9110 section 5.6.2. A key in a header that frames or routes the message would break the message.
-_TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a grammar
-_FRAMING = r"(?:host|connection|content-length|content-type|te|transfer-encoding|upgrade)"
-_is_header = validate.Regexp(
-    rf"(?!{_FRAMING}\Z){_TOKEN}\Z", flags=re.I, error="must be a header name, and not one of HTTP's own"
-)
-_is_scheme = validate.Regexp(rf"(?:{_TOKEN})?\Z", error="must be a scheme such as Bearer, or empty")
-_is_route_name = validate.Regexp(r"[a-z0-9_]+(\.[a-z0-9_]+)*\Z", error="must be dotted words of a-z 0-9 _")
-_is_provider_name = validate.Regexp(r"[a-z][a-z0-9_-]{0,62}\Z", error="must be a-z 0-9 _ - from a letter on")
-_name = fields.String(validate=_is_provider_name)
-_limit = partial(fields.Integer, strict=True, validate=validate.Range(min=1))
-_is_filled = validate.Length(min=1, error="must not be empty")
-
-
-class _Strict(Schema):
-    """Names unknown keys with their likely meaning, together with all other faults."""
-
-    class Meta:
-        unknown = EXCLUDE
-
-    error_messages = {"type": "must be a table"}  # noqa: RUF012 - marshmallow's way
-
-    @validates_schema(pass_original=True, skip_on_field_errors=False)
-    def _refuse_unknown_keys(self, data: Any, original: Any, **_: Any) -> None:
-        known = list(self.fields)
-        if unknown := set(original).difference(known) if isinstance(original, dict) else ():
-            raise ValidationError({key: [f"unknown key{_hint(key, known)}"] for key in sorted(unknown)})
-
-
-def _hint(key: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-class _CredentialSchema(_Strict):
-    header = fields.String(required=True, validate=_is_header)
-    scheme = fields.String(required=True, validate=_is_scheme)
-
-
-class _RouteSchema(_Strict):
-    name = fields.String(required=True, validate=_is_route_name)
-    path = fields.String(required=True, validate=_by(shape_of))
-    methods = fields.List(fields.String(validate=validate.OneOf(METHODS)), required=True, validate=_is_filled)
-    body = fields.String(validate=validate.OneOf(("none", "json", "multipart", "any")))
-    max_body_bytes = _limit()
-
-    @validates_schema
-    def _refuse_useless_body(self, data: Any, **_: Any) -> None:
-        if data.get("body", "none") != "none" and _METHODS_WITH_BODY.isdisjoint(data["methods"]):
-            raise ValidationError("needs POST, PUT or PATCH among the methods", "body")
-
-
-class _ProviderSchema(_Strict):
-    base_url = fields.String(required=True, validate=_by(check_base_url))
-    dialect = fields.String(required=True, validate=validate.OneOf(("openai", "anthropic", "opaque")))
-    credential = fields.Nested(_CredentialSchema, required=True)
-    max_body_bytes = _limit(load_default=_DEFAULT_LIMIT)
-    routes = fields.List(fields.Nested(_RouteSchema), required=True, validate=_is_filled)
-
-    @validates_schema(skip_on_field_errors=False)
-    def _refuse_repetitions(self, data: Any, **_: Any) -> None:
-        if repeated := _repetitions(data.get("routes", [])):
-            raise ValidationError({"routes": repeated})
-
-
-class _TableSchema(_Strict):
-    providers = fields.Dict(_name, fields.Nested(_ProviderSchema), required=True, validate=_is_filled)
-
-
-def _repetitions(routes: list[dict[str, Any]]) -> dict[int, dict[str, list[str]]]:
-    seen: dict[tuple[str, object], int] = {}
-    faults: dict[int, dict[str, list[str]]] = {}
-    for index, route in enumerate(routes):
-        # Only values that are valid by themselves are still there.
-        for key in [key for key in ("name", "path") if key in route]:
-            identity = route[key] if key == "name" else shape_of(route[key])
-            first = seen.setdefault((key, identity), index)
-            if first != index:
-                faults.setdefault(index, {})[key] = [f"means the same as routes[{first}].{key}"]
-    return faults
-
-
 def load(path: Path | None = None) -> ProviderTable:
     """Read a table, the bundled one for None. Raises ProviderTableError with all faults."""
     file = path or _BUNDLED
@@ -215,35 +159,38 @@ def load(path: Path | None = None) -> ProviderTable:
 def parse(text: str, source: str) -> ProviderTable:
     """Read a table from TOML text; `source` names it in errors. Raises ProviderTableError with all faults."""
     try:
-        document = _TableSchema().load(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ProviderTableError(source, [f"is not TOML: {error}"]) from error
+        document = TableSchema().load(tomllib.loads(text))
+    except RecursionError:
+        raise ProviderTableError(source, ["is not TOML: nested too deeply"]) from None
     except ValidationError as error:
-        raise ProviderTableError(source, list(_faults(error.messages))) from error
+        raise ProviderTableError(source, list(faults_in(error.messages))) from error
+    except ValueError as error:  # Not only TOMLDecodeError: a number may have too many digits.
+        raise ProviderTableError(source, [f"is not TOML: {error}"]) from error
     return ProviderTable({name: _provider(name, loaded) for name, loaded in document["providers"].items()})
-
-
-def _faults(messages: Any, place: tuple[str | int, ...] = ()) -> Iterator[str]:
-    if isinstance(messages, dict):
-        for step, inner in messages.items():
-            yield from _faults(inner, (*place, step))
-    else:
-        yield from (f"{_where(place)}: {message}" for message in messages)
-
-
-def _where(place: tuple[str | int, ...]) -> str:
-    # Below a mapping marshmallow puts a level of its own, "key" or "value"; ours has one mapping, at the top.
-    steps = [step for level, step in enumerate(place) if step != "_schema" and level != 2]
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
 
 
 def _provider(name: str, loaded: dict[str, Any]) -> Provider:
     credential = Credential(loaded["credential"]["header"].lower(), loaded["credential"]["scheme"])
-    routes = tuple(_route(route, loaded["max_body_bytes"]) for route in loaded["routes"])
-    return Provider(name, loaded["base_url"], loaded["dialect"], credential, routes)
+    routes = tuple(_route(route, loaded) for route in loaded["routes"])
+    features = MappingProxyType(dict.fromkeys(Feature, True) | loaded.get("features", {}))
+    return Provider(name, loaded["base_url"], loaded["dialect"], credential, routes, features)
 
 
-def _route(loaded: dict[str, Any], default_limit: int) -> Route:
+def _route(loaded: dict[str, Any], provider: dict[str, Any]) -> Route:
     methods = frozenset(loaded["methods"])
-    body = loaded.get("body", "none" if _METHODS_WITH_BODY.isdisjoint(methods) else "json")
-    return Route(loaded["name"], loaded["path"], methods, body, loaded.get("max_body_bytes", default_limit))
+    retry = provider.get("retry", {}) | loaded.get("retry", {})
+    is_repeatable = loaded["name"] in retry.pop("posts", ())
+    seconds = provider.get("timeouts", {}) | loaded.get("timeouts", {})
+    return Route(
+        name=loaded["name"],
+        path=loaded["path"],
+        methods=methods,
+        body=loaded.get("body", "none" if METHODS_WITH_BODY.isdisjoint(methods) else "json"),
+        max_body_bytes=loaded.get("max_body_bytes", provider["max_body_bytes"]),
+        timeouts=Timeouts(**{name: value or None for name, value in seconds.items()}),
+        retry=RetryPolicy(**retry, unsafe=is_repeatable),
+        required=tuple(loaded.get("required", ())),
+        validates=loaded.get("validates", True),
+        names_model=loaded.get("names_model", True),
+        upgrade=loaded.get("upgrade", "none"),
+    )

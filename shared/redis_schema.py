@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 import msgspec
 
-from shared.models import Caller, Denial, Project, Token, UsageEvent
+from shared.models import Caller, Denial, Policy, Project, Token, UsageEvent
 
 PREFIX = "llmproxy:{v1}:"
 EPOCH = f"{PREFIX}epoch"
@@ -22,10 +23,42 @@ USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
 USAGE_FIELD = "event"
+# What every worker hears at once: revocations, and breakers that opened or closed.
+CONTROL_CHANNEL = f"{PREFIX}control"
+# Every origin whose pages some active project lets in.
+CORS_ORIGINS = f"{PREFIX}cors_origins"
+# Breakers that are not closed: subject → BreakerChange.
+BREAKERS = f"{PREFIX}breakers"
 
 # An expired token is still told apart from an unknown one for this long.
 REMEMBER_EXPIRED = timedelta(days=7)
 
+
+class Revoked(msgspec.Struct, frozen=True, tag="revoked"):
+    """A token or project (`kind`) that may not be used any longer: its live streams are to be cut."""
+
+    kind: Literal["token", "project"]
+    id: str
+
+
+class BreakerChange(msgspec.Struct, frozen=True, tag="breaker"):
+    """A breaker that opened or closed. `subject` is `origin:<scheme, host and port>` or `key:<upstream key id>`.
+
+    `until_ms` (since the epoch) is when an open one lets a probe through, `openings` how often it has opened in a
+    row, `reason` why, in one word such as `429` or `connect_refused`.
+    """
+
+    subject: str
+    is_open: bool
+    reason: str = ""
+    until_ms: int = 0
+    openings: int = 0
+
+
+ControlMessage = Revoked | BreakerChange
+
+_control_decoder = msgspec.json.Decoder(ControlMessage)
+_policy_decoder = msgspec.json.Decoder(Policy)
 _project_decoder = msgspec.json.Decoder(Project)
 _event_decoder = msgspec.json.Decoder(UsageEvent)
 
@@ -71,14 +104,16 @@ def encode_admission(digest: str, providers: Sequence[str]) -> tuple[list[str], 
 def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
-        denial, token_id, label, sequence, record = reply
+        denial, token_id, label, policy, sequence, record = reply
         published = _text(record)
         project = _project_decoder.decode(published) if published else None
         if reason := _text(denial):
             return Denied(Denial(reason), _text(token_id), _text(label), project)
         if project is None:
             raise ContractError("an admission came without its project record")
-        return Caller(_text(token_id), _text(label), project, int(sequence))
+        narrowing = _text(policy)
+        narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
+        return Caller(_text(token_id), _text(label), project, int(sequence), narrowed)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
 
@@ -88,16 +123,39 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
     fields: list[str | int] = ["id", token.id, "label", token.label, "project_id", token.project_id]
     fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
     fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
+    fields += ["policy", "" if token.policy == Policy() else msgspec.json.encode(token.policy).decode()]
     last_used = 0 if token.last_used_at is None else to_ms(token.last_used_at)
     forget_at = to_ms(token.expires_at + REMEMBER_EXPIRED)
-    return [token_key(token.digest)], [token.version, token.request_count, last_used, forget_at, *fields]
+    notice = "" if token.is_active else encode_control(Revoked("token", token.id))
+    counters = [token.request_count, last_used]
+    return [token_key(token.digest)], [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
 
 
 def encode_project(project: Project) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of the `publish_project` script; provider keys are inside, sealed."""
     record = msgspec.json.encode(project).decode()
     fields: list[str | int] = ["is_active", int(project.is_active), "provider", project.provider, "record", record]
-    return [project_key(project.id)], [project.version, *fields]
+    notice = "" if project.is_active else encode_control(Revoked("project", project.id))
+    return [project_key(project.id)], [project.version, CONTROL_CHANNEL, notice, *fields]
+
+
+def encode_control(message: ControlMessage) -> str:
+    """Return what is published on the control channel."""
+    return msgspec.json.encode(message).decode()
+
+
+def decode_control(payload: bytes) -> ControlMessage:
+    """Read what came over the control channel, or a field of the breakers. Raises ContractError."""
+    try:
+        message: ControlMessage = _control_decoder.decode(payload)
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        raise ContractError(f"unreadable control message: {error}") from error
+    return message
+
+
+def probe_key(subject: str) -> str:
+    """Key of the short-lived lock that lets one worker probe an open breaker."""
+    return f"{PREFIX}probe:{subject}"
 
 
 def encode_event(event: UsageEvent) -> dict[str, bytes]:

@@ -133,6 +133,10 @@ def _folder(text: str) -> Path:
         raise ValueError("starts with the home folder of an unknown user") from None
 
 
+def _optional_folder(text: str) -> Path | None:
+    return _folder(text) if text else None
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _REDIS = _url("redis", "rediss", "unix")
@@ -183,8 +187,13 @@ class Settings:
         _port, Plane.DATA,
     )  # fmt: skip
     metrics_port: int = _variable(
-        "LLM_PROXY_METRICS_PORT", "9101", "Port of the data plane's health endpoints.", _port, ALL
+        "LLM_PROXY_METRICS_PORT", "9101", "Port of the data plane's health and metrics endpoints.", _port, ALL
     )
+    metrics_dir: Path | None = _variable(
+        "PROMETHEUS_MULTIPROC_DIR", "",
+        "Folder in which the workers of one machine add up their metrics; empty: under the data folder.",
+        _optional_folder, Plane.DATA | Plane.SUPERVISOR,
+    )  # fmt: skip
     workers: int = _variable(
         "LLM_PROXY_WORKERS", str(os.cpu_count() or 1), "Number of proxy processes; by default one per core.",
         _number(1, 256), Plane.SUPERVISOR,
@@ -196,6 +205,21 @@ class Settings:
     providers_file: Path | None = _variable(
         "LLM_PROXY_PROVIDERS_FILE", "", "Provider and route table in TOML; empty: the bundled one.", _file, ALL
     )
+    tls_file: Path | None = _variable(
+        "LLM_PROXY_TLS_FILE", "",
+        "PEM file with private key and certificate chain; if given, applications must use TLS and may use HTTP/2.",
+        _file, Plane.DATA,
+    )  # fmt: skip
+    upstream_ca_file: Path | None = _variable(
+        "LLM_PROXY_UPSTREAM_CA_FILE", "",
+        "PEM file of the authorities that providers' certificates are verified against; empty: the public ones.",
+        _file, Plane.DATA,
+    )  # fmt: skip
+    upstream_cert_file: Path | None = _variable(
+        "LLM_PROXY_UPSTREAM_CERT_FILE", "",
+        "PEM file with private key and certificate that is shown to providers which ask for one.",
+        _file, Plane.DATA,
+    )  # fmt: skip
     allow_http_upstream: bool = _variable(
         "LLM_PROXY_ALLOW_HTTP_UPSTREAM", "false",
         "Accept http:// base URLs of projects that are not on loopback; provider keys then travel unencrypted.",

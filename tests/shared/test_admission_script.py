@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,8 +13,8 @@ import redis
 import time_machine
 
 from shared import redis_schema
-from shared.models import Caller, Denial, Project, Token, UpstreamKey
-from shared.redis_schema import ContractError, Denied
+from shared.models import Caller, Denial, Policy, Project, Token, UpstreamKey
+from shared.redis_schema import ContractError, ControlMessage, Denied, Revoked
 
 DIGEST = "ab" * 32
 PROJECT = Project("p1", "openai", True, "https://api.example.org", (UpstreamKey("k1", "v1.k1.sealed"),), 1)
@@ -78,6 +78,39 @@ def test_labels_and_records_of_any_text_come_back_unchanged(store: Store) -> Non
     store.publish(project, replace(TOKEN, version=2, label="Müllers\n'Skript' – %d"))
 
     assert store.admit() == Caller("t1", "Müllers\n'Skript' – %d", project, 1)
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [Policy(), Policy(("gpt-4o*", "ü\n"), ("*-preview",), ("logit_bias",), {"max_tokens": 100, "top_p": 0.5})],
+    ids=["none", "all of it"],
+)
+def test_a_caller_comes_with_the_policy_of_token_and_project(store: Store, policy: Policy) -> None:
+    project = replace(PROJECT, version=2, policy=Policy(denied_models=("o1*",)))
+    store.publish(project, replace(TOKEN, version=2, policy=policy))
+
+    assert store.admit() == Caller("t1", "demo", project, 1, policy)
+
+
+def test_a_policy_that_is_taken_back_holds_no_longer(store: Store) -> None:
+    store.publish(replace(TOKEN, version=2, policy=Policy(("gpt-4o",))))
+    store.publish(replace(TOKEN, version=3))
+
+    assert store.admit() == Caller("t1", "demo", PROJECT, 1, Policy())
+
+
+def test_a_token_published_by_an_earlier_release_has_no_policy(store: Store) -> None:
+    store.client.hdel(redis_schema.token_key(DIGEST), "policy")
+
+    assert store.admit() == Caller("t1", "demo", PROJECT, 1, Policy())
+
+
+@pytest.mark.parametrize("policy", ["{", "[]", "none", '{"allowed_models":"gpt-4o"}'])
+def test_a_damaged_policy_admits_nobody(store: Store, policy: str) -> None:
+    store.client.hset(redis_schema.token_key(DIGEST), "policy", policy)
+
+    with pytest.raises(ContractError):
+        store.admit()
 
 
 def unready(store: Store) -> None:
@@ -415,9 +448,112 @@ def test_a_newer_version_takes_effect_at_once(store: Store, change: dict[str, ob
     assert bool(store.admit()) is is_admitted
 
 
+# Notices
+
+INACTIVE_TOKEN, INACTIVE_PROJECT = replace(TOKEN, is_active=False), replace(PROJECT, is_active=False)
+BOTH = pytest.mark.parametrize(
+    ("active", "inactive", "notice"),
+    [
+        pytest.param(TOKEN, INACTIVE_TOKEN, Revoked("token", "t1"), id="token"),
+        pytest.param(PROJECT, INACTIVE_PROJECT, Revoked("project", "p1"), id="project"),
+    ],
+)
+
+
+@pytest.fixture
+def notices(redis_client: redis.Redis) -> Iterator[Callable[[], list[ControlMessage]]]:
+    """What came over the control channel since the last look."""
+    with redis_client.pubsub(ignore_subscribe_messages=True) as channel:
+        channel.subscribe(redis_schema.CONTROL_CHANNEL)
+        channel.get_message(timeout=5)
+
+        def heard() -> list[ControlMessage]:
+            # Messages come in the order of their publication, so all that came before this mark has been received.
+            redis_client.publish(redis_schema.CONTROL_CHANNEL, "mark")
+            received = iter(lambda: channel.get_message(timeout=5)["data"], b"mark")
+            return [redis_schema.decode_control(payload) for payload in received]
+
+        yield heard
+
+
+@BOTH
+def test_workers_are_told_when_something_may_not_be_used_any_longer(
+    store: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked,
+) -> None:  # fmt: skip
+    store.publish(replace(active, version=2))
+    assert notices() == []
+
+    store.publish(replace(inactive, version=3))
+    assert notices() == [notice]
+
+
+@BOTH
+def test_workers_are_told_once_however_often_the_same_is_published(
+    store: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked,
+) -> None:  # fmt: skip
+    answers = store.publish(*[replace(inactive, version=2)] * 3)
+
+    assert answers == [1, 1, 1]
+    assert notices() == [notice]
+
+
+@BOTH
+def test_workers_are_told_again_of_each_later_version_that_is_still_inactive(
+    store: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked,
+) -> None:  # fmt: skip
+    store.publish(replace(inactive, version=2), replace(inactive, version=10))
+
+    assert notices() == [notice, notice]
+
+
+@BOTH
+def test_workers_are_told_of_what_redis_had_lost(
+    empty: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked,
+) -> None:  # fmt: skip
+    empty.publish(inactive)
+
+    assert notices() == [notice]
+
+
+@BOTH
+@pytest.mark.parametrize("version", [1, 9])
+def test_workers_are_told_nothing_of_an_older_version_that_is_refused(
+    store: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked, version: int,
+) -> None:  # fmt: skip
+    store.publish(replace(active, version=10))
+
+    assert store.publish(replace(inactive, version=version)) == [0]
+    assert notices() == []
+
+
+@BOTH
+def test_workers_are_told_nothing_of_what_is_usable_again(
+    store: Store, notices: Callable[[], list[ControlMessage]],
+    active: Token | Project, inactive: Token | Project, notice: Revoked,
+) -> None:  # fmt: skip
+    store.publish(replace(inactive, version=2), replace(active, version=3))
+
+    assert notices() == [notice]
+
+
+@BOTH
+def test_the_record_is_written_before_workers_hear_of_it(
+    store: Store, active: Token | Project, inactive: Token | Project, notice: Revoked
+) -> None:
+    name = "publish_token" if isinstance(active, Token) else "publish_project"
+    source = redis_schema.script(name)
+
+    assert source.index("'HSET'") < source.index("'PUBLISH'")
+
+
 # What the scripts ask of a server
 
-SINCE = {"EXISTS": 1, "HGET": 2, "HMGET": 2, "HSET": 2, "HINCRBY": 2, "TIME": 2.6, "PEXPIREAT": 2.6}
+SINCE = {"EXISTS": 1, "HGET": 2, "HMGET": 2, "HSET": 2, "HINCRBY": 2, "TIME": 2.6, "PEXPIREAT": 2.6, "PUBLISH": 2}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -10,7 +10,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.providers import METHODS, Credential, Match, ProviderTableError, Route, load, parse
+from shared import providers
+from shared.models import Feature
+from shared.provider_schema import (
+    METHODS,
+    CredentialSchema,
+    ProviderRetrySchema,
+    ProviderSchema,
+    RouteSchema,
+    TimeoutsSchema,
+)
+from shared.providers import (
+    Credential,
+    Match,
+    Provider,
+    ProviderTableError,
+    RetryPolicy,
+    Route,
+    Timeouts,
+    load,
+    parse,
+)
 
 TABLE = load()
 ROUTES = [(name, route) for name, provider in TABLE.providers.items() for route in provider.routes]
@@ -28,6 +48,33 @@ routes = [
     { name = "pictures", path = "/v1/pictures", methods = ["PUT"], body = "multipart", max_body_bytes = 50 },
 ]
 """
+
+
+# The same with everything that is optional, each key once for the provider and once for a route.
+FULL = """
+[providers.acme]
+base_url = "https://api.acme.example"
+dialect = "openai"
+credential = { header = "X-Acme-Key", scheme = "" }
+timeouts = { connect = 2, first_byte = 20.5, idle = 0 }
+retry = { attempts = 5, within = 12, posts = ["things"] }
+features = { breaker = false, retries = true }
+routes = [
+    { name = "things", path = "/v1/things", methods = ["GET", "POST"], required = ["colour"] },
+    { name = "pictures", path = "/v1/pictures", methods = ["PUT", "POST"], timeouts = { idle = 7, total = 60 } },
+    { name = "songs", path = "/v1/songs", methods = ["POST"], retry = { attempts = 1, within = 0 }, validate = false },
+    { name = "phone", path = "/v1/phone", methods = ["GET"], upgrade = "websocket" },
+]
+"""
+
+
+def acme(text: str) -> Provider:
+    return parse(text, "acme.toml").providers["acme"]
+
+
+def route_of(text: str, name: str) -> Route:
+    [found] = [route for route in acme(text).routes if route.name == name]
+    return found
 
 
 def names(match: Match) -> dict[str, str]:
@@ -204,6 +251,77 @@ def test_limit_is_32_mib_if_the_provider_sets_none() -> None:
     assert acme.routes[0].max_body_bytes == 32 * 1024 * 1024
 
 
+def test_route_has_the_default_timeouts_and_retries_if_nobody_says_otherwise() -> None:
+    things = route_of(SMALL, "things")
+
+    assert things.timeouts == Timeouts(connect=10, first_byte=600, idle=300, total=None)
+    assert things.retry == RetryPolicy(attempts=3, within=30, unsafe=False)
+    assert (things.required, things.validates, things.upgrade) == ((), True, "none")
+
+
+@pytest.mark.parametrize(
+    ("name", "timeouts"),
+    [
+        ("things", Timeouts(connect=2, first_byte=20.5, idle=None, total=None)),
+        ("pictures", Timeouts(connect=2, first_byte=20.5, idle=7, total=60)),
+    ],
+    ids=["of the provider", "of the route"],
+)
+def test_timeout_is_the_routes_then_the_providers_then_the_default(name: str, timeouts: Timeouts) -> None:
+    assert route_of(FULL, name).timeouts == timeouts
+
+
+@pytest.mark.parametrize("phase", ["connect", "first_byte", "idle", "total"])
+@pytest.mark.parametrize("zero", ["0", "0.0"])
+def test_timeout_of_zero_is_none_at_all(phase: str, zero: str) -> None:
+    own = FULL.replace("idle = 7, total = 60", f"{phase} = {zero}")
+    shared = FULL.replace("connect = 2, first_byte = 20.5, idle = 0", f"{phase} = {zero}")
+
+    assert getattr(route_of(own, "pictures").timeouts, phase) is None
+    assert getattr(route_of(shared, "things").timeouts, phase) is None
+
+
+def test_retries_are_the_routes_then_the_providers_then_the_default() -> None:
+    assert route_of(FULL, "pictures").retry == RetryPolicy(5, 12, unsafe=False)
+    assert route_of(FULL, "songs").retry == RetryPolicy(1, 0, unsafe=False)
+
+
+def test_only_posts_that_are_named_may_be_repeated_after_they_may_have_arrived() -> None:
+    assert [route.name for route in acme(FULL).routes if route.retry.unsafe] == ["things"]
+
+
+def test_naming_a_post_survives_the_routes_own_retries() -> None:
+    text = FULL.replace('required = ["colour"]', "retry = { attempts = 2 }")
+
+    assert route_of(text, "things").retry == RetryPolicy(2, 12, unsafe=True)
+
+
+def test_required_fields_validation_and_upgrade_are_the_routes() -> None:
+    assert route_of(FULL, "things").required == ("colour",)
+    assert [route.name for route in acme(FULL).routes if not route.validates] == ["songs"]
+    assert [route.name for route in acme(FULL).routes if route.upgrade == "websocket"] == ["phone"]
+
+
+def test_every_feature_is_on_unless_the_provider_turns_it_off() -> None:
+    assert acme(SMALL).features == dict.fromkeys(Feature, True)
+    assert acme(FULL).features == dict.fromkeys(Feature, True) | {Feature.BREAKER: False}
+
+
+def test_features_cannot_be_changed_by_their_readers() -> None:
+    with pytest.raises(TypeError):
+        acme(FULL).features[Feature.RETRIES] = False  # type: ignore[index]
+
+
+def test_credential_headers_of_all_providers_are_told() -> None:
+    assert parse(SMALL, "acme.toml").credential_headers == {"x-acme-key"}
+    assert TABLE.credential_headers == {"authorization", "x-api-key"}
+
+
+def test_credential_schemes_are_told_as_they_are_compared() -> None:
+    assert TABLE.credential_schemes == {"", "bearer"}
+    assert parse(SMALL.replace('scheme = ""', 'scheme = "Token"'), "").credential_schemes == {"", "bearer", "token"}
+
+
 def test_body_is_expected_of_methods_that_have_one() -> None:
     things, _, pictures = parse(SMALL, "acme.toml").providers["acme"].routes
 
@@ -250,6 +368,57 @@ def test_fault_is_named_by_its_place(before: str, after: str, fault: str) -> Non
     assert any(line.startswith(fault) for line in faults_of(SMALL.replace(before, after, 1)))
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "fault"),
+    [
+        ("connect = 2", "connect = -1", "timeouts.connect: Must be greater than or equal to 0"),
+        ("connect = 2", "connect = 86_401", "timeouts.connect: Must be greater than or equal to 0"),
+        ("connect = 2", 'connect = "2"', "timeouts.connect: must be a number of seconds"),
+        ("connect = 2", "connect = true", "timeouts.connect: must be a number of seconds"),
+        ("connect = 2", "connect = nan", "timeouts.connect: must be a number of seconds"),
+        ("connect = 2", "connect = inf", "timeouts.connect: must be a number of seconds"),
+        pytest.param("connect = 2", "connect = " + "9" * 400, "timeouts.connect: must be a number", id="huge"),
+        ("connect = 2", "conect = 2", "timeouts.conect: unknown key; did you mean connect?"),
+        ("{ connect = 2, first_byte = 20.5, idle = 0 }", "30", "timeouts: must be a table"),
+        ("idle = 7", "idle = []", "routes[1].timeouts.idle: must be a number of seconds"),
+        ("total = 60", "totl = 60", "routes[1].timeouts.totl: unknown key; did you mean total?"),
+        ("attempts = 5", "attempts = 0", "retry.attempts: Must be greater than or equal to 1"),
+        ("attempts = 5", "attempts = 11", "retry.attempts: Must be greater than or equal to 1"),
+        ("attempts = 5", "attempts = 2.5", "retry.attempts: Not a valid integer."),
+        ("within = 12", "within = -1", "retry.within: Must be greater than or equal to 0"),
+        ("within = 12", 'within = "12"', "retry.within: must be a number of seconds"),
+        ('["things"]', '["thing"]', "retry.posts: names no route with POST: thing"),
+        ('["things"]', '["zoo", "things", "phone"]', "retry.posts: names no route with POST: phone, zoo"),
+        ('["things"]', '"things"', "retry.posts: Not a valid list."),
+        ("attempts = 1", 'posts = ["songs"]', "routes[2].retry.posts: unknown key"),
+        ("breaker = false", "braker = false", "features.braker: Must be one of: retries, key_failover"),
+        ("breaker = false", 'breaker = "off"', "features.breaker: must be true or false"),
+        ("breaker = false", "breaker = 0", "features.breaker: must be true or false"),
+        ("{ breaker = false, retries = true }", "false", "features: Not a valid mapping type."),
+        ('["colour"]', '"colour"', "routes[0].required: Not a valid list."),
+        ('["colour"]', '["colour", ""]', "routes[0].required[1]: must not be empty"),
+        ('["colour"]', '["colour"], body = "any"', "routes[0].required: needs a JSON body"),
+        ('upgrade = "websocket"', 'required = ["x"]', "routes[3].required: needs a JSON body"),
+        ('"openai"', '"opaque"', "routes[0].required: means nothing where the dialect is opaque"),
+        ("validate = false", "validate = 0", "routes[2].validate: must be true or false"),
+        ("validate = false", 'validate = "false"', "routes[2].validate: must be true or false"),
+        ("validate = false", "validates = false", "routes[2].validates: unknown key; did you mean validate?"),
+        ('"websocket"', '"h2c"', "routes[3].upgrade: Must be one of: none, websocket."),
+        ('["GET"], upgrade', '["POST"], upgrade', "routes[3].upgrade: needs GET among the methods"),
+    ],
+)  # fmt: skip
+def test_fault_in_an_option_is_named_by_its_place(before: str, after: str, fault: str) -> None:
+    assert FULL.count(before) == 1
+
+    assert [line for line in faults_of(FULL.replace(before, after)) if line.startswith(f"providers.acme.{fault}")]
+
+
+def test_route_without_upgrade_needs_no_get() -> None:
+    text = FULL.replace('["GET"], upgrade = "websocket"', '["POST"], upgrade = "none"')
+
+    assert route_of(text, "phone").upgrade == "none"
+
+
 def test_all_faults_are_told_at_once() -> None:
     text = SMALL.replace("opaque", "x").replace('"pictures"', '"things"').replace("/v1/pictures", "v1")
 
@@ -269,10 +438,12 @@ def test_all_faults_are_told_at_once() -> None:
         ("[providers.acme]\nroutes = []", "providers.acme.routes: must not be empty"),
         ("a = 1\nb = = 2", "is not TOML: Invalid value (at line 2, column 5)"),
         ("a = 1\na = 2\n", "is not TOML: Cannot overwrite a value (at line 2, column 6)"),
+        pytest.param("a = " + "[" * 100_000, "is not TOML: nested too deeply", id="endless nesting"),
+        pytest.param("a = " + "9" * 5_000, "is not TOML: Exceeds the limit", id="endless number"),
     ],
 )
 def test_text_that_is_no_table_is_refused(text: str, fault: str) -> None:
-    assert fault in faults_of(text)
+    assert any(line.startswith(fault) for line in faults_of(text))
 
 
 def test_message_names_the_file(tmp_path: Path) -> None:
@@ -299,6 +470,106 @@ def test_unreadable_file_is_a_table_error(tmp_path: Path, content: bytes | None)
 
     with pytest.raises(ProviderTableError, match="cannot be read"):
         load(file)
+
+
+# --- what the bundled table says of its routes ---
+
+# POST routes that may be sent again although the first one may have been served.
+REPEATABLE = {
+    "openai": {
+        "audio.speech",
+        "audio.transcriptions",
+        "audio.translations",
+        "chat.completions",
+        "completions",
+        "embeddings",
+        "images.edits",
+        "images.generations",
+        "images.variations",
+        "moderations",
+        "responses",
+        "responses.compact",
+        "responses.input_tokens",
+    },
+    "anthropic": {"messages", "messages.count_tokens"},
+}
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_only_posts_without_lasting_effect_are_repeatable(provider: str) -> None:
+    repeatable = {route.name for name, route in ROUTES if name == provider and route.retry.unsafe}
+
+    assert repeatable == REPEATABLE[provider]
+
+
+@pytest.mark.parametrize("word", ["batches", "files", "uploads", "fine_tuning", "threads", "assistants", "agents"])
+def test_what_makes_something_at_the_provider_is_never_repeatable(word: str) -> None:
+    making = [route for _, route in ROUTES if word in route.name.split(".")]
+
+    assert making
+    assert not any(route.retry.unsafe for route in making)
+
+
+def test_required_fields_are_those_the_providers_documentation_calls_required() -> None:
+    assert {(name, route.name): route.required for name, route in ROUTES if route.required} == {
+        ("openai", "chat.completions"): ("model", "messages"),
+        ("openai", "completions"): ("model",),
+        ("openai", "embeddings"): ("model", "input"),
+        ("openai", "moderations"): ("input",),
+        ("openai", "audio.speech"): ("model", "input", "voice"),
+        ("anthropic", "messages"): ("model", "messages", "max_tokens"),
+        ("anthropic", "messages.count_tokens"): ("model", "messages"),
+    }
+
+
+def test_realtime_is_the_only_route_that_switches_protocols() -> None:
+    [(provider, realtime)] = [(name, route) for name, route in ROUTES if route.upgrade != "none"]
+
+    assert (provider, realtime.name, realtime.path) == ("openai", "realtime", "/v1/realtime")
+    assert (realtime.upgrade, realtime.methods) == ("websocket", {"GET"})
+    assert names(TABLE.match("GET", "/v1/realtime")) == {"openai": "realtime"}
+
+
+def limits(route: Route) -> tuple[float | None, ...]:
+    return route.timeouts.connect, route.timeouts.first_byte, route.timeouts.idle
+
+
+def test_every_bundled_route_gives_up_on_a_provider_that_is_silent() -> None:
+    endless = [route.name for _, route in ROUTES if None in limits(route)]
+
+    assert endless == []
+
+
+def test_no_bundled_stream_is_ended_while_it_goes_on() -> None:
+    assert [route.name for _, route in ROUTES if route.timeouts.total is not None] == []
+
+
+def test_every_bundled_request_may_be_tried_again_within_what_a_client_waits() -> None:
+    assert all(route.retry.attempts >= 2 and 0 < route.retry.within <= 60 for _, route in ROUTES)
+
+
+def test_bundled_providers_leave_every_feature_on() -> None:
+    assert all(provider.features == dict.fromkeys(Feature, True) for provider in TABLE.providers.values())
+
+
+SCHEMAS = [ProviderSchema, CredentialSchema, TimeoutsSchema, ProviderRetrySchema, RouteSchema]
+KEYS = {field.data_key or name for schema in SCHEMAS for name, field in schema().fields.items()} | set(Feature)
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
+def test_every_key_is_explained_in_the_bundled_table_and_in_the_documentation(key: str) -> None:
+    head, _, _ = Path(providers.__file__).with_name("providers.toml").read_text().partition("[providers.openai]")
+    documentation = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+
+    assert re.search(rf"^#.*\b{key}\b", head, re.MULTILINE)
+    assert re.search(rf"^\| `{key}` \|", documentation, re.MULTILINE)
+
+
+def test_the_example_of_the_documentation_is_a_table() -> None:
+    documentation = (Path(__file__).parents[2] / "docs" / "providers.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", documentation, re.DOTALL)
+
+    assert [route.name for route in acme(example).routes] == ["search", "documents", "documents.one"]
 
 
 # --- completeness: what the official SDK can call ---

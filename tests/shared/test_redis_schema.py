@@ -9,18 +9,46 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import redis_schema
-from shared.models import Caller, Denial, Outcome, Project, Token, UpstreamKey, Usage, UsageEvent
-from shared.redis_schema import ContractError, Denied
+from shared.models import Caller, Denial, Feature, Outcome, Policy, Project, Token, UpstreamKey, Usage, UsageEvent
+from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Denied, Revoked
 
 TEXT = st.text(max_size=20)
 COUNT = st.integers(0, 2**53)
 MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 SECONDS = st.floats(0, 1e9, allow_nan=False)
-KEYS = st.builds(UpstreamKey, TEXT, TEXT)
-PROJECTS = st.builds(Project, TEXT, TEXT, st.booleans(), TEXT, st.lists(KEYS, max_size=3).map(tuple), COUNT)
-TOKENS = st.builds(
-    Token, TEXT, TEXT, TEXT, TEXT, st.booleans(), MOMENTS, st.none() | COUNT, COUNT, st.none() | MOMENTS, COUNT
+KEYS = st.builds(UpstreamKey, TEXT, TEXT, st.integers(1, 1000))
+TEXTS = st.lists(TEXT, max_size=3).map(tuple)
+CAPS = st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
+POLICIES = st.just(Policy()) | st.builds(Policy, TEXTS, TEXTS, TEXTS, CAPS)
+PROJECTS = st.builds(
+    Project,
+    id=TEXT,
+    provider=TEXT,
+    is_active=st.booleans(),
+    base_url=TEXT,
+    keys=st.lists(KEYS, max_size=3).map(tuple),
+    version=COUNT,
+    fallback_urls=TEXTS,
+    policy=POLICIES,
+    cors_origins=TEXTS,
+    features=st.dictionaries(st.sampled_from(Feature), st.booleans()),
 )
+TOKENS = st.builds(
+    Token,
+    id=TEXT,
+    digest=TEXT,
+    project_id=TEXT,
+    label=TEXT,
+    is_active=st.booleans(),
+    expires_at=MOMENTS,
+    max_requests=st.none() | COUNT,
+    request_count=COUNT,
+    last_used_at=st.none() | MOMENTS,
+    version=COUNT,
+    policy=POLICIES,
+)
+CHANGES = st.builds(BreakerChange, TEXT, st.booleans(), TEXT, COUNT, COUNT)
+MESSAGES: st.SearchStrategy[ControlMessage] = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT) | CHANGES
 USAGES = st.builds(Usage, st.none() | COUNT, st.none() | COUNT, st.none() | COUNT)
 EVENTS = st.builds(
     UsageEvent,
@@ -44,6 +72,7 @@ EVENTS = st.builds(
     duration_ms=SECONDS,
     first_byte_ms=st.none() | SECONDS,
     usage=USAGES,
+    attempts=COUNT,
 )
 PROJECT = Project("p1", "openai", True, "", (UpstreamKey("k1", "v1.k1.sealed"),), 7)
 TOKEN = Token("t1", "d1", "p1", "demo", True, datetime(2030, 1, 1, tzinfo=UTC), 5, 2, None, 3)
@@ -52,6 +81,8 @@ EVENT = UsageEvent(
     Outcome.FINISHED, None, True, 9, 100, 2000, 812.5, 101.25, Usage(1, 2, 3),
 )  # fmt: skip
 RECORD = msgspec.json.encode(PROJECT)
+POLICY = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"max_tokens": 100.0})
+NARROWED = msgspec.json.encode(POLICY)
 
 
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
@@ -60,6 +91,10 @@ def named(arguments: list[str | int]) -> dict[str | int, str | int]:
 
 
 # Keys
+
+FIXED = [
+    "EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX", "CONTROL_CHANNEL", "BREAKERS",
+]  # fmt: skip
 
 
 @given(TEXT, TEXT)
@@ -70,9 +105,14 @@ def test_every_key_of_an_admission_carries_the_same_hash_tag(digest: str, projec
         assert key.startswith("llmproxy:{v1}:")
 
 
-@pytest.mark.parametrize("name", ["EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX"])
+@pytest.mark.parametrize("name", FIXED)
 def test_every_key_of_the_contract_carries_the_version_as_its_hash_tag(name: str) -> None:
     assert getattr(redis_schema, name).startswith("llmproxy:{v1}:")
+
+
+@given(TEXT)
+def test_the_lock_of_a_probe_carries_the_hash_tag_and_its_subject(subject: str) -> None:
+    assert redis_schema.probe_key(subject) == f"llmproxy:{{v1}}:probe:{subject}"
 
 
 def test_the_contract_writes_the_keys_it_reads() -> None:
@@ -87,11 +127,12 @@ def test_the_contract_writes_the_keys_it_reads() -> None:
 
 @given(TEXT, TEXT)
 def test_keys_of_different_records_differ(one: str, other: str) -> None:
-    fixed = {redis_schema.EPOCH, redis_schema.USAGE_STREAM, redis_schema.USAGE_DEAD_LETTERS}
+    fixed = {getattr(redis_schema, name) for name in FIXED if not name.endswith("_PREFIX")}
     keys = {redis_schema.token_key(one), redis_schema.token_key(other)}
     keys |= {redis_schema.project_key(one), redis_schema.project_key(other)}
+    keys |= {redis_schema.probe_key(one), redis_schema.probe_key(other)}
 
-    assert len(keys | fixed) == 3 + 2 * len({one, other})
+    assert len(keys | fixed) == 5 + 3 * len({one, other})
 
 
 # Tokens and projects
@@ -99,13 +140,17 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
 
 @given(TOKENS)
 def test_a_token_is_written_completely(token: Token) -> None:
-    [key], [version, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
+    [key], [version, channel, _, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
+    fields = named(rest)
+    policy = str(fields.pop("policy")).encode()
 
     assert key == redis_schema.token_key(token.digest)
+    assert channel == redis_schema.CONTROL_CHANNEL
+    assert (msgspec.json.decode(policy, type=Policy) if policy else Policy()) == token.policy
     assert (version, requests) == (token.version, token.request_count)
     assert last_used == (0 if token.last_used_at is None else redis_schema.to_ms(token.last_used_at))
     assert forget_at == redis_schema.to_ms(token.expires_at) + 7 * 24 * 3600 * 1000
-    assert named(rest) == {
+    assert fields == {
         "id": token.id,
         "label": token.label,
         "project_id": token.project_id,
@@ -116,21 +161,51 @@ def test_a_token_is_written_completely(token: Token) -> None:
 
 
 def test_a_limit_of_zero_is_not_the_same_as_no_limit() -> None:
-    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][-1] for limit in (0, None)]
+    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][6:] for limit in (0, None)]
 
-    assert written == [0, ""]
+    assert [named(fields)["max_requests"] for fields in written] == [0, ""]
+
+
+@pytest.mark.parametrize(("policy", "written"), [(Policy(), ""), (POLICY, NARROWED.decode())], ids=["none", "some"])
+def test_a_token_without_a_policy_of_its_own_has_nothing_to_be_read(policy: Policy, written: str) -> None:
+    _, arguments = redis_schema.encode_token(replace(TOKEN, policy=policy))
+
+    assert named(arguments[6:])["policy"] == written
+
+
+@pytest.mark.parametrize(
+    ("is_active", "notices"),
+    [(True, ("", "")), (False, (Revoked("token", "t1"), Revoked("project", "p1")))],
+    ids=["active", "inactive"],
+)
+def test_only_what_may_not_be_used_any_longer_comes_with_a_notice(
+    is_active: bool, notices: tuple[Revoked | str, Revoked | str]
+) -> None:
+    _, [_, token_channel, token_notice, *_] = redis_schema.encode_token(replace(TOKEN, is_active=is_active))
+    _, [_, project_channel, project_notice, *_] = redis_schema.encode_project(replace(PROJECT, is_active=is_active))
+
+    written = [str(notice).encode() for notice in (token_notice, project_notice)]
+    assert token_channel == project_channel == redis_schema.CONTROL_CHANNEL
+    assert tuple(redis_schema.decode_control(notice) if notice else "" for notice in written) == notices
 
 
 @given(PROJECTS)
 def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
-    [key], [version, *rest] = redis_schema.encode_project(project)
+    [key], [version, _, _, *rest] = redis_schema.encode_project(project)
     fields = named(rest)
 
-    reply = [b"", b"t1", b"demo", 1, str(fields["record"]).encode()]
+    reply = [b"", b"t1", b"demo", b"", 1, str(fields["record"]).encode()]
     assert key == redis_schema.project_key(project.id)
     assert version == project.version
     assert (fields["is_active"], fields["provider"]) == (int(project.is_active), project.provider)
     assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1)
+
+
+def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one() -> None:
+    earlier = b"""{"id":"p1","provider":"openai","is_active":true,"base_url":"","version":7,
+        "keys":[{"id":"k1","sealed":"v1.k1.sealed"}]}"""
+
+    assert redis_schema.decode_admission([b"", b"t1", b"demo", b"", 1, earlier]) == Caller("t1", "demo", PROJECT, 1)
 
 
 # Admission
@@ -141,7 +216,7 @@ def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
 def test_each_denial_is_read_with_the_token_and_project_it_is_about(
     reason: Denial, record: bytes, project: Project | None
 ) -> None:
-    verdict = redis_schema.decode_admission([reason.value.encode(), b"t1", "däs".encode(), 0, record])
+    verdict = redis_schema.decode_admission([reason.value.encode(), b"t1", "däs".encode(), b"", 0, record])
 
     assert verdict == Denied(reason, "t1", "däs", project)
     assert not verdict
@@ -149,17 +224,26 @@ def test_each_denial_is_read_with_the_token_and_project_it_is_about(
 
 @pytest.mark.parametrize("empty", [b"", ""])
 def test_no_denial_is_an_admission(empty: bytes) -> None:
-    caller = redis_schema.decode_admission([empty, b"t1", b"demo", 3, RECORD])
+    caller = redis_schema.decode_admission([empty, b"t1", b"demo", b"", 3, RECORD])
 
     assert caller == Caller("t1", "demo", PROJECT, 3)
     assert caller
 
 
-@given(TEXT, TEXT, COUNT, PROJECTS)
-def test_an_admission_reads_back_as_it_was_answered(token_id: str, label: str, sequence: int, project: Project) -> None:
-    reply = [b"", token_id.encode(), label.encode(), sequence, msgspec.json.encode(project)]
+@given(st.builds(Caller, TEXT, TEXT, PROJECTS, COUNT, POLICIES))
+def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
+    policy, record = msgspec.json.encode(caller.policy), msgspec.json.encode(caller.project)
+    reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record]
 
-    assert redis_schema.decode_admission(reply) == Caller(token_id, label, project, sequence)
+    assert redis_schema.decode_admission(reply) == caller
+
+
+@given(TOKENS)
+def test_a_policy_is_read_as_it_was_published(token: Token) -> None:
+    _, arguments = redis_schema.encode_token(token)
+    reply = [b"", b"t1", b"demo", str(named(arguments[6:])["policy"]).encode(), 1, RECORD]
+
+    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", PROJECT, 1, token.policy)
 
 
 @pytest.mark.parametrize(
@@ -169,24 +253,34 @@ def test_an_admission_reads_back_as_it_was_answered(token_id: str, label: str, s
         7,
         [],
         [b""],
-        [b"", b"t1", b"demo", 1, RECORD, b"more"],
-        [b"", b"t1", b"demo", 1, b""],
-        [b"", b"t1", b"demo", 1, None],
-        [b"", b"t1", b"demo", 1, 7],
-        [b"", b"t1", b"demo", 1, b"{}"],
-        [b"", b"t1", b"demo", 1, b"\xff"],
-        [b"", b"t1", b"demo", 1, RECORD[:-1]],
-        [b"", b"t1", b"demo", 1, RECORD.replace(b'"version":7', b'"version":"7"')],
-        [b"", b"t1", b"demo", 1, RECORD.replace(b"openai", b"open\xffai")],
-        [b"", b"t1", b"demo", None, RECORD],
-        [b"", b"t1", b"demo", b"many", RECORD],
-        [b"", b"\xff", b"demo", 1, RECORD],
-        [b"unheard_of", b"t1", b"demo", 0, b""],
-        [b"token_expired", b"\xff", b"demo", 0, b""],
-        [b"token_expired", b"t1", b"demo", 0, b"junk"],
-        [None, b"t1", b"demo", 1, RECORD],
-        [0, b"t1", b"demo", 1, RECORD],
-        [1, b"t1", b"demo", 1, RECORD],
+        [b"", b"t1", b"demo", b"", 1, RECORD, b"more"],
+        [b"", b"t1", b"demo", b"", 1, b""],
+        [b"", b"t1", b"demo", b"", 1, None],
+        [b"", b"t1", b"demo", b"", 1, 7],
+        [b"", b"t1", b"demo", b"", 1, b"{}"],
+        [b"", b"t1", b"demo", b"", 1, b"\xff"],
+        [b"", b"t1", b"demo", b"", 1, RECORD[:-1]],
+        [b"", b"t1", b"demo", b"", 1, RECORD.replace(b'"version":7', b'"version":"7"')],
+        [b"", b"t1", b"demo", b"", 1, RECORD.replace(b"openai", b"open\xffai")],
+        [b"", b"t1", b"demo", b"", 1, RECORD.replace(b'"features":{}', b'"features":{"unheard_of":true}')],
+        [b"", b"t1", b"demo", b"", None, RECORD],
+        [b"", b"t1", b"demo", b"", b"many", RECORD],
+        [b"", b"\xff", b"demo", b"", 1, RECORD],
+        [b"", b"t1", b"demo", 1, RECORD],
+        [b"", b"t1", b"demo", None, 1, RECORD],
+        [b"", b"t1", b"demo", 0, 1, RECORD],
+        [b"", b"t1", b"demo", b"{", 1, RECORD],
+        [b"", b"t1", b"demo", b"[]", 1, RECORD],
+        [b"", b"t1", b"demo", b"\xff", 1, RECORD],
+        [b"", b"t1", b"demo", NARROWED[:-1], 1, RECORD],
+        [b"", b"t1", b"demo", NARROWED.replace(b"100.0", b'"100"'), 1, RECORD],
+        [b"", b"t1", b"demo", NARROWED.replace(b'["gpt-4o*"]', b"null"), 1, RECORD],
+        [b"unheard_of", b"t1", b"demo", b"", 0, b""],
+        [b"token_expired", b"\xff", b"demo", b"", 0, b""],
+        [b"token_expired", b"t1", b"demo", b"", 0, b"junk"],
+        [None, b"t1", b"demo", b"", 1, RECORD],
+        [0, b"t1", b"demo", b"", 1, RECORD],
+        [1, b"t1", b"demo", b"", 1, RECORD],
     ],
 )
 def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(reply: list[bytes | int]) -> None:
@@ -205,6 +299,64 @@ def test_no_reply_makes_another_error(reply: list[bytes | int]) -> None:
         return
 
     assert isinstance(verdict, Denied) or verdict.project == PROJECT
+
+
+# The control channel
+
+
+@given(MESSAGES)
+def test_a_control_message_reads_back_as_it_was_written(message: ControlMessage) -> None:
+    assert redis_schema.decode_control(redis_schema.encode_control(message).encode()) == message
+
+
+CHANGE = redis_schema.encode_control(BreakerChange("key:k1", True, "429", 1_900_000_000_000, 2)).encode()
+NOTICE = redis_schema.encode_control(Revoked("token", "t1")).encode()
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\xff",
+        b"null",
+        b"[]",
+        b"{}",
+        b"7",
+        None,
+        7,
+        NOTICE[:-1],
+        NOTICE + b"x",
+        NOTICE.replace(b"revoked", b"unheard_of"),
+        NOTICE.replace(b'"token"', b'"tenant"'),
+        NOTICE.replace(b'"t1"', b"1"),
+        NOTICE.replace(b'"t1"', b'"t\xff"'),
+        NOTICE.replace(b',"id":"t1"', b""),
+        CHANGE.replace(b"true", b'"yes"'),
+        CHANGE.replace(b"1900000000000", b"0.5"),
+        CHANGE.replace(b'"subject":"key:k1",', b""),
+    ],
+)
+def test_what_is_no_control_message_is_a_contract_error(payload: bytes) -> None:
+    with pytest.raises(ContractError):
+        redis_schema.decode_control(payload)
+
+
+@given(st.sampled_from([NOTICE, CHANGE]), st.data())
+def test_a_damaged_control_message_is_one_or_a_contract_error(whole: bytes, data: st.DataObject) -> None:
+    position, byte = data.draw(st.integers(0, len(whole) - 1)), data.draw(st.binary(min_size=1, max_size=1))
+
+    try:
+        message = redis_schema.decode_control(whole[:position] + byte + whole[position + 1 :])
+    except ContractError:
+        return
+
+    assert isinstance(message, Revoked | BreakerChange)
+
+
+def test_a_control_message_of_a_later_release_with_more_in_it_is_still_read() -> None:
+    later = NOTICE[:-1] + b',"added_later":1}'
+
+    assert redis_schema.decode_control(later) == Revoked("token", "t1")
 
 
 # Usage events

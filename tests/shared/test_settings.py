@@ -37,9 +37,13 @@ OTHER_VALUES = {
     "LLM_PROXY_MANAGER_PORT": "18000",
     "LLM_PROXY_INSPECTOR_PORT": "18081",
     "LLM_PROXY_METRICS_PORT": "19101",
+    "PROMETHEUS_MULTIPROC_DIR": "/run/llm-proxy/metrics",
     "LLM_PROXY_WORKERS": "255",
     "LLM_PROXY_MANAGER_THREADS": "3",
     "LLM_PROXY_PROVIDERS_FILE": __file__,
+    "LLM_PROXY_TLS_FILE": __file__,
+    "LLM_PROXY_UPSTREAM_CA_FILE": __file__,
+    "LLM_PROXY_UPSTREAM_CERT_FILE": __file__,
     "LLM_PROXY_ALLOW_HTTP_UPSTREAM": "yes",
     "LLM_PROXY_MAX_TOKEN_LIFETIME": "P7D",
     "LLM_PROXY_REQUEST_RETENTION": "86400",
@@ -301,6 +305,7 @@ def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) 
     assert (loaded.proxy_port, loaded.manager_port, loaded.inspector_port) == (8080, 8000, 8081)
     assert (loaded.metrics_port, loaded.redis_timeout_ms, loaded.manager_threads) == (9101, 500, 8)
     assert loaded.workers >= 1
+    assert loaded.metrics_dir is None
     assert loaded.providers_file is None
     assert loaded.allow_http_upstream is False
     assert loaded.max_token_lifetime == timedelta(days=365)
