@@ -34,6 +34,15 @@ def proxy() -> None:
     os.execve(program.command[0], program.command, dict(program.environment))  # noqa: S606 - replaced, not spawned
 
 
+_MORE = (
+    "More of the same, as JSON; besides the above: retry_after_s (of errors), hold_after, response_bytes, compress,"
+    " seed, status (of every answer: 204, 304 or an error), rate (requests a second and key), fail_first (so many"
+    " errors, then answers), close_after_answer, answers_per_connection (then the kept connection breaks),"
+    " keep_alive_s."
+    " Settable while it runs, for everyone and for single keys: PUT /__mock__/behaviour and /__mock__/keys."
+)
+
+
 @click.command("mock-provider")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8090, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
@@ -43,7 +52,7 @@ def proxy() -> None:
 @click.option("--error-rate", type=click.FloatRange(0, 1), help="Share of requests answered with an error.")
 @click.option("--error-status", type=click.IntRange(400, 599), help="Status of those errors.")
 @click.option("--abort-rate", type=click.FloatRange(0, 1), help="Share of answers cut off in the middle.")
-@click.option("--behaviour", "more", default="{}", help="More of the same, as JSON.")
+@click.option("--behaviour", "more", default="{}", help=_MORE)
 def mock_provider(host: str, port: int, more: str, **chosen: float | None) -> None:
     """Play an OpenAI-compatible provider, for work without one.
 

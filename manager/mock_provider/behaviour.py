@@ -16,13 +16,21 @@ _QUARTER_GIB = 256 * 1024 * 1024
 class Behaviour:
     """The settable behaviour; the default behaves well.
 
-    ``latency_ms``: wait before the response headers. ``chunk_interval_ms``: wait between two SSE events.
+    ``latency_ms``: wait before the response headers. ``chunk_interval_ms``: wait between two pieces of an answer
+    (events of a stream or WebSocket, 64 KiB of anything longer).
     ``chunks``: number of content chunks of a stream, None = one per word of the answer.
     ``error_rate``: share (0..1) of requests answered with ``error_status`` (400..599) and, if set, a
     ``Retry-After`` of ``retry_after_s`` seconds. ``abort_rate``: share of answers cut in mid-body.
-    ``hold_after``: a stream stops after this many SSE events until released, None = never.
+    ``hold_after``: an answer in pieces falls silent after this many of them until released, None = never.
     ``response_bytes``: pad plain JSON answers to this size, None = as they are. ``compress``: "gzip" or None.
     ``seed``: of the random choices; the same seed and the same requests give the same errors and cuts.
+    ``status``: every request is answered with it: 204 and 304 without a body, 400..599 as an error; None = as due.
+    ``rate``: requests a second that one key may make, in bursts of one second; those above it get a 429.
+    ``fail_first``: that many requests get ``error_status``, those after them an answer. Counted from when it was set,
+    for the provider or the key; set by a request's header, over all requests with the same header text.
+    ``close_after_answer``: each answer carries ``Connection: close`` and ends its connection.
+    ``answers_per_connection``: the request after that many answers finds its kept connection broken, and is not seen;
+    None = any number. ``keep_alive_s``: a kept connection is closed after so long without a request, None = 75 s.
 
     Raises ValueError, naming the field and its allowed values, for anything else.
     """
@@ -38,12 +46,22 @@ class Behaviour:
     response_bytes: int | None = None
     compress: str | None = None
     seed: int = 0
+    status: int | None = None
+    rate: float | None = None
+    fail_first: int = 0
+    close_after_answer: bool = False
+    answers_per_connection: int | None = None
+    keep_alive_s: float | None = None
 
     def __post_init__(self) -> None:
         for name, rule in _RULES.items():
             rule.check(name, getattr(self, name))
         if self.compress not in (None, "gzip"):
             raise ValueError(f'compress must be "gzip" or null, not {self.compress!r}')
+        if type(self.close_after_answer) is not bool:
+            raise ValueError(f"close_after_answer must be true or false, not {self.close_after_answer!r}")
+        if self.status not in _BARE:
+            _ERROR_STATUS.check("status", self.status, "204, 304 or ")
 
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, ready for JSON; ``parse`` reads it back."""
@@ -59,9 +77,9 @@ class _Rule:
     whole: bool = False
     optional: bool = False
 
-    def check(self, name: str, value: object) -> None:
+    def check(self, name: str, value: object, besides: str = "") -> None:
         if not (value is None and self.optional) and not self._allows(value):
-            raise ValueError(f"{name} must be {self._words()}, not {value!r}")
+            raise ValueError(f"{name} must be {besides}{self._words()}, not {value!r}")
 
     def _allows(self, value: object) -> bool:
         kinds = int if self.whole else (int, float)
@@ -83,7 +101,13 @@ _RULES = {
     "hold_after": _Rule(0, _MANY, whole=True, optional=True),
     "response_bytes": _Rule(0, _QUARTER_GIB, whole=True, optional=True),
     "seed": _Rule(-(2**63), 2**63, whole=True),
+    "rate": _Rule(0, _MANY, optional=True),
+    "fail_first": _Rule(0, _MANY, whole=True),
+    "answers_per_connection": _Rule(1, _MANY, whole=True, optional=True),
+    "keep_alive_s": _Rule(0, 86_400, optional=True),
 }
+_BARE = (204, 304)
+_ERROR_STATUS = _Rule(400, 599, whole=True, optional=True)
 
 WELL_BEHAVED = Behaviour()
 

@@ -1,7 +1,7 @@
 """The other end of one connection as ASGI shows it: what it sends, and whether it is still there."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from manager.mock_provider.errors import ProviderError
@@ -31,14 +31,20 @@ class Client:
         """
         refuse_over_limit(declared)
         received = bytearray()
-        while True:
+        async for piece in self.pieces():
+            received += piece
+            refuse_over_limit(len(received))
+        return bytes(received)
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """The request body of any size as it comes, at least one piece. Raises ClientGone if the client leaves."""
+        more = True
+        while more:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
-            received += message.get("body", b"")
-            refuse_over_limit(len(received))
-            if not message.get("more_body", False):
-                return bytes(received)
+            yield message.get("body", b"")
+            more = message.get("more_body", False)
 
     def departure(self) -> asyncio.Task[None]:
         """A task that is done when the client has gone; to be asked for only after the body was read."""

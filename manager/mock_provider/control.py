@@ -1,4 +1,12 @@
-"""The control endpoints under ``/__mock__/``: the ledger, the behaviour and the release of held streams."""
+"""The control endpoints under ``/__mock__/``; they need no key and count in no ledger.
+
+``GET DELETE ledger``: what was seen, and how many streams are held; forgets it.
+``GET PUT DELETE behaviour``: the whole behaviour towards everyone; DELETE goes back to the one it was started with.
+``GET PUT DELETE keys``: the behaviour towards one key, ``{"key": "sk-...", "status": 429, "retry_after_s": 2}``, of any
+fields, laid over the one towards everyone; the key counts as accepted. DELETE ``{"key": ...}`` forgets it, without a
+body all of them. Keys are shown masked.
+``POST release``: lets held answers go on, by ``{"count": n}`` pieces or, without it, to their end.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -57,6 +65,34 @@ def _set_behaviour(provider: Provider, body: bytes) -> dict[str, Any]:
     return _read_behaviour(provider, body)
 
 
+def _reset_behaviour(provider: Provider, body: bytes) -> dict[str, Any]:
+    provider.behave(provider.initial)
+    return _read_behaviour(provider, body)
+
+
+def _read_keys(provider: Provider, _: bytes) -> dict[str, Any]:
+    return {"keys": provider.key_rules.shown()}
+
+
+def _set_key(provider: Provider, body: bytes) -> dict[str, Any]:
+    """Replaces all that was set for this key."""
+    fields = orjson.loads(body)
+    provider.treat(_key_in(fields), {name: value for name, value in fields.items() if name != "key"})
+    return _read_keys(provider, body)
+
+
+def _forget_keys(provider: Provider, body: bytes) -> dict[str, Any]:
+    key = _key_in(orjson.loads(body)) if body else None
+    return {"forgotten": provider.key_rules.forget(key)}
+
+
+def _key_in(fields: Any) -> str:
+    key = fields.get("key") if isinstance(fields, dict) else None
+    if not isinstance(key, str) or not key:
+        raise ValueError("key must be the key, in full, in a JSON object")
+    return key
+
+
 def _release(provider: Provider, body: bytes) -> dict[str, Any]:
     return {"released": provider.holds.release(_count(body))}
 
@@ -72,6 +108,7 @@ def _count(body: bytes) -> int | None:
 
 _ACTIONS: dict[str, dict[str, _Action]] = {
     "ledger": {"GET": _read_ledger, "DELETE": _reset_ledger},
-    "behaviour": {"GET": _read_behaviour, "PUT": _set_behaviour},
+    "behaviour": {"GET": _read_behaviour, "PUT": _set_behaviour, "DELETE": _reset_behaviour},
+    "keys": {"GET": _read_keys, "PUT": _set_key, "DELETE": _forget_keys},
     "release": {"POST": _release},
 }

@@ -9,6 +9,8 @@ KEY_HEADERS = frozenset(
     {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-goog-api-key"},
 )
 WITHERING_PREFIX = "sk-llmp-"
+SUBPROTOCOLS = b"sec-websocket-protocol"
+_KEY_SUBPROTOCOL = "openai-insecure-api-key."
 
 type Header = tuple[bytes, bytes]
 
@@ -44,6 +46,10 @@ def presented(headers: Iterable[Header]) -> Presented:
             api_key = api_key or (key if name == b"x-api-key" else "")
             leaked = leaked or key.startswith(WITHERING_PREFIX)
             header = name, f"{scheme} {masked(key)}".strip().encode("latin-1")
+        elif header[0] == SUBPROTOCOLS:
+            key, rest = _key_and_subprotocols(header[1])
+            bearer, leaked = bearer or key, leaked or key.startswith(WITHERING_PREFIX)
+            header = header[0], rest
         shown.append(b"%b: %b" % header)
     return Presented(bearer, api_key, leaked, b"\n".join(shown))
 
@@ -52,6 +58,14 @@ def _scheme_and_key(value: bytes) -> tuple[str, str]:
     """``("Bearer", key)`` of ``Bearer key`` in any case (RFC 9110, 11.1), ``("", key)`` of a key alone."""
     scheme, space, key = value.decode("latin-1").strip().partition(" ")
     return (scheme.title(), key.strip()) if space else ("", scheme)
+
+
+def _key_and_subprotocols(value: bytes) -> tuple[str, bytes]:
+    """The key a browser sends as a WebSocket subprotocol, as it can set no header; and the value with it masked."""
+    offers = [offer.strip() for offer in value.decode("latin-1").split(",")]
+    found = [offer.removeprefix(_KEY_SUBPROTOCOL) for offer in offers if offer.startswith(_KEY_SUBPROTOCOL)]
+    shown = [_KEY_SUBPROTOCOL + masked(found[0]) if offer.startswith(_KEY_SUBPROTOCOL) else offer for offer in offers]
+    return (found[0] if found else ""), ", ".join(shown).encode("latin-1")
 
 
 def refuse_leaked(caller: Presented) -> None:

@@ -24,9 +24,10 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Entry:
-    """One request and its answer so far; what was sent grows while a stream is open.
+    """One request and its answer so far; what was heard and sent grows while an upload or a stream is open.
 
-    A thousand are kept, so an entry is small: the headers are one text, the digest is closed with the answer.
+    A thousand are kept, so an entry is small: the headers are one text, the digests are closed with the answer.
+    A WebSocket is one entry: status 101, bytes and digests over all messages of each side, one after the other.
     """
 
     number: int
@@ -43,6 +44,8 @@ class Entry:
     outcome: Outcome = Outcome.OPEN
     request_sha256: bytes = b""
     request_bytes: int = 0
+    events_received: int = 0
+    _heard: Any = None
     _sent: Any = None
     _sha256: bytes = _NOTHING
 
@@ -51,10 +54,13 @@ class Entry:
         """The answer's ``x-request-id``."""
         return f"req_mock_{self.number}"
 
-    def asked(self, body: bytes) -> None:
-        """Notes size and digest of the request body; the body itself is not kept."""
-        self.request_bytes = len(body)
-        self.request_sha256 = hashlib.sha256(body).digest()
+    def heard(self, piece: bytes) -> None:
+        """Notes size and digest of the request body, piece by piece; the body itself is not kept."""
+        self.request_bytes += len(piece)
+        if self._heard is None:
+            self._heard = hashlib.sha256(piece)
+        else:
+            self._heard.update(piece)
 
     def wrote(self, piece: bytes) -> None:
         """Notes response body bytes (one SSE event, for a stream) that were handed to the connection."""
@@ -68,12 +74,15 @@ class Entry:
     def ended(self, outcome: Outcome) -> None:
         """Notes how the answer ended."""
         self.outcome = outcome
+        if self._heard is not None:
+            self.request_sha256, self._heard = self._heard.digest(), None
         if self._sent is not None:
             self._sha256, self._sent = self._sent.digest(), None
 
     def shown(self) -> dict[str, Any]:
         """The entry, ready for JSON; digests in hexadecimal, ``headers`` as [name, value] pairs in order."""
         sent = self._sha256 if self._sent is None else self._sent.digest()
+        heard = self.request_sha256 if self._heard is None else self._heard.digest()
         return {
             "id": self.id,
             "method": self.method,
@@ -86,8 +95,9 @@ class Entry:
             "bytes": self.bytes_sent,
             "events_sent": self.events_sent,
             "outcome": self.outcome,
-            "request_sha256": self.request_sha256.hex(),
+            "request_sha256": heard.hex(),
             "request_bytes": self.request_bytes,
+            "events_received": self.events_received,
             "headers": [line.split(": ", 1) for line in self.headers.decode("latin-1").split("\n") if line],
         }
 

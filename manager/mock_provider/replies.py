@@ -5,13 +5,14 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from manager.mock_provider.answers.files import PIECE, Content
 from manager.mock_provider.behaviour import Behaviour
 
 type Headers = tuple[tuple[bytes, bytes], ...]
 
-_PIECE = 64 * 1024
 _PADDING = b',"padding":"'
 _JSON = (b"content-type", b"application/json")
+_BINARY = (b"content-type", b"application/octet-stream")
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _GZIP = ((b"content-encoding", b"gzip"), (b"vary", b"accept-encoding"))
 
@@ -47,6 +48,22 @@ def stream_reply(events: Sequence[bytes], *, squeeze: bool, cut: bool) -> Reply:
     return Reply(200, (_EVENTS, *(_GZIP if squeeze else ())), kept, stream=True, cut=cut)
 
 
+def download_reply(content: Content, *, cut: bool) -> Reply:
+    """A file of any size, made as it is sent; with its length unless ``chunked``; cut after half if ``cut``."""
+    length = () if content.chunked else ((b"content-length", b"%d" % content.size),)
+    return Reply(200, (_BINARY, *length), content.half() if cut else content, cut=cut)
+
+
+def bare_reply(status: int) -> Reply:
+    """An answer that may have no body, such as 204 and 304 (RFC 9110, 15.3.5 and 15.4.5)."""
+    return Reply(status, (), (b"",))
+
+
+def without_body(reply: Reply) -> Reply:
+    """The reply to HEAD: the headers of the reply to GET, and nothing else (RFC 9110, 9.3.2)."""
+    return Reply(reply.status, reply.headers, (b"",))
+
+
 def padded(body: bytes, size: int | None) -> bytes:
     """A JSON object filled up to ``size`` bytes, by a ``padding`` member or, if tight, by spaces."""
     lacking = (size or 0) - len(body) - len(_PADDING) - 1
@@ -57,9 +74,9 @@ def padded(body: bytes, size: int | None) -> bytes:
 
 def _in_pieces(body: bytes) -> Sequence[bytes]:
     """Pieces of 64 KiB, so that a client which leaves in the middle of a long body is noticed."""
-    if len(body) <= _PIECE:
+    if len(body) <= PIECE:
         return (body,)
-    return [body[start : start + _PIECE] for start in range(0, len(body), _PIECE)]
+    return [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
 
 
 def squeezed(events: Sequence[bytes]) -> list[bytes]:

@@ -12,6 +12,7 @@ import uvicorn
 
 from manager.mock_provider.app import create_app
 from manager.mock_provider.behaviour import WELL_BEHAVED, Behaviour
+from manager.mock_provider.connection import Connection
 
 _GRACE_S = 0.5
 _KEEP_ALIVE_S = 75
@@ -76,9 +77,9 @@ def _server(behaviour: Behaviour, accepted_keys: Collection[str], announce: Anno
     app = create_app(behaviour, accepted_keys)
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
         loop="uvloop",
-        ws="none",
+        ws="wsproto",
         lifespan="off",
         access_log=False,
         log_config=None,

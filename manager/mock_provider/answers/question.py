@@ -10,7 +10,7 @@ MAX_TOKENS = 1_000_000
 
 
 class Question(NamedTuple):
-    """One request: its JSON ``fields``, the ``number`` in its ids, a stream's ``chunks`` (None: by words)."""
+    """One request: its ``fields``, the ``number`` in its ids, a stream's ``chunks`` (None: by words)."""
 
     fields: Mapping[str, Any]
     number: str

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import json
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from wsproto import ConnectionType, WSConnection, events
 
 from manager.mock_provider import MockProvider, serving
 
@@ -82,6 +84,64 @@ def ask() -> Ask:
     return asks
 
 
+class Socket:
+    """A WebSocket as a client holds it, by hand over wsproto. ``refusal`` is the HTTP answer to a refused handshake."""
+
+    def __init__(self, netloc: str, target: str, headers: list[tuple[bytes, bytes]], subprotocols: list[str]) -> None:
+        host, port = netloc.rsplit(":", 1)
+        self._ws = WSConnection(ConnectionType.CLIENT)
+        self._raw = socket.create_connection((host, int(port)), timeout=10)
+        self._put(events.Request(netloc, target, extra_headers=headers, subprotocols=subprotocols))
+        answer = self.event()
+        self.subprotocol = getattr(answer, "subprotocol", None)
+        self.refusal: tuple[int, bytes] | None = None
+        if isinstance(answer, events.RejectConnection):
+            self.refusal = answer.status_code, self._rest()
+
+    def _put(self, event: events.Event) -> None:
+        self._raw.sendall(self._ws.send(event))
+
+    def _rest(self) -> bytes:
+        body = b""
+        while True:
+            event = self.event()
+            assert isinstance(event, events.RejectData)
+            body += bytes(event.data)
+            if event.body_finished:
+                return body
+
+    def event(self) -> events.Event:
+        """The next thing the server sent. Raises ConnectionError if the connection is dropped."""
+        while True:
+            for event in self._ws.events():
+                return event
+            if not (received := self._raw.recv(65536)):
+                raise ConnectionError("dropped without a close frame")
+            self._ws.receive_data(received)
+
+    def say(self, message: Any) -> None:
+        self._put(events.TextMessage(message if isinstance(message, str) else json.dumps(message)))
+
+    def hear(self, until: str = "") -> list[dict[str, Any]]:
+        """The next message, or all up to the one of that type."""
+        heard: list[dict[str, Any]] = []
+        while not heard or (until and heard[-1]["type"] != until):
+            event = self.event()
+            assert isinstance(event, events.TextMessage), event
+            heard.append(json.loads(event.data))
+        return heard
+
+    def close(self, code: int = 1000) -> None:
+        """The closing handshake, then the connection."""
+        self._put(events.CloseConnection(code))
+        self.event()
+        self.drop()
+
+    def drop(self) -> None:
+        """Just the connection."""
+        self._raw.close()
+
+
 class Remote:
     """A served provider, spoken to over real connections that are closed with the test."""
 
@@ -103,6 +163,16 @@ class Remote:
 
     def stream(self, **behaviour: Any) -> http.client.HTTPResponse:
         return self.send(chat_body(stream=True), x_mock_behaviour=json.dumps(behaviour))
+
+    def socket(
+        self, target: str = "/v1/realtime?model=gpt-realtime", subprotocols: list[str] | None = None, **headers: str
+    ) -> Socket:
+        """A WebSocket after its handshake, accepted or not."""
+        sent = {"authorization": f"Bearer {KEY}", **{k.replace("_", "-"): v for k, v in headers.items()}}
+        pairs = [(name.encode(), value.encode()) for name, value in sent.items() if value]
+        opened = Socket(urlsplit(self.url).netloc, target, pairs, subprotocols or [])
+        self._closing.callback(opened.drop)
+        return opened
 
     def leave(self, answer: http.client.HTTPResponse) -> None:
         """Closes the connection of the last question in the middle of its answer."""
@@ -146,6 +216,7 @@ def remote(served_url: str) -> Iterator[Remote]:
     with contextlib.ExitStack() as closing:
         remote = Remote(served_url, closing)
         remote.control("PUT", "behaviour", {})
+        remote.control("DELETE", "keys")
         remote.control("DELETE", "ledger")
         yield remote
         remote.control("POST", "release")

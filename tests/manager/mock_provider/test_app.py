@@ -209,10 +209,41 @@ async def test_a_control_body_is_bounded_too(ask: Any) -> None:
     assert answer.status == 413
 
 
-@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-async def test_it_serves_nothing_but_http(kind: str) -> None:
+async def test_it_has_no_lifespan() -> None:
     with pytest.raises(NotImplementedError):
-        await create_app()({"type": kind}, None, None)  # type: ignore[arg-type]
+        await create_app()({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/files/f/content"])
+async def test_head_is_answered_with_the_headers_of_get_alone(ask: Any, path: str) -> None:
+    got, asked = [await ask(create_app(), path, b"", method, KEY) for method in ("GET", "HEAD")]
+
+    assert asked.headers["content-length"] == got.headers["content-length"] == str(len(got.body))
+    assert (asked.status, asked.body) == (200, b"")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_an_answer_without_a_body_has_no_length_either(ask: Any, status: int) -> None:
+    answer = await ask(create_app(Behaviour(status=status)))
+
+    assert (answer.status, answer.body) == (status, b"")
+    assert "content-length" not in answer.headers and "content-type" not in answer.headers
+
+
+async def test_a_key_fares_as_was_set_for_it_and_others_as_before(ask: Any) -> None:
+    app = create_app(accepted_keys=["sk-another-key-1"])
+    app.provider.treat("sk-provider-0123456789abcdef", {"status": 402})
+
+    exhausted = await ask(app)
+    other = await ask(app, headers={"authorization": "Bearer sk-another-key-1"})
+
+    assert (exhausted.status, exhausted.json["error"]["code"]) == (402, "insufficient_quota")
+    assert other.status == 200
+
+
+async def test_a_connection_is_closed_after_an_answer_if_so_wished(ask: Any) -> None:
+    assert (await ask(create_app(Behaviour(close_after_answer=True)))).headers["connection"] == "close"
+    assert "connection" not in (await ask(create_app())).headers
 
 
 async def test_an_answer_that_could_not_be_sent_counts_as_aborted() -> None:

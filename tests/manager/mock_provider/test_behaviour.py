@@ -18,7 +18,7 @@ def test_fields_are_laid_over_the_base() -> None:
 
 
 def test_every_field_can_be_read_back() -> None:
-    behaviour = Behaviour(5, 2, 3, 0.5, 429, 1.5, 0.25, 7, 4096, "gzip", 42)
+    behaviour = Behaviour(5, 2, 3, 0.5, 429, 1.5, 0.25, 7, 4096, "gzip", 42, 503, 1.5, 2, True, 3, 0.5)
 
     assert parse(behaviour.as_dict()) == behaviour
 
@@ -42,6 +42,13 @@ def test_every_field_can_be_read_back() -> None:
         ({"seed": None}, "seed must be a whole number"),
         ({"compress": "br"}, "compress must be \"gzip\" or null, not 'br'"),
         ({"compress": 1}, 'compress must be "gzip" or null, not 1'),
+        ({"status": 200}, "status must be 204, 304 or a whole number from 400 to 599 or null, not 200"),
+        ({"status": True}, "status must be 204, 304 or a whole number"),
+        ({"rate": -1}, "rate must be a number from 0 to 1000000 or null, not -1"),
+        ({"fail_first": None}, "fail_first must be a whole number from 0 to 1000000, not None"),
+        ({"close_after_answer": 1}, "close_after_answer must be true or false, not 1"),
+        ({"answers_per_connection": 0}, "answers_per_connection must be a whole number from 1"),
+        ({"keep_alive_s": -1}, "keep_alive_s must be a number from 0 to 86400 or null"),
         ([], "a behaviour must be a JSON object"),
     ],
 )

@@ -26,6 +26,12 @@ async def test_a_body_in_parts_is_read_whole() -> None:
     assert await telling(part(b"one ", True), part(b"two", False)).body() == b"one two"
 
 
+async def test_a_body_of_any_size_comes_in_pieces() -> None:
+    client = telling(*[part(bytes(MAX_BODY // 2), True) for _ in range(3)], part(b"end", False))
+
+    assert [len(piece) async for piece in client.pieces()] == [MAX_BODY // 2] * 3 + [3]
+
+
 async def test_a_client_that_leaves_before_the_end_is_gone() -> None:
     with pytest.raises(ClientGone):
         await telling(part(b"one", True), GONE).body()

@@ -30,6 +30,33 @@ def test_the_behaviour_is_read_and_replaced_as_a_whole(provider: Provider) -> No
     assert provider.behaviour == Behaviour(chunks=4)
 
 
+def test_a_reset_goes_back_to_the_behaviour_of_the_start(provider: Provider) -> None:
+    told(provider, "PUT", "behaviour", b'{"chunks": 4}')
+
+    assert told(provider, "DELETE", "behaviour") == (200, Behaviour(latency_ms=5).as_dict())
+
+
+def test_a_key_is_set_replaced_and_forgotten_and_never_shown(provider: Provider) -> None:
+    told(provider, "PUT", "keys", b'{"key": "sk-first-key-0001", "status": 401, "retry_after_s": 1}')
+    told(provider, "PUT", "keys", b'{"key": "sk-other-key-0002", "rate": 2}')
+
+    status, answer = told(provider, "PUT", "keys", b'{"key": "sk-first-key-0001", "status": 503}')
+
+    shown = [{"key": "sk-o****0002", "rate": 2}, {"key": "sk-f****0001", "status": 503}]
+    assert status == 200 and sorted(answer["keys"], key=str, reverse=True) == sorted(shown, key=str, reverse=True)
+    assert told(provider, "DELETE", "keys", b'{"key": "sk-first-key-0001"}') == (200, {"forgotten": 1})
+    assert told(provider, "GET", "keys") == (200, {"keys": shown[:1]})
+    assert told(provider, "DELETE", "keys") == (200, {"forgotten": 1})
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"key": ""}', b'{"key": "sk-1", "status": 200}', b'{"key": "sk-1", "stat": 401}']
+)
+def test_a_flawed_key_is_refused(provider: Provider, body: bytes) -> None:
+    assert told(provider, "PUT", "keys", body)[0] == 400
+    assert told(provider, "GET", "keys") == (200, {"keys": []})
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"chunks": 0}', b'{"chunk": 1}'])
 def test_a_flawed_behaviour_changes_nothing(provider: Provider, body: bytes) -> None:
     status, answer = told(provider, "PUT", "behaviour", body)
@@ -63,7 +90,7 @@ def test_an_unknown_name_is_not_found(provider: Provider) -> None:
 
 @pytest.mark.parametrize(
     ("method", "name", "allowed"),
-    [("POST", "ledger", b"GET, DELETE"), ("DELETE", "behaviour", b"GET, PUT"), ("GET", "release", b"POST")],
+    [("POST", "ledger", b"GET, DELETE"), ("POST", "behaviour", b"GET, PUT, DELETE"), ("GET", "release", b"POST")],
 )
 def test_the_wrong_method_is_told_the_right_ones(
     provider: Provider,

@@ -3,13 +3,14 @@
 import asyncio
 from typing import Any
 
+from manager.mock_provider.answers.files import Content
 from manager.mock_provider.behaviour import WELL_BEHAVED, Behaviour
 from manager.mock_provider.client import Client
 from manager.mock_provider.delivery import Delivery
 from manager.mock_provider.holds import Holds
 from manager.mock_provider.keys import presented
 from manager.mock_provider.ledger import Ledger, Outcome
-from manager.mock_provider.replies import stream_reply
+from manager.mock_provider.replies import download_reply, stream_reply
 
 EVENTS = [b"data: one\n\n", b"data: two\n\n", b"data: [DONE]\n\n"]
 STREAM = stream_reply(EVENTS, squeeze=False, cut=False)
@@ -65,6 +66,21 @@ async def test_leaving_during_the_last_event_is_leaving_too() -> None:
     outcome, shown = await deliver(Leaving(during=3))
 
     assert (outcome, shown["events_sent"]) == (Outcome.DISCONNECTED, 2)
+
+
+async def test_a_download_is_held_like_a_stream() -> None:
+    client, holds = Leaving(during=99), Holds()
+    entry = Ledger().open("GET", "/v1/files/f/content", presented([]))
+    delivery = Delivery(client.send, Client(client.receive), entry, holds, 0)
+    task = asyncio.ensure_future(delivery.deliver(download_reply(Content(100_000), cut=False), Behaviour(hold_after=1)))
+    async with asyncio.timeout(5):
+        while not holds.release():
+            await asyncio.sleep(0)
+
+        assert await task is Outcome.FINISHED
+
+    delivery.client.forget()
+    assert ([len(piece) for piece in client.got], entry.shown()["events_sent"]) == ([65_536, 34_464], 0)
 
 
 async def test_a_hold_past_the_end_holds_nothing() -> None:

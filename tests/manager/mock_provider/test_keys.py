@@ -51,6 +51,7 @@ def test_only_a_bearer_key_is_a_bearer_key(value: bytes) -> None:
         (b"x-api-key", TOKEN),
         (b"api-key", TOKEN),
         (b"x-goog-api-key", TOKEN),
+        (b"sec-websocket-protocol", b"realtime,openai-insecure-api-key." + TOKEN),
     ],
 )
 def test_a_withering_token_is_refused_in_whatever_header_it_comes(header: tuple[bytes, bytes]) -> None:
@@ -61,6 +62,20 @@ def test_a_withering_token_is_refused_in_whatever_header_it_comes(header: tuple[
 
     assert (refused.value.status, refused.value.code) == (401, "withering_token_leaked")
     assert TOKEN not in caller.headers
+
+
+@pytest.mark.parametrize(
+    ("offers", "bearer", "shown"),
+    [
+        (b"realtime, openai-insecure-api-key.sk-abcdefgh1234, x", "sk-abcdefgh1234", b"realtime, {}sk-a****1234, x"),
+        (b"realtime", "", b"realtime"),
+    ],
+)
+def test_a_browsers_key_comes_as_a_subprotocol(offers: bytes, bearer: str, shown: bytes) -> None:
+    caller = presented([(b"sec-websocket-protocol", offers)])
+
+    assert (caller.bearer, caller.leaked) == (bearer, False)
+    assert caller.headers == b"sec-websocket-protocol: " + shown.replace(b"{}", b"openai-insecure-api-key.")
 
 
 def test_a_provider_key_is_no_leak() -> None:

@@ -13,7 +13,8 @@ EMPTY = hashlib.sha256().hexdigest()
 def test_an_entry_shows_the_request_and_the_answer_as_far_as_it_has_come() -> None:
     ledger = Ledger()
     entry = ledger.open("POST", "/v1/chat/completions", CALLER)
-    entry.asked(b"question")
+    for piece in (b"quest", b"ion"):
+        entry.heard(piece)
     entry.model, entry.status, entry.stream = "gpt-4o", 200, True
 
     entry.wrote(b"data: 1\n\n")
@@ -34,14 +35,16 @@ def test_an_entry_shows_the_request_and_the_answer_as_far_as_it_has_come() -> No
             "outcome": "open",
             "request_sha256": hashlib.sha256(b"question").hexdigest(),
             "request_bytes": 8,
+            "events_received": 0,
             "headers": [["authorization", "Bearer sk-p****1234"], ["x-note", "a: b"]],
         }
     ]
 
 
-def test_a_plain_answer_has_no_events_and_keeps_its_digest_when_it_ends() -> None:
+def test_a_plain_answer_has_no_events_and_keeps_its_digests_when_it_ends() -> None:
     ledger = Ledger()
     entry = ledger.open("GET", "/v1/models", CALLER)
+    entry.heard(b"?")
     entry.wrote(b"{}")
 
     ledger.close(entry, Outcome.FINISHED)
@@ -52,6 +55,7 @@ def test_a_plain_answer_has_no_events_and_keeps_its_digest_when_it_ends() -> Non
         2,
         0,
     )
+    assert shown["request_sha256"] == hashlib.sha256(b"?").hexdigest()
     assert shown["outcome"] == "finished"
 
 

@@ -6,8 +6,9 @@ import zlib
 
 import pytest
 
+from manager.mock_provider.answers.files import Content
 from manager.mock_provider.behaviour import WELL_BEHAVED, Behaviour
-from manager.mock_provider.replies import accepts_gzip, padded, plain_reply, squeezed, stream_reply
+from manager.mock_provider.replies import accepts_gzip, download_reply, padded, plain_reply, squeezed, stream_reply
 
 ANSWER = b'{"object":"list"}'
 EVENTS = [b"data: one\n\n", b"data: two\n\n", b"data: [DONE]\n\n"]
@@ -54,6 +55,20 @@ def test_a_cut_answer_declares_its_whole_length_but_has_half_of_it() -> None:
 
     assert (tuple(reply.pieces), reply.cut) == ((ANSWER[:8],), True)
     assert dict(reply.headers)[b"content-length"] == b"17"
+
+
+@pytest.mark.parametrize(("chunked", "declared"), [(False, b"100000"), (True, None)])
+def test_a_download_declares_its_length_unless_chunked(chunked: bool, declared: bytes | None) -> None:
+    reply = download_reply(Content(100_000, chunked=chunked), cut=False)
+
+    assert [len(piece) for piece in reply.pieces] == [65_536, 34_464]
+    assert dict(reply.headers).get(b"content-length") == declared
+
+
+def test_a_cut_download_has_half_of_it() -> None:
+    reply = download_reply(Content(100_000), cut=True)
+
+    assert (sum(map(len, reply.pieces)), dict(reply.headers)[b"content-length"]) == (50_000, b"100000")
 
 
 def test_a_stream_has_one_piece_per_event_and_no_length() -> None:
