@@ -4,28 +4,31 @@ from mitmproxy import http
 
 from addons.call import Calls
 from addons.refusal import ENDPOINT_NOT_FOUND, Refused, fail_closed, method_not_allowed
+from addons.route_table import RouteTable
 from shared.providers import ProviderTable
+
+
+def likely_dialect(request: http.Request, table: ProviderTable, names: list[str]) -> str:
+    """Return how errors are worded until the token tells: as by the provider whose own credential header was used."""
+    known = [table.providers[name] for name in names or table.providers]
+    used = [provider for provider in known if provider.credential.header in request.headers]
+    return (used or known)[0].dialect
 
 
 class Allowlist:
     """Finds the candidate routes; which provider is meant, admission learns from the token."""
 
-    def __init__(self, calls: Calls, table: ProviderTable) -> None:
+    def __init__(self, calls: Calls, table: RouteTable) -> None:
         self.calls = calls
         self._table = table
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse unknown paths with 404 and known paths with another method with 405."""
-        match = self._table.match(flow.request.method, flow.request.path.partition("?")[0])
+        table = self._table.current
+        match = table.match(flow.request.method, flow.request.path.partition("?")[0])
         call = self.calls.of(flow)
-        call.dialect = self._likely_dialect(flow.request, list(match.routes))
+        call.dialect = likely_dialect(flow.request, table, list(match.routes))
         if not match.routes:
             raise Refused(method_not_allowed(match.allowed) if match.allowed else ENDPOINT_NOT_FOUND)
         call.candidates = match.routes
-
-    def _likely_dialect(self, request: http.Request, names: list[str]) -> str:
-        """Until the token tells, errors are worded for the provider whose own credential header was used."""
-        known = [self._table.providers[name] for name in names or self._table.providers]
-        used = [provider for provider in known if provider.credential.header in request.headers]
-        return (used or known)[0].dialect

@@ -1,5 +1,6 @@
 """What has been learned about one flow, kept beside it: mitmproxy would try to save anything put into the flow."""
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ import uuid_utils
 from mitmproxy import http
 
 from addons.dialects.answer import Answer
+from addons.ending import Interruption, Refusal
 from shared.models import Caller
 from shared.providers import Provider, Route
 
@@ -24,10 +26,37 @@ class UpstreamCredential:
 
 
 @dataclass(slots=True)
+class Attempts:
+    """How the provider is being tried. `started` is on the monotonic clock; `pause` in seconds, before the next one.
+
+    `waiter` is set while that pause lasts and ends it early. A client that retries by itself may have `wanted` False.
+    """
+
+    count: int = 0
+    retries: int = 0
+    started: float = 0.0
+    base_url: str = ""
+    failed_urls: set[str] = field(default_factory=set)
+    failed_keys: set[str] = field(default_factory=set)
+    pause: float = 0.0
+    waiter: asyncio.Event | None = None
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Where a call can be reached while it lives: its client's connection, and its stream within that."""
+
+    client_id: str
+    stream_id: int
+
+
+@dataclass(slots=True)
 class Call:
     """One request on its way through the rooms; each room fills in what it found out."""
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
+    correlation_id: str = ""
     occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
@@ -40,8 +69,15 @@ class Call:
     route: Route | None = None
     model: str | None = None
     is_stream: bool = False
+    path: str = ""
     credential: UpstreamCredential | None = None
+    attempts: Attempts = field(default_factory=Attempts)
+    line: Line | None = None
+    digest: str = ""
+    interruption: Interruption | None = None
+    request_bytes: int = 0
     refused_with: str | None = None
+    ending: Refusal | None = None
     ended_by_client: bool = False
     head_sent: bool = False
     chunks: int = 0

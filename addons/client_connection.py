@@ -1,22 +1,45 @@
-"""The client's HTTP/1 connection: bounded heads, errors in JSON, and a polite end for uploads that were refused."""
+"""The client's HTTP/1 connection: what ends it and what it is framed by is settled between the client and us alone.
+
+Bounded heads, errors in JSON, our own version and `Connection` on every answer, and a polite end for uploads that were
+refused. A client that closes its sending side is taken for gone, as mitmproxy does: RFC 9112 section 9.6 would let it
+wait for its answer, but then a client that vanished could not be told from it, and would be paid for.
+"""
 
 from dataclasses import dataclass
 
+from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseData,
+    ResponseHeaders,
+    ResponseTrailers,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
+from addons.answer_head import facing
 from addons.call import Call
 from addons.refusal import HEAD_TOO_LARGE, Refusal, invalid_request, respond
 from addons.request_head import MAX_HEAD_BYTES
+from addons.trailers import WithoutTrailers
 
 # After a refusal the client may still be sending. Closing at once would reset the connection and could destroy the
 # answer on its way, so what comes is read and dropped, for this long and this much.
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 4 << 20
+# RFC 9112 section 2.2 has servers ignore an empty line or more before a request.
+MAX_EMPTY_LINES = 8
+# What a client may send ahead while its last request is being answered.
+MAX_PIPELINED_BYTES = 1 << 20
+
+MALFORMED = invalid_request("The request is not well-formed HTTP.")
+_CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 
 
 @dataclass
@@ -24,29 +47,136 @@ class StopReading(HttpEvent):
     """The answer is complete though the request is not: read no more of it than politeness asks."""
 
 
+class HeadBuffer(ReceiveBuffer):
+    """What has come and not been read; gives no head with control characters in it.
+
+    mitmproxy takes some of them for white space and forgets them, where a proxy before this one may not have.
+    """
+
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        """Return the lines of a complete head or trailer; one that is none if they are not plain."""
+        lines = super().maybe_extract_lines()
+        if lines and (
+            lines[0].startswith((b" ", b"\t")) or any(line.translate(None, _CONTROL) != line for line in lines)
+        ):
+            return [bytearray(b"malformed")]
+        return lines
+
+
 class ClientConnection(Http1Server):
     """mitmproxy's HTTP/1 server side, with our manners."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.buf = HeadBuffer()
         self._lingered = 0
+        self._is_http10 = False
+        self._is_last = False
+        self._refused_with: commands.SendData | None = None
+
+    # What comes in
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         """Read a request's head; the one thing mitmproxy sends from here is its HTML error page: ours replaces it."""
+        for _ in range(MAX_EMPTY_LINES + 1):
+            length = len(self.buf)
+            yield from self._read_head(event)
+            if self.state != self.read_headers or len(self.buf) in (0, length):
+                break  # Else an empty line was taken off, and what follows has not been looked at.
+        if self.state == self.read_headers and self._is_hopeless():
+            yield from self._refuse(HEAD_TOO_LARGE if len(self.buf) > MAX_HEAD_BYTES else MALFORMED)
+
+    def _read_head(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         for command in super().read_headers(event):
-            if isinstance(command, commands.SendData):
-                yield from self._refuse(invalid_request("The request is not well-formed HTTP."))
+            if isinstance(command, commands.SendData) and command is not self._refused_with:
+                yield from self._refuse(MALFORMED)
                 return
-            yield command
-        if self.state == self.read_headers and len(self.buf) > MAX_HEAD_BYTES:
-            yield from self._refuse(HEAD_TOO_LARGE)
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestHeaders):
+                if not self._is_understood(command.event.request):
+                    yield from self._refuse(MALFORMED)
+                    return
+                self._note(command.event.request)
+            if not isinstance(command, commands.Log):  # They quote what came, which may hold a token.
+                yield command
+
+    def _is_hopeless(self) -> bool:
+        """Whether no more bytes can make a request of this: too many, or TLS, which starts with a control character."""
+        is_other = len(self.buf) > 1 and self.buf.is_next_line_obviously_invalid_request_line()
+        return is_other or len(self.buf) > MAX_HEAD_BYTES
+
+    @staticmethod
+    def _is_understood(request: http.Request) -> bool:
+        # RFC 9112 section 3.2: exactly one Host, which mitmproxy is about to overwrite.
+        hosts = len(request.headers.get_all("host"))
+        return hosts == 1 if request.http_version == "HTTP/1.1" else hosts <= 1 and request.http_version == "HTTP/1.0"
+
+    def _note(self, request: http.Request) -> None:
+        # The rooms are about to change this request to what the provider gets.
+        self._is_http10 = request.http_version == "HTTP/1.0"
+        wishes = [wish.strip().lower() for wish in request.headers.get("connection", "").split(",")]
+        self._is_last = self._is_http10 or "close" in wishes
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Read a request's body; one that is malformed is answered, if its client can still hear that."""
+        if not isinstance(self.body_reader, WithoutTrailers):
+            self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
+        end: commands.CloseConnection | None = None
+        for command in super().read_body(event):
+            if isinstance(command, commands.CloseConnection):
+                end = command
+            elif isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError):
+                yield from self._give_up(command)
+                return
+            else:
+                yield command
+        if end is not None:
+            yield end
+        elif self.state == self.read_body and len(self.buf) > MAX_HEAD_BYTES:  # An endless trailer or chunk extension.
+            error = RequestProtocolError(self.stream_id, "the body is not well-formed", ErrorCode.GENERIC_CLIENT_ERROR)
+            yield from self._give_up(ReceiveHttp(error))
+
+    def _give_up(self, error: ReceiveHttp) -> layer.CommandGenerator[None]:
+        yield error
+        is_unanswered = self.response is None or self.response.status_code < 200
+        if is_unanswered and self.conn.connected:
+            yield from self._refuse(MALFORMED)
+        else:
+            self.state = self.done
+            yield commands.CloseConnection(self.conn)
+
+    def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Wait for the answer while the client may send its next request ahead, or go away."""
+        yield from super().wait(event)
+        if isinstance(event, events.ConnectionClosed):
+            self.state = self.done
+        elif len(self.buf) > MAX_PIPELINED_BYTES:
+            self.state = self.done
+            yield commands.CloseConnection(self.conn)
+            gone = RequestProtocolError(self.stream_id, "too much was sent ahead", ErrorCode.CLIENT_DISCONNECTED)
+            yield ReceiveHttp(gone)
+
+    # What goes out
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         """Send one event of an answer."""
-        if not isinstance(event, StopReading):
+        if isinstance(event, StopReading):
+            if event.stream_id == self.stream_id and not self.request_done:
+                yield from self._start_lingering()
+        elif isinstance(event, ResponseHeaders):
+            yield from self._send_head(event)
+        elif isinstance(event, ResponseData) and not event.data:
+            pass  # An empty chunk would end the body.
+        elif not isinstance(event, ResponseTrailers):
             yield from super().send(event)
-        elif event.stream_id == self.stream_id and not self.request_done:
-            yield from self._start_lingering()
+
+    def _send_head(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
+        if self._is_http10 and event.response.status_code == 100:
+            return  # RFC 9110 section 10.1.1
+        # An answer that comes before the request has been read is the last one, too.
+        response = facing(event.response, self._is_http10, self._is_last or not self.request_done)
+        yield from super().send(ResponseHeaders(event.stream_id, response, event.end_stream))
+
+    # Ends
 
     def linger(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Drop what still comes, until the client closes, time is up or it was too much."""
@@ -60,7 +190,8 @@ class ClientConnection(Http1Server):
     def _refuse(self, refusal: Refusal) -> layer.CommandGenerator[None]:
         response = respond(refusal, Call())
         response.headers["connection"] = "close"
-        yield commands.SendData(self.conn, http1.assemble_response(_complete(response)))
+        self._refused_with = commands.SendData(self.conn, http1.assemble_response(_complete(response)))
+        yield self._refused_with
         yield from self._start_lingering()
 
     def _start_lingering(self) -> layer.CommandGenerator[None]:

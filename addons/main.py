@@ -2,11 +2,14 @@
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 from mitmproxy import ctx
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.errorcheck import ErrorCheckHandler
+from mitmproxy.proxy.server import ConnectionHandler
 
 # mitmproxy puts this file's folder first on the path. The packages stand one above it, and nothing in this folder may
 # shadow a module of the libraries. (Nor may any name in this module be that of a hook: mitmproxy would call it.)
@@ -15,18 +18,34 @@ sys.path[:] = [str(_FOLDER.parent), *(entry for entry in sys.path if entry != st
 
 from addons.admission import Admission  # noqa: E402
 from addons.allowlist import Allowlist  # noqa: E402
+from addons.breakers import Breakers  # noqa: E402
 from addons.call import Calls  # noqa: E402
+from addons.control import Control  # noqa: E402
+from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.headers import Headers  # noqa: E402
+from addons.interrupts import Interrupts  # noqa: E402
 from addons.meter import Meter  # noqa: E402
+from addons.metrics import Metrics  # noqa: E402
+from addons.realtime import Realtime  # noqa: E402
+from addons.recovery import Recovery  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
-from addons.request_body import RequestBody  # noqa: E402
+from addons.request_body import RequestBody, RequestKind  # noqa: E402
 from addons.request_head import RequestHead  # noqa: E402
 from addons.request_log import RequestLog  # noqa: E402
+from addons.request_metrics import RequestMetrics  # noqa: E402
+from addons.request_policy import RequestPolicy  # noqa: E402
+from addons.revocation import Revocation  # noqa: E402
+from addons.route_table import RouteTable  # noqa: E402
+from addons.sharing import Sharing  # noqa: E402
 from addons.store import Store  # noqa: E402
+from addons.targets import Targets  # noqa: E402
 from addons.telemetry import Telemetry  # noqa: E402
+from addons.uploads import Uploads  # noqa: E402
 from addons.upstream import Upstream  # noqa: E402
 from addons.usage_log import UsageLog  # noqa: E402
-from shared import logs, providers, settings  # noqa: E402
+from shared import logs, settings  # noqa: E402
+from shared.providers import ProviderTableError  # noqa: E402
 
 
 class Posture:
@@ -39,9 +58,19 @@ class Posture:
         """Connect to providers only after all checks, print no flows, offer no side entrances."""
         ctx.options.update(connection_strategy="lazy", onboarding=False, rawtcp=False)
         ctx.options.update_known(flow_detail=0, termlog_verbosity="error", web_open_browser=False)
+        _set_up_tls(self._configuration)
         if "web_port" in ctx.options and not ctx.options.has_changed("web_port"):
             ctx.options.update(web_port=self._configuration.inspector_port)
         _log_as_json(self._configuration)
+
+
+def _set_up_tls(configuration: settings.Settings) -> None:
+    if configuration.tls_file:
+        ctx.options.update(certs=[f"*={configuration.tls_file}"])
+    if configuration.upstream_ca_file:
+        ctx.options.update(ssl_verify_upstream_trusted_ca=str(configuration.upstream_ca_file))
+    if configuration.upstream_cert_file:
+        ctx.options.update(client_certs=str(configuration.upstream_cert_file))
 
 
 def _log_as_json(configuration: settings.Settings) -> None:
@@ -57,32 +86,56 @@ def _log_as_json(configuration: settings.Settings) -> None:
 
 def compose(configuration: settings.Settings) -> list[object]:
     """Return the rooms in the order in which a request passes them."""
-    table = providers.load(configuration.providers_file)
-    credential_headers = {provider.credential.header for provider in table.providers.values()}
-    store = Store.connect(configuration.redis_url, configuration.redis_timeout_ms)
-    calls, usage_log = Calls(), UsageLog(store)
+    table = RouteTable(configuration.providers_file)
+    metrics = Metrics(configuration.metrics_dir)
+    store = Store.connect(configuration.redis_url, configuration.redis_timeout_ms, metrics.redis_failed)
+    calls, sharing, usage_log = Calls(), Sharing(store), UsageLog(store, metrics.usage_waiting)
+    breakers = Breakers(sharing.share, sharing.take_probe, metrics.breaker_changed)
+    targets = Targets(breakers)
+    recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
+    interrupts = Interrupts(_connection_handlers)
+    revocation = Revocation(calls, interrupts, metrics.stream_cut)
+    meter = Meter(calls, usage_log.append)
     return [
         Posture(configuration),
-        Upstream(calls),
+        table,
+        Upstream(calls, recovery, interrupts, _connection_handlers, configuration.tls_file is not None),
         RequestHead(calls),
-        Redaction(calls, credential_headers),
+        Redaction(calls, table),
+        Preflight(calls, table, store),
         Allowlist(calls, table),
         RequestBody(calls),
         Admission(calls, store, table, configuration.token_pepper),
-        Credentials(calls, configuration.encryption_keys),
-        Meter(calls, usage_log.append),
+        revocation,
+        recovery,
+        Cors(calls),
+        Headers(calls),
+        RequestKind(calls),
+        Uploads(calls),
+        RequestPolicy(calls),
+        Credentials(calls, targets, configuration.encryption_keys),
+        meter,
+        Realtime(calls, meter),
         RequestLog(calls),
+        RequestMetrics(calls, metrics),
         usage_log,
-        Telemetry(store, configuration.listen_host, configuration.metrics_port),
+        Control(store, breakers, revocation),
+        Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
+        sharing,
         store,
     ]
 
 
-def _configuration() -> settings.Settings:
+def _connection_handlers() -> Mapping[object, ConnectionHandler]:
+    proxyserver = ctx.master.addons.get("proxyserver")
+    return cast(Mapping[object, ConnectionHandler], proxyserver.connections)
+
+
+def _compose_or_exit() -> list[object]:
     try:
-        return settings.load(settings.Plane.DATA)
-    except settings.SettingsError as error:
+        return compose(settings.load(settings.Plane.DATA))
+    except (settings.SettingsError, ProviderTableError) as error:
         raise SystemExit(f"llm-proxy cannot start: {error}") from None
 
 
-addons = compose(_configuration())
+addons = _compose_or_exit()

@@ -6,6 +6,7 @@ from mitmproxy import http
 
 from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
+from addons.ending import Cause
 from addons.refusal import UPSTREAM_ERROR
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
@@ -41,6 +42,8 @@ def outcome_of(call: Call, is_broken: bool) -> Outcome:
         return Outcome.REFUSED
     if not is_broken:
         return Outcome.FINISHED
+    if call.interruption is not None and call.interruption.cause is Cause.CUT:
+        return Outcome.CUT
     return Outcome.CLIENT_ABORTED if call.ended_by_client else Outcome.UPSTREAM_ABORTED
 
 
@@ -48,7 +51,14 @@ def status_of(call: Call, flow: http.HTTPFlow) -> int:
     """Return the status that the client got: 0 for none, the provider's even if its answer broke off later."""
     if flow.response is not None:
         return flow.response.status_code
-    return 0 if call.ended_by_client else UPSTREAM_ERROR.status
+    return 0 if call.ended_by_client else (call.ending or UPSTREAM_ERROR).status
+
+
+def error_code_of(call: Call, outcome: Outcome) -> str | None:
+    """Return the code of what ended the call, None if it just ended."""
+    if outcome in (Outcome.UPSTREAM_ABORTED, Outcome.CUT):
+        return (call.ending or UPSTREAM_ERROR).code
+    return call.refused_with
 
 
 class Meter:
@@ -64,19 +74,20 @@ class Meter:
         if flow.response is None or call.refused_with is not None:
             return
         headers = flow.response.headers
-        headers["x-llm-proxy-request-id"] = call.request_id
         reader = AnswerReader(call.dialect, headers.get("content-type", ""), headers.get("content-encoding", ""))
         flow.response.stream = Tap(call, reader)
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The answer is complete."""
-        self._settle(flow, is_broken=False)
+        """The answer is complete; a WebSocket has only begun."""
+        if flow.websocket is None:
+            self.settle(flow, is_broken=False)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The answer broke off, or never came."""
-        self._settle(flow, is_broken=True)
+        self.settle(flow, is_broken=True)
 
-    def _settle(self, flow: http.HTTPFlow, is_broken: bool) -> None:
+    def settle(self, flow: http.HTTPFlow, is_broken: bool) -> None:
+        """Record the request, unless it has been recorded."""
         call = self.calls.of(flow)
         if call.is_settled or call.caller is None or call.route is None:
             return
@@ -86,7 +97,6 @@ class Meter:
 
 def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outcome: Outcome) -> UsageEvent:
     """Return the usage event of a settled call."""
-    upstream_failed = outcome is Outcome.UPSTREAM_ABORTED
     return UsageEvent(
         request_id=call.request_id,
         occurred_at=call.occurred_at,
@@ -100,12 +110,13 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         model=call.answer.model or call.model,
         status=status_of(call, flow),
         outcome=outcome,
-        error_code=UPSTREAM_ERROR.code if upstream_failed else call.refused_with,
+        error_code=error_code_of(call, outcome),
         is_stream=call.is_stream,
         chunks=call.chunks,
-        request_bytes=len(flow.request.raw_content or b""),
+        request_bytes=call.request_bytes,
         response_bytes=call.response_bytes,
         duration_ms=round(call.elapsed_ms(), 3),
         first_byte_ms=None if call.first_byte_ms is None else round(call.first_byte_ms, 3),
         usage=call.answer.usage,
+        attempts=max(call.attempts.count, 1),
     )

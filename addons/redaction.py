@@ -4,15 +4,25 @@ Logs, mitmweb, HAR and flow files see the mask. The token lives on in the Call; 
 at all (see upstream.py).
 """
 
-from collections.abc import Iterable
-
 from mitmproxy import http
 
 from addons.call import Calls
+from addons.route_table import RouteTable
 from shared import logs, tokens
 
 # Where clients put credentials, whichever provider they speak to.
 COMMON_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key"})
+
+
+PROTOCOL_HEADER = "sec-websocket-protocol"
+# How browsers, which cannot set headers on a WebSocket, hand a key to OpenAI's Realtime API.
+KEY_PROTOCOL = "openai-insecure-api-key."
+
+
+def keys_in_protocols(protocols: str) -> list[str]:
+    """Return the keys among the subprotocols that a WebSocket's client offers."""
+    offered = [protocol.strip() for protocol in protocols.split(",")]
+    return [protocol.removeprefix(KEY_PROTOCOL) for protocol in offered if protocol.startswith(KEY_PROTOCOL)]
 
 
 def split_scheme(value: str) -> tuple[str, str]:
@@ -34,15 +44,18 @@ def masked(value: str) -> str:
 class Redaction:
     """Moves what the client presented from the headers to the call. Runs on refused and broken flows, too."""
 
-    def __init__(self, calls: Calls, credential_headers: Iterable[str]) -> None:
+    def __init__(self, calls: Calls, table: RouteTable) -> None:
         self.calls = calls
-        self._headers = sorted(COMMON_HEADERS | set(credential_headers))
+        self._table = table
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
         flow.request.path = logs.mask_keys(flow.request.path)
         headers = flow.request.headers
-        for name in self._headers:
+        for name in sorted(COMMON_HEADERS | self._table.credential_headers):
             if values := headers.get_all(name):
                 self.calls.of(flow).presented += [(name, value) for value in values]
                 headers.set_all(name, [masked(value) for value in values])
+        if protocols := headers.get(PROTOCOL_HEADER):
+            self.calls.of(flow).presented += [(PROTOCOL_HEADER, key) for key in keys_in_protocols(protocols)]
+            headers[PROTOCOL_HEADER] = logs.mask_keys(protocols)

@@ -7,24 +7,13 @@ raised on, so that it is logged: mitmproxy alone would let the request through w
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mitmproxy import http
 
 from addons import dialects
 from addons.call import Call, Calls
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A reasoned no. `retry_after` in whole seconds, where waiting helps; `allow` lists methods of a 405."""
-
-    status: int
-    code: str
-    message: str
-    retry_after: int | None = None
-    allow: tuple[str, ...] = ()
+from addons.ending import Refusal as Refusal
 
 
 class Refused(Exception):
@@ -41,11 +30,14 @@ TOKEN_NOT_FOUND = Refusal(401, "token_not_found", "This token is not known.")
 TOKEN_EXPIRED = Refusal(401, "token_expired", "This token has expired.")
 TOKEN_INACTIVE = Refusal(401, "token_inactive", "This token has been revoked.")
 PROJECT_INACTIVE = Refusal(403, "project_inactive", "The project of this token is not active.")
+ORIGIN_NOT_ALLOWED = Refusal(403, "origin_not_allowed", "Pages of this origin may not call with this token.")
+MODEL_NOT_ALLOWED = Refusal(403, "model_not_allowed", "This token may not use this model.", param="model")
 ENDPOINT_NOT_FOUND = Refusal(404, "endpoint_not_found", "This endpoint is not offered here.")
 REQUEST_TOO_LARGE = Refusal(413, "request_too_large", "The request body is larger than this endpoint takes.")
 HEAD_TOO_LARGE = Refusal(431, "invalid_request", "The request's headers are too large.")
 QUOTA_EXCEEDED = Refusal(429, "quota_exceeded", "All requests of this token have been used.")
 UPSTREAM_ERROR = Refusal(502, "upstream_error", "The provider could not be reached or broke off its answer.")
+UPSTREAM_TIMEOUT = Refusal(504, "upstream_timeout", "The provider did not answer in time.")
 SERVICE_UNAVAILABLE = Refusal(503, "service_unavailable", "The proxy cannot decide right now. Try again.", 1)
 
 
@@ -55,16 +47,46 @@ def method_not_allowed(allowed: frozenset[str]) -> Refusal:
     return Refusal(405, "method_not_allowed", f"This endpoint takes {', '.join(methods)}.", allow=methods)
 
 
-def invalid_request(reason: str) -> Refusal:
+def invalid_request(reason: str, param: str | None = None) -> Refusal:
     """A request that cannot be understood; `reason` is a full sentence that quotes nothing of the request."""
-    return Refusal(400, "invalid_request", reason)
+    return Refusal(400, "invalid_request", reason, param=param)
+
+
+def unsupported_media_type(expected: str) -> Refusal:
+    """A body of a kind that the route does not take."""
+    return Refusal(415, "unsupported_media_type", f"This endpoint takes {expected}.")
+
+
+def parameter_not_allowed(name: str) -> Refusal:
+    """A parameter that project or token deny altogether."""
+    return Refusal(400, "parameter_not_allowed", f"The parameter {name} may not be sent with this token.", param=name)
+
+
+def parameter_too_large(name: str, cap: float) -> Refusal:
+    """A parameter above what project or token allow, or not comparable with it."""
+    largest = int(cap) if cap == int(cap) else cap
+    message = f"The parameter {name} must be a number of at most {largest} with this token."
+    return Refusal(400, "parameter_too_large", message, param=name)
+
+
+def upstream_keys_exhausted(retry_after: int) -> Refusal:
+    """None of the project's provider keys can be used; `retry_after` in seconds until the first one may be again."""
+    message = "None of the provider keys of this project can be used right now."
+    return Refusal(503, "upstream_keys_exhausted", message, retry_after)
+
+
+def circuit_open(retry_after: int) -> Refusal:
+    """The provider has failed so often that it is left alone; `retry_after` in seconds until it is tried again."""
+    return Refusal(503, "circuit_open", "The provider is failing and is left alone for a moment.", retry_after)
 
 
 def respond(refusal: Refusal, call: Call) -> http.Response:
     """Return the refusal as the provider of this call would word it, and remember it as the call's end."""
     call.refused_with = refusal.code
-    body = dialects.error_body(call.dialect, refusal.status, refusal.code, refusal.message, call.request_id)
-    headers = {"content-type": "application/json", "cache-control": "no-store", "x-request-id": call.request_id}
+    said = (refusal.status, refusal.code, refusal.message)
+    body = dialects.error_body(call.dialect, *said, call.request_id, refusal.param)
+    headers = {"content-type": "application/json", "cache-control": "no-store"}
+    headers |= {"x-request-id": call.correlation_id or call.request_id, "x-llm-proxy-request-id": call.request_id}
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
     if refusal.allow:

@@ -1,29 +1,31 @@
-"""Checks a request's body against its route: not too large, and JSON where JSON is due."""
+"""Checks a request's body against its route: not too large, of the right kind, and JSON with all it needs.
 
-import msgspec
+Kind and content are only checked where the route and the feature `validation` say so; bodies of opaque providers are
+passed on unread. What projects and tokens allow is another matter: see request_policy.py.
+"""
+
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
 
+from addons import media_types
+from addons.body_fields import json_object, value
 from addons.call import Call, Calls
 from addons.refusal import REQUEST_TOO_LARGE, Refused, fail_closed, invalid_request
+from addons.targets import has_feature
+from shared.models import Feature
+from shared.providers import Route
+
+COMPRESSED = invalid_request("A compressed request body is not accepted here.")
 
 
-class _Asked(msgspec.Struct):
-    # Only what metering needs; whether the values make sense is for the provider to say.
-    model: object = None
-    stream: object = None
+def is_validated(call: Call, route: Route) -> bool:
+    """Tell whether bodies are checked for what the provider would refuse anyway."""
+    return route.validates and call.dialect != "opaque" and has_feature(call, Feature.VALIDATION)
 
 
-_decoder = msgspec.json.Decoder(_Asked)
-
-
-def read_json(body: bytes) -> _Asked:
-    """Return model and stream flag of a JSON object. Raises Refused for anything else."""
-    try:
-        body.decode()  # The decoder skips what it does not need without looking whether it is text.
-        return _decoder.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise Refused(invalid_request("The request body must be a JSON object.")) from None
+def is_compressed(request: http.Request) -> bool:
+    """Tell whether a body hides in a content coding."""
+    return request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 class RequestBody:
@@ -34,7 +36,7 @@ class RequestBody:
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Refuse bodies announced larger than any candidate route takes with 413; upstream.py cuts off the others."""
+        """Refuse bodies announced larger than any candidate route takes with 413; stream.py cuts off the others."""
         announced = expected_http_body_size(flow.request) or 0
         limits = [route.max_body_bytes for route in self.calls.of(flow).candidates.values()]
         if announced > max(limits, default=0):
@@ -44,12 +46,35 @@ class RequestBody:
     def request(self, flow: http.HTTPFlow) -> None:
         """Refuse what is not JSON on a JSON route with 400, and note the model asked for."""
         call = self.calls.of(flow)
-        if call.route is not None and call.route.body_of(flow.request.method) == "json":
-            self._note(call, flow.request)
+        if call.route is None or call.dialect == "opaque" or call.route.body_of(flow.request.method) != "json":
+            return
+        try:
+            self._read(call, call.route, flow.request)
+        except Refused:
+            if is_validated(call, call.route):
+                raise
 
-    def _note(self, call: Call, request: http.Request) -> None:
-        if request.headers.get("content-encoding", "identity").lower() != "identity":
-            raise Refused(invalid_request("A compressed request body is not accepted here."))
-        asked = read_json(request.raw_content or b"")
-        call.model = asked.model[:256] if isinstance(asked.model, str) else None
-        call.is_stream = asked.stream is True
+    def _read(self, call: Call, route: Route, request: http.Request) -> None:
+        if is_compressed(request):
+            raise Refused(COMPRESSED)
+        fields = json_object(request.raw_content or b"")
+        model = value(fields.get("model"))
+        call.model = model[:256] if isinstance(model, str) else None
+        call.is_stream = value(fields.get("stream")) is True
+        for name in route.required:
+            if name not in fields:
+                raise Refused(invalid_request(f"The parameter {name} is required.", name))
+
+
+class RequestKind:
+    """Looks at the announced kind before the body comes; stands after admission, which settles the route."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse bodies of another kind than the route takes with 415."""
+        call = self.calls.of(flow)
+        if call.route is not None and is_validated(call, call.route):
+            media_types.check(flow.request.headers.get("content-type"), call.route.body_of(flow.request.method))

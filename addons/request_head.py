@@ -1,4 +1,6 @@
-"""Refuses request heads that no honest client sends and that proxy and provider might read differently."""
+"""Names each request, and refuses heads that no honest client sends or that could be read in two ways."""
+
+import re
 
 from mitmproxy import http
 
@@ -7,6 +9,11 @@ from addons.refusal import HEAD_TOO_LARGE, Refused, fail_closed, invalid_request
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 100
+_VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
+# Methods are case-sensitive (RFC 9110 section 9.1), but mitmproxy shows them in upper case: `get` would pass for GET.
+_METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
+_UNFIT_FOR_A_LINE = re.compile(rb"[\x00-\x20\x7f]")
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 # At most one of each may be there: two of them would let proxy and provider each believe another one.
 _SINGLE = ("authorization", "x-api-key", "host", "content-type", "content-length", "transfer-encoding")
@@ -17,16 +24,19 @@ def check(request: http.Request) -> None:
     fields = request.headers.fields
     if len(fields) > MAX_HEADERS or sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
         raise Refused(HEAD_TOO_LARGE)
-    if request.http_version not in ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0"):
+    if request.http_version not in _VERSIONS:
         raise Refused(invalid_request("The HTTP version is not supported."))
-    if request.first_line_format != "relative":
+    if not _METHOD.fullmatch(request.data.method):
+        raise Refused(invalid_request("The method is not one of HTTP's."))
+    is_absolute = request.first_line_format != "relative" and not request.is_http2  # HTTP/2 names the host apart.
+    if is_absolute or _UNFIT_FOR_A_LINE.search(request.data.path):
         raise Refused(invalid_request("The request target must be a path."))
     if not all(_is_text(name) and _is_text(value) for name, value in fields):
         raise Refused(invalid_request("A header is not valid UTF-8 text."))
     if any(len(request.headers.get_all(name)) > 1 for name in _SINGLE):
         raise Refused(invalid_request("A header that may only be sent once was sent several times."))
-    if "upgrade" in request.headers:
-        raise Refused(invalid_request("This endpoint does not switch protocols."))
+    if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        raise Refused(invalid_request("No transfer coding other than chunked is taken."))
 
 
 def _is_text(raw: bytes) -> bool:
@@ -37,8 +47,13 @@ def _is_text(raw: bytes) -> bool:
     return raw.translate(None, _CONTROL) == raw
 
 
+def correlation_id(presented: str, own: str) -> str:
+    """Return the client's id of a request if it is fit for headers and logs, else ours."""
+    return presented if _CORRELATION_ID.fullmatch(presented) else own
+
+
 class RequestHead:
-    """Applies `check` before anything is looked up."""
+    """Names the request and applies `check` before anything is looked up."""
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
@@ -46,4 +61,6 @@ class RequestHead:
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse malformed heads with 400 or 431."""
+        call = self.calls.of(flow)
+        call.correlation_id = correlation_id(flow.request.headers.get("x-request-id", ""), call.request_id)
         check(flow.request)

@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from addons.call import Calls
-from addons.meter import outcome_of, status_of
+from addons.meter import error_code_of, outcome_of, status_of
 from shared import logs
 
 log = logs.get("request")
@@ -25,15 +25,15 @@ class RequestLog:
 
     def _log(self, flow: http.HTTPFlow, is_broken: bool) -> None:
         call = self.calls.of(flow)
-        caller, usage = call.caller, call.answer.usage
+        caller, usage, outcome = call.caller, call.answer.usage, outcome_of(call, is_broken)
         log.info(
             "request",
             request_id=call.request_id,
             method=flow.request.method,
             path=flow.request.path.partition("?")[0][:512],
             status=status_of(call, flow),
-            outcome=outcome_of(call, is_broken).value,
-            code=call.refused_with,
+            outcome=outcome.value,
+            code=error_code_of(call, outcome),
             project_id=caller.project.id if caller else None,
             token_id=call.token_id or None,
             token_label=call.token_label or None,
@@ -42,6 +42,7 @@ class RequestLog:
             model=call.answer.model or call.model,
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
+            attempts=call.attempts.count,
             chunks=call.chunks,
             response_bytes=call.response_bytes,
             duration_ms=round(call.elapsed_ms(), 3),

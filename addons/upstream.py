@@ -1,167 +1,162 @@
-"""The way to the provider and back: who may go, wearing which key, and JSON for every error made on the way.
+"""The way to the provider and back: chooses our HTTP layer, which opens connections and knows interruptions."""
 
-mitmproxy builds its own errors and writes requests in its HTTP layer, below the hooks; so this room subclasses that
-layer and chooses it in `next_layer`. The provider key is on the request only while the head is written: hooks, views
-and saved flows never meet it.
-"""
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import Any
-
-from mitmproxy import http
+from mitmproxy.connection import Client, Connection, Server
 from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
 from mitmproxy.proxy.layers.http import (
-    DropStream,
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
     HttpLayer,
     HTTPMode,
-    HttpStream,
-    SendHttp,
+    RegisterHttpConnection,
 )
-from mitmproxy.proxy.layers.http._events import (
-    ErrorCode,
-    RequestData,
-    RequestHeaders,
-    RequestProtocolError,
-    ResponseData,
-    ResponseEndOfMessage,
-    ResponseHeaders,
-    ResponseProtocolError,
-)
-from mitmproxy.proxy.layers.http._hooks import HttpResponseHeadersHook, HttpResponseHook
+from mitmproxy.proxy.server import ConnectionHandler
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+from mitmproxy.proxy.tunnel import LayerStack
 
-from addons.call import Call, Calls, UpstreamCredential
-from addons.client_connection import ClientConnection, StopReading
-from addons.refusal import REQUEST_TOO_LARGE, SERVICE_UNAVAILABLE, UPSTREAM_ERROR, Refusal, invalid_request, respond
+from addons.call import Calls
+from addons.client_connection import ClientConnection
+from addons.client_connection_h2 import Http2ClientConnection, TlsRequired
+from addons.interrupts import Interrupted, Interrupts
+from addons.provider_connection import ProviderClient
+from addons.recovery import Recovery
+from addons.stream import ProxyStream
 
-_CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_FAILED, ErrorCode.DESTINATION_UNKNOWN}
+# Provider connections that one client connection may use at the same time: one for each of its streams.
+MAX_CONNECTIONS = 1000
 
+# RFC 8446 section 5.1: the type of the record with which a TLS client begins.
+_HANDSHAKE = b"\x16"
 
-@contextmanager
-def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None]:
-    """Put the provider key on a request, and off again."""
-    request.headers[credential.header] = credential.value
-    try:
-        yield
-    finally:
-        del request.headers[credential.header]
-
-
-class ProxyStream(HttpStream):
-    """One request and its answer."""
-
-    def __init__(self, context: Context, stream_id: int, calls: Calls) -> None:
-        super().__init__(context, stream_id)
-        self._calls = calls
-
-    @property
-    def _call(self) -> Call:
-        return self._calls.of(self.flow)
-
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, RequestProtocolError):
-            self._call.ended_by_client = True
-        if isinstance(event, RequestData) and self._outgrows_its_limit(event):
-            self.flow.response = respond(REQUEST_TOO_LARGE, self._call)
-        else:
-            yield from self._watch(super()._handle_event(event))
-        if self.client_state == self.state_consume_request_body and self._more_is_coming(event) and self.flow.response:
-            yield from self._refuse_early(self.flow.response)
-
-    def make_server_connection(self) -> layer.CommandGenerator[bool]:
-        """Connect for admitted requests only: whatever may have gone wrong before, nobody else gets through here."""
-        if self._call.credential is None:
-            error = ResponseProtocolError(self.stream_id, "not admitted", ErrorCode.CONNECT_FAILED)
-            yield from self.handle_protocol_error(error)
-            return False
-        return (yield from super().make_server_connection())
-
-    def _watch(self, steps: Generator[Any, Any, Any]) -> layer.CommandGenerator[None]:
-        reply: Any = None
-        while True:
-            try:
-                command = steps.send(reply)
-            except StopIteration:
-                return
-            if isinstance(command, SendHttp):
-                reply = None
-                yield from self._send(command)
-            else:
-                reply = yield command
-
-    def _send(self, command: SendHttp) -> layer.CommandGenerator[None]:
-        if isinstance(command.event, RequestHeaders) and self._call.credential is not None:
-            with worn(self._call.credential, self.flow.request):
-                yield command
-        elif isinstance(command.event, ResponseProtocolError) and self._may_explain(command.event):
-            yield from self._answer(respond(self._refusal_for(command.event), self._call))
-        else:
-            self._call.head_sent |= isinstance(command.event, ResponseHeaders)
-            yield command
-
-    def _may_explain(self, error: ResponseProtocolError) -> bool:
-        return error.code.http_status_code() is not None and not self._call.head_sent
-
-    def _refusal_for(self, error: ResponseProtocolError) -> Refusal:
-        if error.code in _CLIENT_FAULTS:
-            return invalid_request("The request is not well-formed HTTP.")
-        return UPSTREAM_ERROR if self._call.credential else SERVICE_UNAVAILABLE
-
-    def _outgrows_its_limit(self, event: RequestData) -> bool:
-        if self.client_state != self.state_consume_request_body or self._call.route is None:
-            return False
-        return len(self.request_body_buf) + len(event.data) > self._call.route.max_body_bytes
-
-    @staticmethod
-    def _more_is_coming(event: events.Event) -> bool:
-        return isinstance(event, RequestData) or (isinstance(event, RequestHeaders) and not event.end_stream)
-
-    def _refuse_early(self, response: http.Response) -> layer.CommandGenerator[None]:
-        self.client_state = self.server_state = self.state_errored
-        response.headers["connection"] = "close"
-        yield HttpResponseHeadersHook(self.flow)
-        yield HttpResponseHook(self.flow)
-        yield from self._answer(response)
-        self.flow.live = False
-        yield DropStream(self.stream_id)
-
-    def _answer(self, response: http.Response) -> layer.CommandGenerator[None]:
-        client = self.context.client
-        self._call.head_sent = True
-        yield SendHttp(ResponseHeaders(self.stream_id, response, False), client)
-        if self.flow.request.method != "HEAD":
-            yield SendHttp(ResponseData(self.stream_id, response.raw_content or b""), client)
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), client)
-        yield SendHttp(StopReading(self.stream_id), client)
+Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 
 
 class ProxyLayer(HttpLayer):
-    """One client connection with its streams."""
+    """One client connection with its streams, and the provider connections that they use."""
 
-    def __init__(self, context: Context, calls: Calls) -> None:
+    def __init__(self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._calls = calls
+        self._recovery = recovery
+        self._interrupts = interrupts
+        self._providers: dict[Server, ProviderClient] = {}
+        self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
-            self.connections[self.context.client] = ClientConnection(self.context.fork())
-        yield from super()._handle_event(event)
+            kind = Http2ClientConnection if self.context.client.alpn == b"h2" else ClientConnection
+            self.connections[self.context.client] = kind(self.context.fork())
+        if isinstance(event, Interrupted):
+            stream = self.streams.get(event.stream_id)
+            if isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
+                yield from stream.end_websocket(event.interruption)
+            elif stream is not None:
+                yield from self.event_to_child(stream, event)
+        else:
+            yield from super()._handle_event(event)
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """Open a stream of our kind."""
-        self.streams[stream_id] = ProxyStream(self.context.fork(), stream_id, self._calls)
-        yield from self.event_to_child(self.streams[stream_id], events.Start())
+        context = self.context.fork()
+        stream = ProxyStream(context, stream_id, self._calls, self._recovery, self._interrupts)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> layer.CommandGenerator[None]:
+        """Give a stream a provider connection that carries no request: an idle one, or a new one."""
+        for server, client in self._providers.items():
+            if client.is_idle and event.connection_spec_matches(server):
+                stream = self.command_sources.pop(event)
+                yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (server, None)))
+                return
+        self._forget_closed()
+        yield from self._connect(event)
+
+    def register_connection(self, command: RegisterHttpConnection) -> layer.CommandGenerator[None]:
+        """A provider connection is there, or could not be made."""
+        if timer := self._connecting.pop(command.connection, None):  # type: ignore[call-overload]
+            timer.cancel()
+        yield from super().register_connection(command)
+
+    def _connect(self, event: GetHttpConnection) -> layer.CommandGenerator[None]:
+        context, stack = self.context.fork(), LayerStack()
+        context.server = server = Server(address=event.address)
+        if event.tls:
+            server.sni, server.alpn_offers = event.address[0], (b"http/1.1",)
+            stack /= ServerTLSLayer(context)
+        self._providers[server] = ProviderClient(context)
+        stack /= self._providers[server]
+        self.connections[server] = stack[0]
+        self.waiting_for_establishment[server].append(event)
+        self._limit_connecting(event, server)
+        yield from self.event_to_child(stack[0], events.Start())
+
+    def _limit_connecting(self, event: GetHttpConnection, server: Server) -> None:
+        stream = self.command_sources[event]
+        route = stream.call.route if isinstance(stream, ProxyStream) else None
+        if route is not None and route.timeouts.connect is not None:
+            give_up = self._interrupts.give_up_connecting
+            loop = asyncio.get_running_loop()
+            self._connecting[server] = loop.call_later(route.timeouts.connect, give_up, self.context.client.id, server)
+
+    def _forget_closed(self) -> None:
+        # mitmproxy keeps every connection that a client's connection has ever used.
+        in_use = {stream.context.server for stream in self.streams.values()}
+        for server in [server for server in self._providers if server not in in_use]:
+            if not server.connected and server not in self.waiting_for_establishment:
+                del self._providers[server]
+                self.connections.pop(server, None)
 
 
 class Upstream:
-    """Chooses our HTTP layer for everything that arrives on the reverse port: other protocols are answered with 400."""
+    """Takes over whatever arrives on the reverse port; what does not speak HTTP is answered with 400.
 
-    def __init__(self, calls: Calls) -> None:
+    With `requires_tls` clients must use TLS, and may then use HTTP/2; without it they can use neither.
+    """
+
+    def __init__(
+        self, calls: Calls, recovery: Recovery, interrupts: Interrupts, handlers: Handlers, requires_tls: bool = False
+    ) -> None:
         self.calls = calls
+        self._requires_tls = requires_tls
+        self._recovery = recovery
+        self._interrupts = interrupts
+        self._handlers = handlers
 
     def next_layer(self, choice: layer.NextLayer) -> None:
         """Answer mitmproxy's question for the next layer of a reverse connection."""
-        if isinstance(choice.context.layers[0], modes.ReverseProxy):
-            choice.layer = ProxyLayer(choice.context, self.calls)
+        context = choice.context
+        if not isinstance(context.layers[0], modes.ReverseProxy):
+            return
+        if self._requires_tls and not context.client.tls:
+            choice.layer = ClientTLSLayer(context) if choice.data_client()[:1] == _HANDSHAKE else TlsRequired(context)
+        else:
+            self._lift_limit(context.client.id)
+            choice.layer = ProxyLayer(context, self.calls, self._recovery, self._interrupts)
+
+    def _lift_limit(self, client_id: str) -> None:
+        # mitmproxy opens five connections for one client and provider, and lets the sixth stream wait.
+        if handler := self._handlers().get(client_id):
+            handler.max_conns = defaultdict(partial(asyncio.Semaphore, MAX_CONNECTIONS))
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        """Make sure that a provider's connection is closed."""
+        self._close(data.client.id, data.server)
+
+    def client_disconnected(self, client: Client) -> None:
+        """Make sure that a client's connection is closed."""
+        self._close(client.id, client)
+
+    def _close(self, client_id: str, connection: Connection) -> None:
+        # A connection that is closed by command while more data is waiting may miss being closed: mitmproxy's task can
+        # be cancelled in a place where it does not expect that, and leaves its socket behind.
+        handler = self._handlers().get(client_id)
+        transport = handler.transports.pop(connection, None) if handler else None
+        if transport is not None and transport.writer is not None:
+            transport.writer.close()

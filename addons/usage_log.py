@@ -1,7 +1,7 @@
 """Hands usage events to Redis off the request path: in batches, in order, kept while Redis is away."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -26,10 +26,15 @@ class Sink(Protocol):
 
 
 class UsageLog:
-    """A queue with one writer. An event leaves it only when the sink has it; at exit, what is left goes to the log."""
+    """A queue with one writer. An event leaves it only when the sink has it; at exit, what is left goes to the log.
 
-    def __init__(self, sink: Sink) -> None:
+    `note_waiting` is told how many wait, whenever that changes.
+    """
+
+    def __init__(self, sink: Sink, note_waiting: Callable[[int], None], flush_seconds: float = FLUSH_SECONDS) -> None:
         self._sink = sink
+        self._note_waiting = note_waiting
+        self._flush_seconds = flush_seconds
         self._waiting: list[UsageEvent] = []
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -37,6 +42,7 @@ class UsageLog:
     def append(self, event: UsageEvent) -> None:
         """Take one event; returns at once. Its length is bounded by the requests in flight when Redis went away."""
         self._waiting.append(event)
+        self._note_waiting(len(self._waiting))
         self._arrived.set()
 
     def running(self) -> None:
@@ -44,12 +50,12 @@ class UsageLog:
         self._writer = asyncio.get_running_loop().create_task(self._write())
 
     async def done(self) -> None:
-        """Write what is left, for at most FLUSH_SECONDS; log what could not be written, so that it is not lost."""
+        """Write what is left, for at most `flush_seconds`; log what could not be written, so that it is not lost."""
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait([self._writer])
         try:
-            async with asyncio.timeout(FLUSH_SECONDS):
+            async with asyncio.timeout(self._flush_seconds):
                 await self._drain()
         except TimeoutError:
             for event in self._waiting:
@@ -74,4 +80,5 @@ class UsageLog:
                 await asyncio.sleep(pause)
             else:
                 del self._waiting[: len(batch)]
+                self._note_waiting(len(self._waiting))
                 pause = 0.0

@@ -16,7 +16,13 @@ def reading(dialect: str) -> Read | None:
     return _READ.get(dialect)
 
 
-def error_body(dialect: str, status: int, code: str, message: str, request_id: str) -> bytes:
+def error_body(dialect: str, status: int, code: str, message: str, request_id: str, param: str | None = None) -> bytes:
     """Return an error as the provider's SDK expects it; opaque dialects get OpenAI's shape."""
     shape = anthropic.error_body if dialect == "anthropic" else openai.error_body
-    return shape(status, code, message, request_id)
+    return shape(status, code, message, request_id, param)
+
+
+def error_event(dialect: str, status: int, code: str, message: str, request_id: str) -> bytes:
+    """Return an error as the last event of a stream, as the provider's SDK expects it there."""
+    name = b"event: error\n" if dialect == "anthropic" else b""
+    return name + b"data: " + error_body(dialect, status, code, message, request_id) + b"\n\n"

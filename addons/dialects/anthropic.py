@@ -8,7 +8,7 @@ from shared.models import Usage
 
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
 _ERROR_TYPES |= {404: "not_found_error", 405: "invalid_request_error", 413: "request_too_large"}
-_ERROR_TYPES |= {429: "rate_limit_error", 431: "invalid_request_error"}
+_ERROR_TYPES |= {415: "invalid_request_error", 429: "rate_limit_error", 431: "invalid_request_error"}
 
 
 class _Usage(msgspec.Struct):
@@ -38,10 +38,13 @@ def read(known: Answer, document: bytes) -> Answer:
     return Answer(inner.model or known.model, _merge(known.usage, inner.usage) if inner.usage else known.usage)
 
 
-def error_body(status: int, code: str, message: str, request_id: str) -> bytes:
-    """Return `{"type": "error", "error": {"type", "message", "code"}, "request_id"}`; `code` is our own addition."""
+def error_body(status: int, code: str, message: str, request_id: str, param: str | None = None) -> bytes:
+    """Return `{"type": "error", "error": {"type", "message"}, "request_id"}`, with our own additions to the error.
+
+    They are `code`, and `param` where one is to blame.
+    """
     kind = _ERROR_TYPES.get(status, "api_error")
-    error = {"type": kind, "message": message, "code": code}
+    error = {"type": kind, "message": message, "code": code} | ({"param": param} if param else {})
     return orjson.dumps({"type": "error", "error": error, "request_id": request_id})
 
 

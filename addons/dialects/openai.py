@@ -8,7 +8,7 @@ from shared.models import Usage
 
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
 _ERROR_TYPES |= {404: "not_found_error", 405: "invalid_request_error", 413: "invalid_request_error"}
-_ERROR_TYPES |= {429: "rate_limit_error", 431: "invalid_request_error"}
+_ERROR_TYPES |= {415: "invalid_request_error", 429: "rate_limit_error", 431: "invalid_request_error"}
 
 
 class _Usage(msgspec.Struct):
@@ -42,10 +42,10 @@ def read(known: Answer, document: bytes) -> Answer:
     return Answer(inner.model or known.model, _usage(inner.usage) if inner.usage else known.usage)
 
 
-def error_body(status: int, code: str, message: str, request_id: str) -> bytes:
+def error_body(status: int, code: str, message: str, request_id: str, param: str | None = None) -> bytes:
     """Return `{"error": {"message", "type", "code", "param"}}` as OpenAI's SDKs read it."""
     kind = _ERROR_TYPES.get(status, "server_error")
-    return orjson.dumps({"error": {"message": message, "type": kind, "code": code, "param": None}})
+    return orjson.dumps({"error": {"message": message, "type": kind, "code": code, "param": param}})
 
 
 def _usage(usage: _Usage) -> Usage:

@@ -10,6 +10,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from addons.call import Call, Calls
+from addons.route_table import RouteTable
 from shared import providers, sealing, tokens
 from shared.models import Caller, Project, UpstreamKey
 from shared.providers import ProviderTable
@@ -21,6 +22,11 @@ PROVIDER_KEY = "sk-proj-the-real-provider-key-0123456789"
 @pytest.fixture(scope="session")
 def table() -> ProviderTable:
     return providers.load()
+
+
+@pytest.fixture(scope="session")
+def route_table() -> RouteTable:
+    return RouteTable()
 
 
 @pytest.fixture(scope="session")

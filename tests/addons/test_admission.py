@@ -8,14 +8,15 @@ from mitmproxy import http
 from addons.admission import Admission, presented_token
 from addons.call import Calls
 from addons.refusal import Refused
+from addons.route_table import RouteTable
 from addons.store import StoreUnavailable
 from shared import tokens
 from shared.models import Caller, Denial
-from shared.providers import ProviderTable
 from shared.redis_schema import Denied
 from tests.addons.conftest import PEPPER, request
 
 KNOWN = tokens.generate(bytes(24))
+SCHEMES = {"", "bearer"}
 
 
 class FakeStore:
@@ -32,15 +33,15 @@ class FakeStore:
         return self._verdict
 
 
-def waiting(calls: Calls, table: ProviderTable, credential: str, path: str = "/v1/models") -> http.HTTPFlow:
+def waiting(calls: Calls, table: RouteTable, credential: str, path: str = "/v1/models") -> http.HTTPFlow:
     flow = request("GET", path)
     call = calls.of(flow)
-    call.candidates = table.match("GET", path).routes
+    call.candidates = table.current.match("GET", path).routes
     call.presented = [("authorization", credential)]
     return flow
 
 
-def admission(calls: Calls, table: ProviderTable, store: FakeStore) -> Admission:
+def admission(calls: Calls, table: RouteTable, store: FakeStore) -> Admission:
     return Admission(calls, store, table, PEPPER)
 
 
@@ -63,26 +64,27 @@ def test_what_is_not_one_well_formed_token_is_refused_without_a_look_up(
     presented: list[tuple[str, str]], code: str
 ) -> None:
     with pytest.raises(Refused) as refused:
-        presented_token(presented)
+        presented_token(presented, SCHEMES)
 
     assert refused.value.refusal.code == code
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  ", ""])
 def test_a_token_is_taken_with_or_without_scheme(token: str, scheme: str) -> None:
-    assert presented_token([("authorization", scheme + token)]) == token
+    assert presented_token([("authorization", scheme + token)], SCHEMES) == token
 
 
 async def test_an_admitted_caller_settles_the_route(
-    calls: Calls, table: ProviderTable, caller: Caller, token: str
+    calls: Calls, route_table: RouteTable, caller: Caller, token: str
 ) -> None:
-    flow, store = waiting(calls, table, f"Bearer {token}"), FakeStore(caller)
+    flow, store = waiting(calls, route_table, f"Bearer {token}"), FakeStore(caller)
 
-    await admission(calls, table, store).requestheaders(flow)
+    await admission(calls, route_table, store).requestheaders(flow)
 
     call = calls.of(flow)
     assert flow.response is None and call.caller == caller
-    assert call.provider == table.providers["openai"] and call.route is not None and call.route.path == "/v1/models"
+    assert call.provider == route_table.current.providers["openai"]
+    assert call.route is not None and call.route.path == "/v1/models"
     assert store.asked == [(tokens.digest(token, PEPPER), ["openai", "anthropic"])]
 
 
@@ -99,39 +101,39 @@ async def test_an_admitted_caller_settles_the_route(
     ],
 )
 async def test_each_denial_has_its_status_and_code(
-    calls: Calls, table: ProviderTable, token: str, reason: Denial, status: int
+    calls: Calls, route_table: RouteTable, token: str, reason: Denial, status: int
 ) -> None:
-    flow = waiting(calls, table, token)
+    flow = waiting(calls, route_table, token)
 
-    await admission(calls, table, FakeStore(Denied(reason, "", "", None))).requestheaders(flow)
+    await admission(calls, route_table, FakeStore(Denied(reason, "", "", None))).requestheaders(flow)
 
     assert flow.response is not None and flow.response.status_code == status
     assert calls.of(flow).refused_with == reason.value and calls.of(flow).caller is None
 
 
 async def test_a_denial_is_worded_for_the_callers_provider(
-    calls: Calls, table: ProviderTable, caller: Caller, token: str
+    calls: Calls, route_table: RouteTable, caller: Caller, token: str
 ) -> None:
     project = caller.project.__class__("p", "anthropic", False, "", (), 1)
-    flow = waiting(calls, table, token)
+    flow, store = waiting(calls, route_table, token), FakeStore(Denied(Denial.PROJECT_INACTIVE, "t", "l", project))
 
-    await admission(calls, table, FakeStore(Denied(Denial.PROJECT_INACTIVE, "t", "l", project))).requestheaders(flow)
+    await admission(calls, route_table, store).requestheaders(flow)
 
     assert flow.response is not None and b'"type":"error"' in (flow.response.content or b"")
 
 
-async def test_a_store_that_does_not_answer_closes_the_door(calls: Calls, table: ProviderTable, token: str) -> None:
-    flow = waiting(calls, table, token)
+async def test_a_store_that_does_not_answer_closes_the_door(calls: Calls, route_table: RouteTable, token: str) -> None:
+    flow = waiting(calls, route_table, token)
 
-    await admission(calls, table, FakeStore(StoreUnavailable("timeout"))).requestheaders(flow)
+    await admission(calls, route_table, FakeStore(StoreUnavailable("timeout"))).requestheaders(flow)
 
     assert flow.response is not None and flow.response.status_code == 503
     assert flow.response.headers["retry-after"] == "1"
 
 
-async def test_a_malformed_token_never_reaches_the_store(calls: Calls, table: ProviderTable, caller: Caller) -> None:
-    flow, store = waiting(calls, table, "Bearer nonsense"), FakeStore(caller)
+async def test_a_malformed_token_never_reaches_the_store(calls: Calls, route_table: RouteTable, caller: Caller) -> None:
+    flow, store = waiting(calls, route_table, "Bearer nonsense"), FakeStore(caller)
 
-    await admission(calls, table, store).requestheaders(flow)
+    await admission(calls, route_table, store).requestheaders(flow)
 
     assert store.asked == []

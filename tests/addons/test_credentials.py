@@ -3,12 +3,23 @@
 import pytest
 from mitmproxy import http
 
+from addons.breakers import Breakers
 from addons.call import Call, Calls
 from addons.credentials import Credentials, direct
-from addons.upstream import worn
+from addons.stream import worn
+from addons.targets import Targets
 from shared.models import Caller, Project, UpstreamKey
 from shared.sealing import Keyring
 from tests.addons.conftest import PROVIDER_KEY, request
+
+
+async def free_probe(subject: str, seconds: float) -> bool:
+    return True
+
+
+def equipping(calls: Calls, keyring: Keyring) -> Credentials:
+    breakers = Breakers(lambda change: None, free_probe, lambda *change: None)
+    return Credentials(calls, Targets(breakers), keyring)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +35,7 @@ from tests.addons.conftest import PROVIDER_KEY, request
 def test_a_request_goes_to_its_base_url(base_url: str, url: str, host: str) -> None:
     made = request("GET", "/v1/models", host="proxy.internal:8080").request
 
-    direct(made, base_url)
+    direct(made, base_url, made.path)
 
     assert (made.url, made.headers["host"]) == (url, host)
 
@@ -35,7 +46,7 @@ async def test_the_flow_is_directed_but_never_holds_the_key(
     flow, call = admitted
     flow.request.headers["authorization"] = flow.request.headers["x-api-key"] = "Bearer masked"
 
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
 
     assert call.credential is not None and call.credential.value == f"Bearer {PROVIDER_KEY}"
     assert flow.request.pretty_url == "https://api.openai.com/v1/chat/completions"
@@ -47,7 +58,7 @@ async def test_the_key_is_worn_only_while_the_head_is_written(
     calls: Calls, keyring: Keyring, admitted: tuple[http.HTTPFlow, Call]
 ) -> None:
     flow, call = admitted
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
     assert call.credential is not None
 
     with pytest.raises(ZeroDivisionError), worn(call.credential, flow.request):
@@ -64,7 +75,7 @@ async def test_a_projects_base_url_wins_over_the_providers(
     project = Project("p", "openai", True, "http://127.0.0.1:9", caller.project.keys, 1)
     call.caller = Caller("t", "l", project, 1)
 
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
 
     assert flow.request.url == "http://127.0.0.1:9/v1/chat/completions"
 
@@ -76,7 +87,7 @@ async def test_a_key_that_does_not_open_is_passed_over(
     moved = UpstreamKey("elsewhere", caller.project.keys[0].sealed)
     call.caller = Caller("t", "l", Project("p", "openai", True, "", (moved, *caller.project.keys), 1), 1)
 
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
 
     assert call.credential is not None and call.credential.key_id == "key-1"
 
@@ -88,7 +99,7 @@ async def test_without_a_usable_key_nobody_gets_through(
     flow, call = admitted
     call.caller = Caller("t", "l", Project("p", "openai", True, "", keys, 1), 1)
 
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
 
     assert flow.response is not None and flow.response.status_code == 503 and call.credential is None
 
@@ -96,6 +107,6 @@ async def test_without_a_usable_key_nobody_gets_through(
 async def test_a_request_that_was_never_admitted_gets_no_key(calls: Calls, keyring: Keyring) -> None:
     flow = request()
 
-    await Credentials(calls, keyring).request(flow)
+    await equipping(calls, keyring).request(flow)
 
     assert flow.response is not None and flow.response.status_code == 503

@@ -5,8 +5,10 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -81,16 +83,33 @@ class Tenant:
         self._redis = client
         self._configuration = configuration
         self.secret = tokens.generate()
+        self.digest = tokens.digest(self.secret, configuration.token_pepper)
 
-    def publish(self, base_url: str, max_requests: int | None = None) -> None:
-        sealed = self._configuration.encryption_keys.seal(KEY, "upstream_keys:key-1")
-        project = Project("project-1", "openai", True, base_url, (UpstreamKey("key-1", sealed),), 1)
-        digest = tokens.digest(self.secret, self._configuration.token_pepper)
+    def publish(self, base_url: str, max_requests: int | None = None, keys: int = 1, **more: Any) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
-        token = Token("token-1", digest, project.id, "label", True, later, max_requests, 0, None, 1)
-        self._redis.register_script(redis_schema.script("publish_project"))(*redis_schema.encode_project(project))
-        self._redis.register_script(redis_schema.script("publish_token"))(*redis_schema.encode_token(token))
+        sealed = tuple(self._key(number + 1) for number in range(keys))
+        self._project = Project("project-1", "openai", True, base_url, sealed, 1, **more)
+        self._token = Token("token-1", self.digest, "project-1", "label", True, later, max_requests, 0, None, 1)
+        self._write()
         self._redis.set(redis_schema.EPOCH, "epoch")
+
+    def revoke(self, kind: str) -> None:
+        """Deactivate the token or the project."""
+        if kind == "token":
+            self._token = replace(self._token, is_active=False, version=2)
+        else:
+            self._project = replace(self._project, is_active=False, version=2)
+        self._write()
+
+    def _key(self, number: int) -> UpstreamKey:
+        plain = KEY if number == 1 else f"{KEY}-{number}"
+        name = f"key-{number}"
+        return UpstreamKey(name, self._configuration.encryption_keys.seal(plain, f"upstream_keys:{name}"))
+
+    def _write(self) -> None:
+        script = redis_schema.script
+        self._redis.register_script(script("publish_project"))(*redis_schema.encode_project(self._project))
+        self._redis.register_script(script("publish_token"))(*redis_schema.encode_token(self._token))
 
     def events(self) -> list[UsageEvent]:
         entries = self._redis.xrange(redis_schema.USAGE_STREAM)
@@ -163,6 +182,8 @@ def code_of(answer: bytes) -> tuple[int, str]:
     return int(head.split()[1]), json.loads(body)["error"]["code"]
 
 
+CHAT = b'{"model":"m","messages":[]}'
+STREAM = b'{"model":"m","messages":[],"stream":true}'
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
@@ -194,7 +215,7 @@ async def test_an_event_is_recorded_for_a_finished_request(proxy: tuple[DumpMast
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     async with provided(answering(head, body)) as base_url:
         tenant.publish(base_url)
-        await exchange(proxy[1], post(tenant, b'{"model":"gpt-4o"}'))
+        await exchange(proxy[1], post(tenant, b'{"model":"gpt-4o","messages":[]}'))
 
     event = await tenant.event()
 
@@ -222,11 +243,18 @@ async def test_a_provider_that_makes_no_sense_is_one_json_error(
     assert (event.outcome, event.status, event.error_code) == (Outcome.UPSTREAM_ABORTED, 502, "upstream_error")
 
 
-async def test_a_body_that_breaks_off_never_looks_whole(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+@pytest.mark.parametrize(
+    "kind",
+    [b"application/json", b"text/event-stream\r\ncontent-encoding: gzip", b"audio/mpeg"],
+    ids=["json", "gzip", "mp3"],
+)
+async def test_a_body_that_breaks_off_never_looks_whole(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, kind: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ntransfer-encoding: chunked\r\n\r\n"
     async with provided(answering(head, b"5\r\ndata:\r\n")) as base_url:
         tenant.publish(base_url)
-        answer = await exchange(proxy[1], post(tenant, b'{"model":"m","stream":true}'))
+        answer = await exchange(proxy[1], post(tenant, STREAM))
 
     assert answer.endswith(b"5\r\ndata:\r\n")
     event = await tenant.event()
@@ -251,7 +279,7 @@ async def test_a_client_that_goes_away_ends_the_request_at_the_provider(
     async with provided(answer) as base_url:
         tenant.publish(base_url)
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
-        writer.write(post(tenant, b'{"model":"m","stream":true}'))
+        writer.write(post(tenant, STREAM))
         await asyncio.wait_for(reader.readuntil(b"data:"), 10)
         writer.close()
         await asyncio.wait_for(gone.wait(), 10)
@@ -275,7 +303,7 @@ async def test_each_chunk_is_passed_on_before_the_next_one_comes(proxy: tuple[Du
     async with provided(answer) as base_url:
         tenant.publish(base_url)
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
-        writer.write(post(tenant, b'{"model":"m","stream":true}'))
+        writer.write(post(tenant, STREAM))
         await asyncio.wait_for(reader.readuntil(b"first\r\n"), 10)
         arrived.set()
         rest = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 10)

@@ -84,9 +84,44 @@ def test_every_refusal_is_json_in_the_providers_shape(said: Refusal, dialect: st
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"] == call.request_id
     assert (error["code"], error["message"]) == (said.code, said.message)
-    assert set(error) == (
-        {"type", "message", "code"} if dialect == "anthropic" else {"type", "message", "code", "param"}
-    )
+    assert error.pop("param", None) == said.param
+    assert set(error) == {"type", "message", "code"}
+
+
+@pytest.mark.parametrize(("dialect", "names_it"), [("openai", True), ("opaque", True), ("anthropic", False)])
+def test_only_openais_shape_speaks_of_parameters_where_none_is_to_blame(dialect: str, names_it: bool) -> None:
+    response = respond(refusal.SERVICE_UNAVAILABLE, Call(dialect=dialect))
+
+    assert ("param" in json.loads(response.content or b"")["error"]) is names_it
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        refusal.parameter_not_allowed("logit_bias"),
+        refusal.parameter_too_large("max_tokens", 100.0),
+        refusal.invalid_request("It is missing.", "messages"),
+    ],
+    ids=lambda said: said.code,
+)
+def test_the_parameter_to_blame_is_named(said: Refusal, dialect: str) -> None:
+    error = json.loads(respond(said, Call(dialect=dialect)).content or b"")["error"]
+
+    assert error["param"] == said.param
+
+
+@pytest.mark.parametrize(("cap", "shown"), [(100.0, "100"), (1234567.0, "1234567"), (0.7, "0.7"), (4096, "4096")])
+def test_a_cap_is_told_as_it_was_written(cap: float, shown: str) -> None:
+    assert f"at most {shown} with" in refusal.parameter_too_large("n", cap).message
+
+
+def test_a_refusal_carries_the_clients_id_and_ours() -> None:
+    call = Call(correlation_id="theirs")
+
+    headers = respond(refusal.SERVICE_UNAVAILABLE, call).headers
+
+    assert (headers["x-request-id"], headers["x-llm-proxy-request-id"]) == ("theirs", call.request_id)
 
 
 def test_a_wrong_method_is_told_which_ones_are_right() -> None:

@@ -44,7 +44,7 @@ def numbered(event: UsageEvent, number: int) -> UsageEvent:
 
 async def test_events_go_out_in_order_and_in_batches(event: UsageEvent) -> None:
     sink = FakeSink()
-    log = UsageLog(sink)
+    log = UsageLog(sink, lambda count: None)
     for number in range(usage_log.BATCH + 3):
         log.append(numbered(event, number))
 
@@ -59,7 +59,7 @@ async def test_events_go_out_in_order_and_in_batches(event: UsageEvent) -> None:
 async def test_events_wait_while_redis_is_away(event: UsageEvent, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_log, "FIRST_PAUSE", 0.001)
     sink = FakeSink(failures=3)
-    log = UsageLog(sink)
+    log = UsageLog(sink, lambda count: None)
 
     log.running()
     log.append(numbered(event, 1))
@@ -72,7 +72,7 @@ async def test_events_wait_while_redis_is_away(event: UsageEvent, monkeypatch: p
 
 async def test_what_arrives_later_is_written_too(event: UsageEvent) -> None:
     sink = FakeSink()
-    log = UsageLog(sink)
+    log = UsageLog(sink, lambda count: None)
     log.running()
     log.append(numbered(event, 1))
     await asyncio.wait_for(sink.taken.wait(), 5)
@@ -87,7 +87,7 @@ async def test_what_arrives_later_is_written_too(event: UsageEvent) -> None:
 
 async def test_the_end_of_the_worker_writes_what_is_left(event: UsageEvent) -> None:
     sink = FakeSink()
-    log = UsageLog(sink)
+    log = UsageLog(sink, lambda count: None)
     log.append(event)
 
     await log.done()
@@ -95,11 +95,8 @@ async def test_the_end_of_the_worker_writes_what_is_left(event: UsageEvent) -> N
     assert sink.batches == [["0"]]
 
 
-async def test_what_cannot_be_delivered_at_the_end_stands_in_the_log(
-    event: UsageEvent, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(usage_log, "FLUSH_SECONDS", 0.05)
-    log = UsageLog(FakeSink(failures=1000))
+async def test_what_cannot_be_delivered_at_the_end_stands_in_the_log(event: UsageEvent) -> None:
+    log = UsageLog(FakeSink(failures=1000), lambda count: None, flush_seconds=0.05)
     log.append(event)
 
     with structlog.testing.capture_logs() as lines:

@@ -1,0 +1,140 @@
+"""What the headers of a message may carry across: nothing for one connection only, nothing about who asks from where.
+
+The provider learns what the client's SDK says about the request. It learns nothing about the network on this side, nor
+about a page that a browser runs, and gets no header by which it could read another request than the one checked here.
+Cookies cross in neither direction: callers are known by tokens, a browser sends the cookies of every service on this
+host (ports do not part them), and a provider's cookie would be set in this host's name for all callers alike. Nor may
+a provider lay down rules for this host's name: other addresses (Alt-Svc), HTTPS only, where to send reports.
+"""
+
+import re
+
+from mitmproxy import http
+
+from addons.call import Calls
+from addons.redaction import KEY_PROTOCOL
+from addons.refusal import Refused, fail_closed, invalid_request
+
+# RFC 9110 section 7.6.1. Transfer-Encoding is missing: mitmproxy frames what it sends by it.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection te trailer upgrade http2-settings proxy-authenticate proxy-authorization "
+    b"proxy-authentication-info".split()
+)
+# What `Connection` cannot take away: it would change how the message is read.
+_NOT_TO_BE_NAMED = frozenset(b"transfer-encoding content-length content-type content-encoding host expect".split())
+_PRIVATE = frozenset(
+    b"forwarded forwarded-for x-forwarded x-real-ip x-client-ip client-ip true-client-ip x-cluster-client-ip "
+    b"x-original-forwarded-for x-originating-ip x-remote-ip x-remote-addr wl-proxy-client-ip fly-client-ip "
+    b"fastly-client-ip x-azure-clientip x-azure-socketip x-vercel-forwarded-for x-host x-original-host x-server-name "
+    b"x-amzn-trace-id x-amz-cf-id x-request-start baggage cookie cookie2 origin referer "
+    # These ask for another method or path than the one that was checked.
+    b"x-http-method x-http-method-override x-method-override x-original-url x-rewrite-url".split()
+)
+_PRIVATE_PREFIXES = (
+    *(b"x-forwarded-", b"x-llm-proxy-", b"cf-", b"cloudfront-", b"x-envoy-", b"x-appengine-"),
+    *(b"sec-fetch-", b"sec-ch-", b"access-control-"),
+)
+_FOR_THIS_HOST = frozenset(
+    b"alt-svc set-cookie set-cookie2 strict-transport-security public-key-pins expect-ct report-to nel "
+    b"reporting-endpoints clear-site-data service-worker-allowed".split()
+)
+_HOP = re.compile(r"(?:HTTP/)?(\d(?:\.\d)?)\s+\S")
+
+NO_UPGRADE = invalid_request("This endpoint does not switch protocols.")
+
+
+def named_by_connection(headers: http.Headers) -> frozenset[bytes]:
+    """Return the lower-case names that `Connection` declares to be for one connection only."""
+    values = [value for name, value in headers.fields if name.lower() == b"connection"]
+    return frozenset(name.strip().lower() for value in values for name in value.split(b",")) - _NOT_TO_BE_NAMED
+
+
+def _crossing(headers: http.Headers) -> list[tuple[bytes, bytes]]:
+    left_out = _HOP_BY_HOP | named_by_connection(headers)
+    return [field for field in headers.fields if field[0].lower() not in left_out]
+
+
+def asks_for_websocket(request: http.Request) -> bool:
+    """Tell whether a request wants its connection to become a WebSocket (RFC 6455 section 4.1)."""
+    asked = [protocol.strip().lower() for protocol in request.headers.get("upgrade", "").split(",")]
+    return "websocket" in asked
+
+
+def via(received: str, http_version: str) -> str:
+    """Return `Via` with this proxy in it (RFC 9110 section 7.6.3); the names of earlier ones are not passed on.
+
+    >>> via("1.1 squid.corp.example:3128 (squid/6)", "HTTP/2.0")
+    '1.1 hidden, 2 llm-proxy'
+    """
+    earlier = [f"{hop[1]} hidden" for part in received.split(",") if (hop := _HOP.match(part.strip()))]
+    own = http_version.removeprefix("HTTP/").replace("2.0", "2")
+    return ", ".join([*earlier, f"{own} llm-proxy"])
+
+
+def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
+    """Return a request's headers as the provider gets them, but for its key; a WebSocket's handshake is kept."""
+    passed = http.Headers([field for field in _crossing(request.headers) if not _is_private(field[0].lower())])
+    passed["x-request-id"] = correlation_id
+    passed["via"] = via(request.headers.get("via", ""), request.http_version)
+    if asks_for_websocket(request):
+        passed["connection"], passed["upgrade"] = "Upgrade", "websocket"
+        _hide_key(passed)
+    return passed
+
+
+def _is_private(name: bytes) -> bool:
+    return name in _PRIVATE or name.startswith(_PRIVATE_PREFIXES)
+
+
+def _hide_key(headers: http.Headers) -> None:
+    offered = [protocol.strip() for protocol in headers.get("sec-websocket-protocol", "").split(",")]
+    kept = [protocol for protocol in offered if protocol and not protocol.startswith(KEY_PROTOCOL)]
+    headers.pop("sec-websocket-protocol", None)
+    if kept:
+        headers["sec-websocket-protocol"] = ", ".join(kept)
+
+
+def for_client(response: http.Response, correlation_id: str, request_id: str) -> http.Headers:
+    """Return an answer's headers as the client gets them.
+
+    `Connection: close` stays, because mitmproxy closes the provider's connection by it; client_connection.py writes
+    the client's own. The two ids are what to quote: the client's, or the provider's if it has one, and the log's.
+    """
+    crossing = _crossing(response.headers)
+    passed = http.Headers([field for field in crossing if field[0].lower() not in _FOR_THIS_HOST])
+    passed.setdefault("x-request-id", correlation_id)
+    passed["x-llm-proxy-request-id"] = request_id
+    if response.status_code == 101:
+        passed["connection"], passed["upgrade"] = "Upgrade", response.headers.get("upgrade", "")
+    elif b"close" in named_by_connection(response.headers):
+        passed["connection"] = "close"
+    return passed
+
+
+class Headers:
+    """Applies the above to requests that have been admitted, and to answers of providers."""
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+
+    @fail_closed
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Refuse WebSockets with 400 where the route has none; offers of other protocols are passed over."""
+        call, request = self.calls.of(flow), flow.request
+        if asks_for_websocket(request) and (call.route is None or call.route.upgrade != "websocket"):
+            raise Refused(NO_UPGRADE)
+        request.headers = for_provider(request, call.correlation_id or call.request_id)
+        if request.http_version == "HTTP/1.0":
+            request.http_version = "HTTP/1.1"  # Each hop speaks its own version (RFC 9110 section 2.5).
+
+    @fail_closed
+    def request(self, flow: http.HTTPFlow) -> None:
+        """Drop trailers, which nothing has checked."""
+        flow.request.trailers = None
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Clean a provider's answer; refusals are clean."""
+        call = self.calls.of(flow)
+        if flow.response is not None and call.refused_with is None:
+            own = call.correlation_id or call.request_id
+            flow.response.headers = for_client(flow.response, own, call.request_id)

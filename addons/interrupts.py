@@ -1,0 +1,106 @@
+"""Reaches into running requests from outside of mitmproxy's layers: time-outs, and cuts when a token is revoked.
+
+mitmproxy looks at a killed flow only at its next hook, so a stream that flows, or is silent, could not be ended. Its
+connection handlers take events, though, and our HTTP layer (upstream.py) knows this one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mitmproxy.connection import Connection
+from mitmproxy.proxy.layers.http._base import HttpEvent
+from mitmproxy.proxy.server import ConnectionHandler
+
+from addons.call import Call, Line
+from addons.ending import Cause, Interruption
+from addons.failure import CONNECT_TIMEOUT
+from addons.refusal import UPSTREAM_TIMEOUT
+
+
+@dataclass
+class Interrupted(HttpEvent):
+    """A request is to end now."""
+
+    interruption: Interruption
+
+
+def timed_out(cause: Cause) -> Interruption:
+    """Return the interruption of a request whose provider takes too long."""
+    return Interruption(cause, UPSTREAM_TIMEOUT)
+
+
+class Interrupts:
+    """`handlers` gives mitmproxy's connection handlers by the id of their client connection."""
+
+    def __init__(self, handlers: Callable[[], Mapping[object, ConnectionHandler]]) -> None:
+        self._handlers = handlers
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def interrupt(self, call: Call, interruption: Interruption) -> None:
+        """End a call; the first interruption counts. A call that is over already is left alone."""
+        if call.line is None or call.interruption is not None:
+            return
+        handler = self._handlers().get(call.line.client_id)
+        if handler is None:
+            return
+        if interruption.cause is not Cause.FIRST_BYTE:  # That one may be healed by another attempt.
+            call.interruption = interruption
+        if call.attempts.waiter is not None:
+            call.attempts.waiter.set()
+        self._send(handler, call.line, interruption)
+
+    def give_up_connecting(self, client_id: str, server: Connection) -> None:
+        """End an attempt to connect that takes too long; mitmproxy then reports it as failed."""
+        handler = self._handlers().get(client_id)
+        transport = handler.transports.get(server) if handler else None
+        if transport is not None and transport.handler is not None:
+            transport.handler.cancel(CONNECT_TIMEOUT)
+
+    def _send(self, handler: ConnectionHandler, line: Line, interruption: Interruption) -> None:
+        event = Interrupted(line.stream_id, interruption)
+        task = asyncio.get_running_loop().create_task(handler.server_event(event))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Deadline:
+    """One timer of one request: moving it along is an assignment, so it may be done for every chunk."""
+
+    def __init__(self, expire: Callable[[Cause], None]) -> None:
+        self._expire = expire
+        self._timer: asyncio.TimerHandle | None = None
+        self._cause = Cause.TOTAL
+        self._seconds = 0.0
+        self._moved = 0.0
+
+    @property
+    def is_armed(self) -> bool:
+        """Whether it may still expire."""
+        return self._timer is not None
+
+    def arm(self, cause: Cause, seconds: float | None) -> None:
+        """Start anew; None never expires."""
+        self.disarm()
+        if seconds is not None:
+            self._cause, self._seconds, self._moved = cause, seconds, time.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+
+    def touch(self) -> None:
+        """Something happened: count from now."""
+        self._moved = time.monotonic()
+
+    def disarm(self) -> None:
+        """Stop."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        rest = self._moved + self._seconds - time.monotonic()
+        if rest > 0:
+            self._timer = asyncio.get_running_loop().call_later(rest, self._look)
+        else:
+            self._timer = None
+            self._expire(self._cause)

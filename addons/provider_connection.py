@@ -1,0 +1,114 @@
+"""The provider's HTTP/1.1 connection: quiet once an attempt has been given up, bounded heads, one request at a time."""
+
+import re
+
+from mitmproxy import http
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import RegisterHttpConnection
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._http1 import Http1Client
+
+from addons.trailers import WithoutTrailers
+
+MAX_HEAD_BYTES = 128 << 10
+# RFC 9110 section 15.2: answers that come before the answer. 101 is none of them: it ends HTTP.
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)\d\d[ \r]")
+
+
+def as_http1(request: http.Request) -> http.Request:
+    """Return an HTTP/2 request as HTTP/1.1 writes it (RFC 9113 sections 8.2.3 and 8.3.1)."""
+    request = request.copy()
+    request.http_version = "HTTP/1.1"
+    if "host" not in request.headers and request.authority:
+        request.headers.insert(0, "Host", request.authority)
+    request.authority = ""
+    if len(cookies := request.headers.get_all("cookie")) > 1:
+        request.headers["cookie"] = "; ".join(cookies)
+    return request
+
+
+class ProviderConnection(Http1Client):
+    """mitmproxy's HTTP/1 client side, with our manners."""
+
+    _is_given_up = False
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it is open and carries no request."""
+        return self.stream_id is None and self.state == self.read_headers and self.conn.connected
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if self._is_given_up:
+            return
+        for command in super()._handle_event(event):
+            yield command
+            if self._is_given_up:  # Meanwhile; what else came with this event is not wanted any more.
+                return
+
+    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        """Send one event of a request. A request that is given up ends the connection, and nothing is heard of it."""
+        if isinstance(event, RequestProtocolError):
+            yield from self._give_up()
+        elif isinstance(event, RequestHeaders) and event.request.is_http2:
+            yield from super().send(RequestHeaders(event.stream_id, as_http1(event.request), event.end_stream))
+        else:
+            yield from super().send(event)
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        """Read an answer's head, past interim answers; one that does not end is an error."""
+        if isinstance(event, events.DataReceived) and self._is_interim():
+            return
+        yield from super().read_headers(event)
+        if self.state == self.read_headers and len(self.buf) > MAX_HEAD_BYTES and self.stream_id is not None:
+            message = "the answer's head is too large"
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
+            yield from self._give_up()
+
+    def _give_up(self) -> layer.CommandGenerator[None]:
+        self._is_given_up = True
+        # Closing twice would cancel mitmproxy's task while it closes, and leave the socket open.
+        if self.conn.state is not ConnectionState.CLOSED:
+            yield commands.CloseConnection(self.conn)
+
+    def _is_interim(self) -> bool:
+        """Take interim answers off the buffer; tell whether it ends within one."""
+        while self.request and _INTERIM.match(bytes(self.buf)[:16]):
+            if not self.buf.maybe_extract_lines():
+                return True
+        return False
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Read an answer's body; trailers are dropped."""
+        if not isinstance(self.body_reader, WithoutTrailers):
+            self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
+        yield from super().read_body(event)
+
+
+class ProviderClient(layer.Layer):
+    """Opens the connection and registers it with the HTTP layer; always speaks HTTP/1.1."""
+
+    connection: ProviderConnection | None = None
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a request may be sent at once."""
+        return self.connection is not None and self.connection.is_idle
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        error = yield commands.OpenConnection(self.context.server)
+        if not error:
+            self.connection = ProviderConnection(self.context)
+            self._handle_event = self.connection.handle_event  # type: ignore[method-assign]
+            yield from self.connection.handle_event(event)
+        yield RegisterHttpConnection(self.context.server, error)

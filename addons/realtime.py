@@ -1,0 +1,58 @@
+"""Meters WebSocket connections such as OpenAI's Realtime API: messages both ways, and the usage that answers report."""
+
+from mitmproxy import http
+from mitmproxy.websocket import WebSocketMessage
+
+from addons.call import Call, Calls
+from addons.dialects import reading
+from addons.dialects.answer import Answer
+from addons.meter import Meter
+from shared.models import Usage
+
+
+def plus(one: Usage, other: Usage) -> Usage:
+    """Return the sum of two usages; what neither knows stays unknown."""
+    return Usage(
+        _plus(one.prompt_tokens, other.prompt_tokens),
+        _plus(one.completion_tokens, other.completion_tokens),
+        _plus(one.total_tokens, other.total_tokens),
+    )
+
+
+def _plus(one: int | None, other: int | None) -> int | None:
+    return None if one is None and other is None else (one or 0) + (other or 0)
+
+
+class Realtime:
+    """One connection is one request; each of its answers has a usage of its own, and they add up."""
+
+    def __init__(self, calls: Calls, meter: Meter) -> None:
+        self.calls = calls
+        self._meter = meter
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Count a message; mitmproxy would keep it for ever, we do not."""
+        if flow.websocket is None:
+            return
+        message, call = flow.websocket.messages[-1], self.calls.of(flow)
+        del flow.websocket.messages[:-1]
+        if message.from_client:
+            call.request_bytes += len(message.content)
+        else:
+            self._read(call, message)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The connection is over."""
+        is_broken = flow.websocket is not None and flow.websocket.close_code not in (1000, 1001, 1005)
+        if flow.websocket is not None and flow.websocket.closed_by_client:
+            self.calls.of(flow).ended_by_client = True
+        self._meter.settle(flow, is_broken)
+
+    def _read(self, call: Call, message: WebSocketMessage) -> None:
+        if call.first_byte_ms is None:
+            call.first_byte_ms = call.elapsed_ms()
+        call.chunks += 1
+        call.response_bytes += len(message.content)
+        if (read := reading(call.dialect)) and message.is_text:
+            found = read(Answer(call.answer.model), message.content)
+            call.answer = Answer(found.model or call.answer.model, plus(call.answer.usage, found.usage))
