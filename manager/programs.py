@@ -55,8 +55,15 @@ def proxy(settings: Settings, secrets: Mapping[str, str], number: int) -> Progra
     command += ["--mode", _NOWHERE, "--listen-host", settings.listen_host]
     command += ["--listen-port", str(settings.proxy_port), "--set", f"confdir={folder}"]
     address = (settings.listen_host, settings.proxy_port)
-    environment = child_environment(Plane.DATA, {name: secrets[name] for name in secrets if name != "MANAGEMENT_TOKEN"})
+    own = {name: secrets[name] for name in secrets if name != "MANAGEMENT_TOKEN"}
+    own["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder(settings))
+    environment = child_environment(Plane.DATA, own)
     return Program(f"proxy-{number}", tuple(command), environment, lambda: _accepts(address))
+
+
+def metrics_folder(settings: Settings) -> Path:
+    """Return the folder in which the proxy workers of this machine add up their metrics; the first one makes it."""
+    return settings.metrics_dir or settings.data_dir / "metrics"
 
 
 def mock_provider(port: int, key: str) -> Program:

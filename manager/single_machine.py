@@ -60,8 +60,15 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
         _make_private(environment.embedded_socket(settings.data_dir).parent)
         supervisor.start(programs.valkey(settings))
     db.migrate(settings.database_url)
+    _forget_metrics(programs.metrics_folder(settings))
     workers = [programs.proxy(settings, secrets, number + 1) for number in range(settings.workers)]
     supervisor.start(programs.manager(settings, secrets), programs.jobs(settings, secrets), *workers)
+
+
+def _forget_metrics(folder: Path) -> None:
+    # Nobody is running yet. A later process with the number of an earlier one would go on where that one was killed.
+    for left in folder.glob("*.db"):
+        left.unlink()
 
 
 def _make_private(folder: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from manager.single_machine import FolderTaken, Urls, _make_private, own_folder
+from manager.single_machine import FolderTaken, Urls, _forget_metrics, _make_private, own_folder
 from shared import sealing, settings
 from shared.settings import Plane
 
@@ -41,6 +41,16 @@ def test_a_socket_folder_that_others_can_reach_is_refused(tmp_path: Path) -> Non
     for folder in ("open", "link"):
         with pytest.raises(FolderTaken):
             _make_private(tmp_path / folder)
+
+
+def test_metrics_of_earlier_workers_are_forgotten_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("counter_7.db", "gauge_livesum_7.db", "an-operators-own-file"):
+        (tmp_path / name).touch()
+
+    _forget_metrics(tmp_path)
+    _forget_metrics(tmp_path / "not made yet")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["an-operators-own-file"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,212 @@
+"""Rules of what each program of a machine is given."""
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+from manager import programs
+from manager.supervisor import Program
+from shared import sealing, settings
+from shared.settings import Plane, Settings, variables
+
+
+@pytest.fixture
+def configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """The supervisor's settings, taken from the environment as in life."""
+    monkeypatch.setenv("ENCRYPTION_KEYS", f"k1:{sealing.generate_key()}")
+    monkeypatch.setenv("TOKEN_PEPPER", settings.generate_secret())
+    monkeypatch.setenv("MANAGEMENT_TOKEN", settings.generate_secret())
+    monkeypatch.setenv("LLM_PROXY_DATA_DIR", str(tmp_path))
+    return settings.load(Plane.SUPERVISOR)
+
+
+def test_all_proxy_workers_add_up_their_metrics_in_one_folder(configuration: Settings, tmp_path: Path) -> None:
+    workers = [programs.proxy(configuration, {}, number) for number in (1, 2)]
+
+    assert {worker.environment["PROMETHEUS_MULTIPROC_DIR"] for worker in workers} == {f"{tmp_path}/metrics"}
+
+
+def test_the_operator_may_choose_the_folder_of_the_metrics(
+    configuration: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", f"{tmp_path}/elsewhere")
+
+    worker = programs.proxy(settings.load(Plane.SUPERVISOR), {}, 1)
+
+    assert worker.environment["PROMETHEUS_MULTIPROC_DIR"] == f"{tmp_path}/elsewhere"
+
+
+def test_the_manager_does_not_write_into_the_workers_metrics(
+    configuration: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+
+    manager, jobs = programs.manager(configuration, {}), programs.jobs(configuration, {})
+
+    assert not {name for each in (manager, jobs) for name in each.environment if name.startswith("PROMETHEUS")}
+
+
+# Secrets and environments
+
+SECRETS = {name: f"{name}-0123456789-abcdefghij" for name in ("MANAGEMENT_TOKEN", "TOKEN_PEPPER", "ENCRYPTION_KEYS")}
+PLANES: dict[str, tuple[Callable[[Settings], Program], Plane | None]] = {
+    "valkey": (programs.valkey, None),
+    "manager": (lambda configuration: programs.manager(configuration, SECRETS), Plane.CONTROL),
+    "jobs": (lambda configuration: programs.jobs(configuration, SECRETS), Plane.CONTROL),
+    "proxy": (lambda configuration: programs.proxy(configuration, SECRETS, 1), Plane.DATA),
+    "mock-provider": (lambda _: programs.mock_provider(8090, "sk-mock-0123456789"), Plane.MOCK),
+}
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_the_environment_of_a_program_holds_the_variables_of_its_plane_only(
+    configuration: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make, plane = PLANES[name]
+    for variable in variables():
+        monkeypatch.setenv(variable.name, "given")
+        monkeypatch.setenv(f"{variable.name}_FILE", "given")
+
+    environment = make(configuration).environment
+
+    own = {variable.name for variable in variables() if plane is not None and plane & variable.planes}
+    assert {variable.name for variable in variables() if variable.name in environment} == own
+    assert {variable.name for variable in variables() if f"{variable.name}_FILE" in environment} == own
+    assert environment["PATH"] == os.environ["PATH"]  # noqa: TID251 - what a program inherits
+
+
+@pytest.mark.parametrize("name", ["manager", "jobs", "proxy"])
+def test_a_program_is_given_the_secrets_of_its_plane(configuration: Settings, name: str) -> None:
+    make, plane = PLANES[name]
+
+    environment = make(configuration).environment
+
+    assert environment.items() >= {"TOKEN_PEPPER": SECRETS["TOKEN_PEPPER"]}.items()
+    assert (environment.get("MANAGEMENT_TOKEN") == SECRETS["MANAGEMENT_TOKEN"]) is (plane == Plane.CONTROL)
+
+
+@pytest.mark.parametrize("name", PLANES)
+def test_no_secret_stands_in_a_command_line(configuration: Settings, name: str) -> None:
+    database, store = "postgresql://u:db-password@db/llm", "redis://:redis-password@store"
+    loaded = replace(configuration, database_url=database, redis_url=store, demo_provider_key="sk-the-providers-key")
+    program = PLANES[name][0](loaded)
+
+    words = " ".join(program.command)
+
+    assert program.name.startswith(name) and program.command[0].startswith("/")
+    assert not [secret for secret in [*loaded.secrets(), *SECRETS.values(), "sk-mock-"] if secret in words]
+    assert "sk-mock-" not in repr(program) and SECRETS["TOKEN_PEPPER"] not in repr(program)
+
+
+def test_the_mock_provider_takes_its_key_from_the_environment() -> None:
+    program = programs.mock_provider(8090, "sk-mock-0123456789")
+
+    assert program.environment["LLM_PROXY_MOCK_KEYS"] == "sk-mock-0123456789"
+    assert program.command[-2:] == ("--port", "8090")
+
+
+def test_a_proxy_without_addons_has_nowhere_to_send_requests(configuration: Settings) -> None:
+    command = programs.proxy(configuration, {}, 1).command
+
+    assert command[command.index("--mode") + 1] == "reverse:http://upstream.invalid"
+
+
+# Readiness
+
+
+@pytest.fixture
+def website() -> Iterator[str]:
+    """A server whose /healthz and /readyz answer 200; everything else is missing."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path in ("/healthz", "/readyz", "/__mock__/ledger") else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens and that nobody else is given."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_a_url_is_up_when_it_answers_200(website: str, closed_port: int) -> None:
+    urls = [f"{website}/healthz", f"{website}/missing", f"http://127.0.0.1:{closed_port}/healthz"]
+
+    assert [programs.is_up(url) for url in urls] == [True, False, False]
+
+
+def test_a_service_is_ready_when_its_page_is_up(configuration: Settings, website: str, closed_port: int) -> None:
+    def states(port: int) -> list[bool]:
+        given = replace(configuration, manager_port=port)
+        made = [programs.manager(given, {}), programs.jobs(given, {}), programs.mock_provider(port, "sk-mock-01")]
+        return [program.is_ready() for program in made]
+
+    assert states(int(website.rpartition(":")[2])) == [True] * 3
+    assert states(closed_port) == [False] * 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_proxy_is_ready_when_it_accepts_connections(configuration: Settings, host: str, closed_port: int) -> None:
+    with socket.create_server((host, 0)) as listener:
+        ports = [listener.getsockname()[1], closed_port]
+        made = [programs.proxy(replace(configuration, listen_host=host, proxy_port=port), {}, 1) for port in ports]
+
+        assert [program.is_ready() for program in made] == [True, False]
+
+
+def test_the_embedded_redis_is_ready_when_it_answers_and_open_to_this_user_only(configuration: Settings) -> None:
+    program = programs.valkey(configuration)
+    before = program.is_ready()
+
+    server = subprocess.Popen(program.command, env=dict(program.environment), stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not program.is_ready():
+            assert time.monotonic() < deadline and server.poll() is None, "Valkey did not start"
+            time.sleep(0.01)
+        mode = settings.embedded_socket(configuration.data_dir).stat().st_mode
+    finally:
+        server.kill()
+        server.wait()
+
+    assert before is False
+    assert mode & 0o777 == 0o600
+    assert (configuration.data_dir / "valkey").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"),
+    [
+        ("127.0.0.1", "127.0.0.1"),
+        ("10.1.2.3", "10.1.2.3"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("::", "[::1]"),
+        ("::1", "[::1]"),
+        ("fd00::7", "[fd00::7]"),
+        ("localhost", "localhost"),
+    ],
+)
+def test_a_listener_is_reached_under_its_own_host_or_loopback(listen: str, host: str) -> None:
+    assert programs.url_host(listen) == host
