@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -33,17 +34,22 @@ def page[Row, Key](
     rows = session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
     shown = rows[:limit]
     more = len(rows) > limit
-    return Page(shown, _encode(getattr(shown[-1], key.key)) if more else None)
+    return Page(shown, _encode(key, getattr(shown[-1], key.key)) if more else None)
 
 
-def _encode(value: object) -> str:
-    return base64.urlsafe_b64encode(str(value).encode()).decode().rstrip("=")
+def _encode(key: "InstrumentedAttribute[Any]", value: object) -> str:
+    # The key's name keeps the cursor of one list from opening another at a random place.
+    return base64.urlsafe_b64encode(f"{key}:{value}".encode()).decode().rstrip("=")
 
 
 def _decode[Key](cursor: str, key: "InstrumentedAttribute[Key]") -> Key:
+    foreign = Invalid("cursor", "The cursor is not one that this list gave out.")
     try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        _, _, text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
         value: Key = key.type.python_type(text)
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise Invalid("cursor", "The cursor is not one that this list gave out.") from error
+        raise foreign from error
+    # PostgreSQL takes no text with a NUL in it.
+    if _encode(key, value) != cursor or not text.isprintable():
+        raise foreign
     return value

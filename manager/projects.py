@@ -1,62 +1,45 @@
-"""Projects: who may call which provider, with which keys. Plain functions over a session; the caller commits."""
+"""Projects: who may call which provider, and how. Plain functions over a session; the caller commits."""
 
-import ipaddress
-import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime
-from urllib.parse import urlsplit
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from manager import addresses, keys, policies, texts
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, page
-from manager.tables import NAME_LENGTH, Project, Token, UpstreamKey, new_id
-from shared import tokens
-from shared.providers import ProviderTable
-from shared.route_paths import check_base_url
-from shared.sealing import Keyring
-
-KEY_LENGTHS = range(8, 4097)
-URL_LENGTH = 2048
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What projects are checked against and sealed with."""
-
-    keyring: Keyring
-    table: ProviderTable
-    allow_http_upstream: bool
+from manager.rules import Rules
+from manager.tables import Project, Token, new_id
+from shared.models import Feature, Policy
 
 
 def create(
-    session: Session,
-    rules: Rules,
-    now: datetime,
-    *,
-    name: str,
-    api_key: str,
-    provider: str = "openai",
-    base_url: str = "",
+    session: Session, rules: Rules, now: datetime, *, name: str, api_key: str, provider: str = "openai", **settings: Any
 ) -> Project:
-    """Add a project with its first key. Raises Invalid, Conflict."""
+    """Add a project with its first key; `settings` as in `update`. Raises Invalid, Conflict."""
     if provider not in rules.table.providers:
         raise Invalid("provider", f"Unknown provider; known are {', '.join(sorted(rules.table.providers))}.")
     project = Project(
         id=new_id(),
-        name=check_name(name, "name"),
+        name=texts.check_name(name, "name"),
         provider=provider,
-        base_url=_checked_base_url(base_url, rules),
+        base_url="",
+        fallback_urls=[],
+        policy=Policy(),
+        cors_origins=[],
+        features={},
         is_active=True,
         version=1,
         published_version=0,
         created_at=now,
         updated_at=now,
     )
-    project.keys.append(_sealed_key(rules, now, api_key))
+    _set(project, rules, settings)
+    keys.add(rules, now, project, api_key=api_key)
     session.add(project)
     _flush(session)
     return project
@@ -75,94 +58,80 @@ def list_page(session: Session, limit: int, cursor: str | None) -> Page[Project]
     return page(session, sa.select(Project), Project.id, limit, cursor)
 
 
-def update(session: Session, rules: Rules, now: datetime, project: Project, **changes: str | bool) -> None:
-    """Change name, base_url, is_active or api_key (which replaces the first key). Raises Invalid, Conflict."""
+def update(session: Session, rules: Rules, now: datetime, project: Project, **changes: Any) -> None:
+    """Change what is given; each setting is replaced as a whole. Raises Invalid, Conflict.
+
+    There are name, is_active, api_key (which takes the place of the first key), and the settings base_url,
+    fallback_urls, cors_origins, features (None for the provider's default), and policy.
+    """
     if "name" in changes:
-        project.name = check_name(str(changes["name"]), "name")
-    if "base_url" in changes:
-        project.base_url = _checked_base_url(str(changes["base_url"]), rules)
+        project.name = texts.check_name(changes["name"], "name")
+    _set(project, rules, changes)
     if "api_key" in changes:
-        project.keys[:1] = [_sealed_key(rules, now, str(changes["api_key"]))]
+        keys.replace_first(rules, now, project, changes["api_key"])
     if "is_active" in changes:
-        _set_active(project, bool(changes["is_active"]), now)
-    project.version += 1
-    project.updated_at = now
+        _set_active(project, changes["is_active"], now)
+    touch(project, now)
     _flush(session)
 
 
-def delete(session: Session, now: datetime, project: Project) -> None:
-    """Deactivate a project for good: its tokens are revoked; its record and usage stay."""
-    _set_active(project, False, now)
+def touch(project: Project, now: datetime) -> None:
+    """Count a change of the project or of its keys."""
     project.version += 1
     project.updated_at = now
-    session.execute(
+
+
+def delete(session: Session, now: datetime, project: Project) -> int:
+    """Deactivate a project for good: its tokens are revoked; its record and usage stay. Return how many tokens."""
+    _set_active(project, False, now)
+    touch(project, now)
+    revoked = session.scalars(
         sa.update(Token)
         .where(Token.project_id == project.id, Token.is_active)
         .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
-    )
+        .returning(Token.id)
+    ).all()
     _flush(session)
+    return len(revoked)
 
 
-def check_name(text: str, field: str) -> str:
-    """Return a name without surrounding space. Raises Invalid if it is empty, too long or not printable text."""
-    name = text.strip()
-    if not 1 <= len(name) <= NAME_LENGTH:
-        raise Invalid(field, f"Must have 1 to {NAME_LENGTH} characters.")
-    return check_text(name, field)
+def base_urls(project: Project, rules: Rules) -> list[str]:
+    """Return the URLs that a project's requests go to, in order of preference; see addons/targets.py."""
+    provider = rules.table.providers.get(project.provider)
+    first = project.base_url or (provider.base_url if provider else "")
+    return [url for url in (first, *project.fallback_urls) if url]
 
 
-def check_text(text: str, field: str) -> str:
-    """Return a text. Raises Invalid for control characters and lone surrogates, which databases do not take."""
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
-        raise Invalid(field, "Must not contain control characters.")
-    return text
+def _set(project: Project, rules: Rules, changes: Mapping[str, Any]) -> None:
+    if "base_url" in changes:
+        project.base_url = addresses.check_base(changes["base_url"], rules)
+    if "fallback_urls" in changes:
+        project.fallback_urls = addresses.check_fallbacks(changes["fallback_urls"], rules)
+    if {"base_url", "fallback_urls"} & set(changes) and _repeats(base_urls(project, rules)):
+        raise Invalid("fallback_urls", "Must not contain the base URL itself.")
+    if "policy" in changes:
+        project.policy = policies.check(changes["policy"])
+    if "cors_origins" in changes:
+        project.cors_origins = addresses.check_origins(changes["cors_origins"])
+    if "features" in changes:
+        project.features = _checked_features(changes["features"])
+
+
+def _repeats(urls: list[str]) -> bool:
+    return len(set(urls)) < len(urls)
+
+
+def _checked_features(features: Mapping[str, bool | None]) -> dict[str, bool]:
+    if unknown := set(features) - set(Feature):
+        raise Invalid("features", f"Unknown: {', '.join(sorted(unknown))}; known are {', '.join(Feature)}.")
+    return {str(name): is_on for name, is_on in features.items() if is_on is not None}
 
 
 def _set_active(project: Project, is_active: bool, now: datetime) -> None:
+    if is_active and not project.is_active:
+        keys.check_usable(project)
     project.deactivated_at = None if is_active else (project.deactivated_at or now)
     project.is_active = is_active
-
-
-def _checked_base_url(text: str, rules: Rules) -> str:
-    url = text.strip().rstrip("/")
-    if not url:
-        return ""
-    if len(url) > URL_LENGTH:
-        raise Invalid("base_url", f"Must have at most {URL_LENGTH} characters.")
-    try:
-        check_base_url(url)
-    except ValueError as error:
-        raise Invalid("base_url", str(error)) from None
-    if not rules.allow_http_upstream and url.startswith("http://") and not _is_loopback(urlsplit(url).hostname or ""):
-        raise Invalid("base_url", "Must start with https://, since provider keys would travel unencrypted.")
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _sealed_key(rules: Rules, now: datetime, api_key: str) -> UpstreamKey:
-    key_id = new_id()
-    sealed = rules.keyring.seal(_checked_key(api_key), f"upstream_keys:{key_id}")
-    return UpstreamKey(
-        id=key_id, label="", sealed=sealed, masked=tokens.mask(api_key), weight=1, is_active=True, created_at=now
-    )
-
-
-def _checked_key(api_key: str) -> str:
-    if len(api_key) not in KEY_LENGTHS:
-        raise Invalid("api_key", f"Must have {KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]} characters.")
-    if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
-        raise Invalid("api_key", "Must be printable ASCII without spaces.")
-    if "****" in api_key or "..." in api_key:
-        raise Invalid("api_key", "This is a masked key; the whole key is needed.")
-    if api_key.startswith(tokens.PREFIX):
-        raise Invalid("api_key", "This is a withering token, not a provider's key.")
-    return api_key
 
 
 def _flush(session: Session) -> None:

@@ -19,6 +19,7 @@ from manager.db import Sessions
 from shared import models, redis_schema
 
 BATCH = 1000
+_NEXT_EPOCH = f"{redis_schema.EPOCH}:next"
 
 
 class PublishError(Exception):
@@ -27,8 +28,18 @@ class PublishError(Exception):
 
 def published_project(row: tables.Project) -> models.Project:
     """Return what the data plane gets to know of a project: active keys only, sealed."""
-    keys = tuple(models.UpstreamKey(str(key.id), key.sealed) for key in row.keys if key.is_active)
-    return models.Project(str(row.id), row.provider, row.is_active, row.base_url, keys, row.version)
+    return models.Project(
+        id=str(row.id),
+        provider=row.provider,
+        is_active=row.is_active,
+        base_url=row.base_url,
+        keys=tuple(models.UpstreamKey(str(key.id), key.sealed, key.weight) for key in row.keys if key.is_active),
+        version=row.version,
+        fallback_urls=tuple(row.fallback_urls),
+        policy=row.policy,
+        cors_origins=tuple(row.cors_origins),
+        features={models.Feature(name): is_on for name, is_on in row.features.items()},
+    )
 
 
 def published_token(row: tables.Token) -> models.Token:
@@ -44,6 +55,7 @@ def published_token(row: tables.Token) -> models.Token:
         request_count=row.request_count,
         last_used_at=row.last_used_at,
         version=row.version,
+        policy=row.policy,
     )
 
 
@@ -77,12 +89,14 @@ class Publisher:
     def republish_all(self) -> None:
         """Publish everything, then declare Redis ready. Tokens that expired long ago are left out."""
         forgotten = datetime.now(UTC) - redis_schema.REMEMBER_EXPIRED
-        self._publish(sa.select(tables.Project))
-        self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
         try:
-            self._redis.set(redis_schema.EPOCH, self._run_id())
+            # If Redis is flushed meanwhile, this is gone, too; if it is restarted, the epoch is that of the old server.
+            self._redis.set(_NEXT_EPOCH, self._run_id())
+            self._publish(sa.select(tables.Project))
+            self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
+            self._redis.rename(_NEXT_EPOCH, redis_schema.EPOCH)
         except redis.RedisError as error:
-            raise PublishError(f"the epoch could not be set: {error!r}") from error
+            raise PublishError(f"Redis could not be declared ready: {error}") from error
 
     def republish_if_lost(self) -> bool:
         """Republish all if Redis has forgotten it or was restarted, which may have cost its last second."""
@@ -91,7 +105,7 @@ class Publisher:
             if epoch is not None and epoch.decode() == self._run_id():
                 return False
         except redis.RedisError as error:
-            raise PublishError(f"Redis cannot be asked for its epoch: {error!r}") from error
+            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
         self.republish_all()
         return True
 
@@ -109,6 +123,8 @@ class Publisher:
         count = 0
         for rows in self._batches(query):
             self._send(rows)
+            if isinstance(rows[0], tables.Project):
+                self._publish_origins()
             self._note_published(rows)
             count += len(rows)
         return count
@@ -134,7 +150,28 @@ class Publisher:
                     self._add(pipeline, row)
                 pipeline.execute()
         except redis.RedisError as error:
-            raise PublishError(f"Redis could not be published to: {error!r}") from error
+            raise PublishError(f"Redis could not be published to: {error}") from error
+
+    def _publish_origins(self) -> None:
+        """Publish which origins active projects allow: a preflight names no project, so it is held against all."""
+
+        def replace(pipeline: "Pipeline") -> None:
+            # Read after the watch has begun, so that nobody writes what is older than what another one has written.
+            origins = self._cors_origins()
+            pipeline.multi()
+            pipeline.delete(redis_schema.CORS_ORIGINS)
+            # No origin is empty. The entry keeps the set there: a watch would not notice that nothing was made nothing.
+            pipeline.sadd(redis_schema.CORS_ORIGINS, "", *origins)
+
+        try:
+            self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
+        except redis.RedisError as error:
+            raise PublishError(f"Redis could not be published to: {error}") from error
+
+    def _cors_origins(self) -> list[str]:
+        with db.reading(self._sessions) as session:
+            lists = session.scalars(sa.select(tables.Project.cors_origins).where(tables.Project.is_active)).all()
+        return sorted({origin for origins in lists for origin in origins})
 
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
         lagging = [row for row in rows if row.published_version < row.version]

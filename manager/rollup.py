@@ -1,7 +1,7 @@
-"""Puts usage events into SQL: each request once, the hour's sums, and the tokens' counters, in one transaction."""
+"""Puts usage events into SQL: each request once, sums by hour, tokens' counters, cut streams; in one transaction."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,27 +9,43 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from manager import audit
 from manager.tables import HourlyUsage, Request, Token
 from shared.models import UsageEvent
 
 _KEY = ("hour", "project_id", "token_id", "route", "model", "status_class")
 _SUMS = ("requests", "prompt_tokens", "completion_tokens", "total_tokens", "request_bytes", "response_bytes")
 _SUMS_AND_TIME = (*_SUMS, "duration_ms")
+_PLAUSIBLE = range(2**31)
 
 
 def request_row(event: UsageEvent) -> dict[str, Any]:
     """Return the columns of `requests` for an event; texts are cut to their columns.
 
-    Raises ValueError if an id is not a UUID.
+    Raises ValueError if an id is not a UUID, a number is too large for its column, or the time has no zone.
     """
     row = {name: getattr(event, name) for name in UsageEvent.__slots__ if name != "usage"}
-    row |= {name: getattr(event.usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    row |= {name: _plausible(getattr(event.usage, name)) for name in _SUMS[1:4]}
     row |= {"project_id": UUID(event.project_id), "token_id": UUID(event.token_id), "outcome": event.outcome.value}
     row["upstream_key_id"] = UUID(event.upstream_key_id) if event.upstream_key_id else None
-    for column in Request.__table__.columns:
-        if isinstance(column.type, sa.String) and isinstance(row[column.name], str):
-            row[column.name] = row[column.name].replace("\0", "")[: column.type.length]
-    return row
+    return {column.name: _fitting(column, row[column.name]) for column in Request.__table__.columns}
+
+
+def _plausible(count: int | None) -> int | None:
+    # A provider may say anything; what it cannot mean must neither stop the collector nor spoil the sums.
+    return count if count is not None and count in _PLAUSIBLE else None
+
+
+def _fitting(column: "sa.ColumnElement[Any]", value: Any) -> Any:
+    if isinstance(value, str) and isinstance(column.type, sa.String):
+        return value.replace("\0", "")[: column.type.length]
+    if isinstance(value, int) and isinstance(column.type, sa.Integer):
+        bits = 63 if isinstance(column.type, sa.BigInteger) else 31
+        if not -(2**bits) <= value < 2**bits:
+            raise ValueError(f"a number of more than {bits} bits")
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError("a time without zone")
+    return value
 
 
 def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
@@ -42,6 +58,7 @@ def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
     new = [once[request_id] for request_id in session.scalars(statement, in_order)]
     _add_up(session, new)
     _count(session, new)
+    audit.note_cuts(session, new)
     return len(new)
 
 
@@ -63,7 +80,7 @@ def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
 def _hourly(row: dict[str, Any]) -> dict[str, Any]:
     moment: datetime = row["occurred_at"]
     return {
-        "hour": moment.replace(minute=0, second=0, microsecond=0),
+        "hour": moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0),
         "project_id": row["project_id"],
         "token_id": row["token_id"],
         "route": row["route"],

@@ -1,11 +1,16 @@
 """The SQL record: SQLAlchemy mapping of every table, the same on SQLite and PostgreSQL."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
+import msgspec
 import sqlalchemy as sa
 import uuid_utils.compat
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from shared.models import Policy
 
 NAME_LENGTH = 200
 
@@ -27,6 +32,26 @@ class UtcDateTime(sa.types.TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
 
 
+class PolicyJson(sa.types.TypeDecorator[Policy]):
+    """A policy, kept as JSON; what is left out reads as no limit."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Policy | None, dialect: sa.Dialect) -> dict[str, Any] | None:
+        """Spell out on the way in."""
+        return None if value is None else asdict(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Policy | None:
+        """Make a value of it on the way out; raises msgspec.ValidationError for what is no policy."""
+        return None if value is None else msgspec.convert(value, Policy)
+
+
+_JSON = sa.JSON(none_as_null=True)
+_NO_ENTRIES = sa.text("'[]'")
+_NOTHING = sa.text("'{}'")
+
+
 class Base(DeclarativeBase):
     """Names every constraint, so that migrations can alter them on both databases."""
 
@@ -39,7 +64,14 @@ class Base(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
-    type_annotation_map = {datetime: UtcDateTime(), UUID: sa.Uuid()}
+    type_annotation_map = {
+        datetime: UtcDateTime(),
+        UUID: sa.Uuid(),
+        Policy: PolicyJson(),
+        list[str]: _JSON,
+        dict[str, bool]: _JSON,
+        dict[str, Any]: _JSON,
+    }
 
 
 def new_id() -> UUID:
@@ -48,7 +80,10 @@ def new_id() -> UUID:
 
 
 class Project(Base):
-    """A tenant: which provider it may call, and with which keys. `version` grows with each published change."""
+    """A tenant: which provider it may call, with which keys and how; see shared.models.Project.
+
+    `version` grows with each published change, also of its keys.
+    """
 
     __tablename__ = "projects"
 
@@ -56,6 +91,10 @@ class Project(Base):
     name: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), unique=True)
     provider: Mapped[str] = mapped_column(sa.String(64))
     base_url: Mapped[str] = mapped_column(sa.String(2048), default="")
+    fallback_urls: Mapped[list[str]] = mapped_column(default=list, server_default=_NO_ENTRIES)
+    policy: Mapped[Policy] = mapped_column(default=Policy(), server_default=_NOTHING)
+    cors_origins: Mapped[list[str]] = mapped_column(default=list, server_default=_NO_ENTRIES)
+    features: Mapped[dict[str, bool]] = mapped_column(default=dict, server_default=_NOTHING)
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
@@ -64,7 +103,10 @@ class Project(Base):
     deactivated_at: Mapped[datetime | None]
 
     keys: Mapped[list["UpstreamKey"]] = relationship(
-        back_populates="project", cascade="all, delete-orphan", order_by="UpstreamKey.id", lazy="selectin"
+        back_populates="project",
+        cascade="all, delete-orphan",
+        order_by="UpstreamKey.created_at, UpstreamKey.id",
+        lazy="selectin",
     )
 
 
@@ -99,6 +141,7 @@ class Token(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
     max_requests: Mapped[int | None] = mapped_column(sa.BigInteger)
     request_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    policy: Mapped[Policy] = mapped_column(default=Policy(), server_default=_NOTHING)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
@@ -134,6 +177,7 @@ class Request(Base):
     prompt_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
     completion_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
     total_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    attempts: Mapped[int] = mapped_column(default=1, server_default=sa.text("1"))
 
 
 class HourlyUsage(Base):
@@ -154,3 +198,19 @@ class HourlyUsage(Base):
     request_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     response_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     duration_ms: Mapped[float]
+
+
+class AuditEvent(Base):
+    """Who did what to what, and how it went. It names what may be gone by now, so it refers to no other table."""
+
+    __tablename__ = "audit_events"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    occurred_at: Mapped[datetime] = mapped_column(index=True)
+    action: Mapped[str] = mapped_column(sa.String(64), index=True)
+    actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+    outcome: Mapped[str] = mapped_column(sa.String(32))
+    project_id: Mapped[UUID | None] = mapped_column(index=True)
+    token_id: Mapped[UUID | None] = mapped_column(index=True)
+    request_id: Mapped[str | None] = mapped_column(sa.String(64), index=True)
+    detail: Mapped[dict[str, Any]]

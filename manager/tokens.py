@@ -1,15 +1,17 @@
 """Withering tokens: made, changed and revoked. Plain functions over a session; the caller commits."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager import projects
+from manager import policies, projects, texts
 from manager.errors import Conflict, Invalid, NotFound, ProjectInactive
 from manager.pages import Page, page
-from manager.tables import NAME_LENGTH, Token, new_id
+from manager.tables import Token, new_id
 from shared import durations, tokens
 
 # JSON numbers are exact up to here.
@@ -26,21 +28,24 @@ def create(
     longest: timedelta,
     max_requests: int | None = None,
     label: str = "",
+    policy: Mapping[str, Any] | None = None,
 ) -> tuple[Token, str]:
-    """Add a token; returns its row and its secret, which nothing can show again. Raises Invalid, NotFound, Conflict."""
-    if not projects.get(session, project_id).is_active:
+    """Add a token; returns its row and its secret, never shown again. Raises Invalid, NotFound, ProjectInactive."""
+    # Locked, or a token could slip into a project that is just being deleted and outlive its revocation.
+    if not projects.get(session, project_id, for_update=True).is_active:
         raise ProjectInactive("The project is not active: it takes no new tokens.")
     secret = tokens.generate()
     token = Token(
         id=new_id(),
         project_id=project_id,
-        label=_checked_label(label),
+        label=texts.check_label(label),
         digest=tokens.digest(secret, pepper),
         masked=tokens.mask(secret),
         is_active=True,
         expires_at=_expiry(now, expires_in, longest),
         max_requests=_checked_limit(max_requests),
         request_count=0,
+        policy=policies.check(policy or {}),
         version=1,
         published_version=0,
         created_at=now,
@@ -75,30 +80,35 @@ def update(
     label: str | None = None,
     expires_in: timedelta | None = None,
     is_active: bool | None = None,
+    policy: Mapping[str, Any] | None = None,
     **limit: int | None,
 ) -> None:
-    """Change label, life (counted from now), state, and `max_requests=` (None: no limit). Raises Invalid, Conflict.
+    """Change label, life (counted from now), state, policy, `max_requests=` (None: no limit). Raises Invalid, Conflict.
 
     A revoked token stays revoked: whoever has it may be the reason why it was revoked.
     """
     if token.revoked_at is not None:
         raise Conflict("The token has been revoked; that is for good. Make a new one.")
     if label is not None:
-        token.label = _checked_label(label)
+        token.label = texts.check_label(label)
     if expires_in is not None:
         token.expires_at = _expiry(now, expires_in, longest)
     if "max_requests" in limit:
         token.max_requests = _checked_limit(limit["max_requests"])
     if is_active is not None:
         token.is_active = is_active
+    if policy is not None:
+        token.policy = policies.check(policy)
     _touch(token, now)
 
 
-def revoke(token: Token, now: datetime) -> None:
-    """Revoke a token for good; revoking it again changes nothing."""
-    if token.revoked_at is None:
-        token.is_active, token.revoked_at = False, now
-        _touch(token, now)
+def revoke(token: Token, now: datetime) -> bool:
+    """Revoke a token for good; revoking it again changes nothing. Tell whether anything changed."""
+    if token.revoked_at is not None:
+        return False
+    token.is_active, token.revoked_at = False, now
+    _touch(token, now)
+    return True
 
 
 def _touch(token: Token, now: datetime) -> None:
@@ -116,9 +126,3 @@ def _checked_limit(max_requests: int | None) -> int | None:
     if max_requests is not None and not 1 <= max_requests <= MOST_REQUESTS:
         raise Invalid("max_requests", f"Must be from 1 to {MOST_REQUESTS}, or null for no limit.")
     return max_requests
-
-
-def _checked_label(label: str) -> str:
-    if len(label) > NAME_LENGTH:
-        raise Invalid("label", f"Must have at most {NAME_LENGTH} characters.")
-    return projects.check_text(label, "label")

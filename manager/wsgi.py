@@ -41,6 +41,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": STOP_SECONDS,
             "limit_request_line": 4094,
             "limit_request_fields": 50,
+            "forwarded_allow_ips": "127.0.0.1,::1",
             "control_socket_disable": True,
             "logger_class": RootLogger,
             "post_fork": lambda arbiter, worker: die_with_parent(worker.ppid, signal.SIGTERM),

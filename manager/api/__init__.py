@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from manager.api import access, health, problems, projects, requests, tokens
+from manager.api import access, audit, health, keys, problems, projects, requests, tokens
 from manager.api.services import Services, install
 from shared.settings import Settings
 
@@ -22,7 +22,7 @@ def register(app: Flask, settings: Settings) -> None:
     install(app, Services.of(settings))
     access.guard(app, settings.management_token)
     api = problems.ProblemApi(app)
-    for blueprint in (projects.blueprint, tokens.blueprint, requests.blueprint):
+    for blueprint in (projects.blueprint, keys.blueprint, tokens.blueprint, requests.blueprint, audit.blueprint):
         api.register_blueprint(blueprint)
     problems.handle(app)
     app.register_blueprint(health.blueprint)

@@ -1,4 +1,4 @@
-"""Field types that marshmallow does not have: strict about JSON types, and durations."""
+"""Field types that marshmallow does not have: strict about JSON types, and durations; and the query of every list."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,15 @@ class Truth(ma.fields.Boolean):
         if not isinstance(value, bool):
             raise self.make_error("invalid", input=value)
         return value
+
+
+class Number(ma.fields.Float):
+    """A finite number, and not a text that reads like one."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid", input=value)
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Duration(ma.fields.Field[timedelta]):

@@ -46,6 +46,7 @@ class RequestView(ma.Schema):
     prompt_tokens = ma.fields.Integer(allow_none=True)
     completion_tokens = ma.fields.Integer(allow_none=True)
     total_tokens = ma.fields.Integer(allow_none=True)
+    attempts = ma.fields.Integer(metadata={"description": "Tries at the provider."})
 
 
 class RequestPage(ma.Schema):

@@ -7,12 +7,13 @@ from typing import cast
 
 import redis
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 
-from manager import db
-from manager.projects import Rules
+from manager import audit, db
 from manager.publisher import Publisher, PublishError
+from manager.rules import Rules
 from manager.stores import connect_redis
+from manager.upstream_health import UpstreamHealth
 from shared import logs, providers
 from shared.settings import Settings
 
@@ -29,6 +30,7 @@ class Services:
     sessions: db.Sessions
     redis: "redis.Redis"
     publisher: Publisher
+    health: UpstreamHealth
     rules: Rules
 
     @classmethod
@@ -38,7 +40,8 @@ class Services:
         sessions = db.create_sessions(engine)
         table = providers.load(settings.providers_file)
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
-        return cls(settings, engine, sessions, client, Publisher(client, sessions), rules)
+        publisher, health = Publisher(client, sessions), UpstreamHealth(client)
+        return cls(settings, engine, sessions, client, publisher, health, rules)
 
     def publish_created(self, publish: Callable[[Publisher], None]) -> None:
         """Publish something new. If Redis is away it still is created: the jobs process publishes it later."""
@@ -66,3 +69,8 @@ def services() -> Services:
 def now() -> datetime:
     """Return the present moment in UTC."""
     return datetime.now(UTC)
+
+
+def source() -> audit.Source:
+    """Return who does what the current request asks for."""
+    return audit.Source(audit.MANAGEMENT, g.request_id)

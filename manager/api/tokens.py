@@ -7,10 +7,11 @@ from uuid import UUID
 import marshmallow as ma
 from flask.views import MethodView
 
-from manager import db, tokens
+from manager import audit, db, tokens
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Duration, PageQuery, Truth
-from manager.api.services import now, services
+from manager.api.policies import PolicyShape
+from manager.api.services import now, services, source
 from manager.pages import Page
 from manager.tables import Token
 
@@ -24,6 +25,7 @@ class NewToken(ma.Schema):
     expires_in = Duration(required=True, metadata={"description": "Seconds, or ISO 8601 like PT15M, P30D."})
     max_requests = ma.fields.Integer(strict=True, allow_none=True, load_default=None)
     label = ma.fields.String(load_default="")
+    policy = ma.fields.Nested(PolicyShape, metadata={"description": "Narrows that of the project."})
 
 
 class TokenChanges(ma.Schema):
@@ -33,6 +35,7 @@ class TokenChanges(ma.Schema):
     expires_in = Duration()
     max_requests = ma.fields.Integer(strict=True, allow_none=True)
     is_active = Truth()
+    policy = ma.fields.Nested(PolicyShape)
 
 
 class TokenQuery(PageQuery):
@@ -52,6 +55,7 @@ class TokenView(ma.Schema):
     max_requests = ma.fields.Integer(allow_none=True)
     request_count = ma.fields.Integer()
     is_active = ma.fields.Boolean()
+    policy = ma.fields.Nested(PolicyShape)
     created_at = ma.fields.AwareDateTime()
     last_used_at = ma.fields.AwareDateTime(allow_none=True)
     revoked_at = ma.fields.AwareDateTime(allow_none=True)
@@ -69,6 +73,7 @@ class CreatedTokenView(ma.Schema):
     max_requests = ma.fields.Integer(attribute="row.max_requests", allow_none=True)
     request_count = ma.fields.Integer(attribute="row.request_count")
     is_active = ma.fields.Boolean(attribute="row.is_active")
+    policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
     created_at = ma.fields.AwareDateTime(attribute="row.created_at")
     last_used_at = ma.fields.AwareDateTime(attribute="row.last_used_at", allow_none=True)
     revoked_at = ma.fields.AwareDateTime(attribute="row.revoked_at", allow_none=True)
@@ -136,5 +141,8 @@ class OneToken(MethodView):
     def delete(self, token_id: UUID) -> None:
         """Revoke a token for good."""
         with services().sessions.begin() as session:
-            tokens.revoke(tokens.get(session, token_id, for_update=True), now())
+            token = tokens.get(session, token_id, for_update=True)
+            if tokens.revoke(token, now()):
+                action, project_id = audit.Action.TOKEN_REVOKE, token.project_id
+                audit.note(session, now(), source(), action, project_id=project_id, token_id=token_id)
         services().publisher.publish_token(token_id)

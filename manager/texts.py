@@ -1,0 +1,28 @@
+"""Texts that people give things: names, labels, patterns. Anything that can be shown and stored is taken."""
+
+import unicodedata
+
+from manager.errors import Invalid
+from manager.tables import NAME_LENGTH
+
+
+def check_name(text: str, field: str) -> str:
+    """Return a name without surrounding space. Raises Invalid if it is empty, too long or not printable text."""
+    name = text.strip()
+    if not 1 <= len(name) <= NAME_LENGTH:
+        raise Invalid(field, f"Must have 1 to {NAME_LENGTH} characters.")
+    return check_text(name, field)
+
+
+def check_label(text: str) -> str:
+    """Return a label, which may be empty. Raises Invalid if it is too long or not printable text."""
+    if len(text) > NAME_LENGTH:
+        raise Invalid("label", f"Must have at most {NAME_LENGTH} characters.")
+    return check_text(text, "label")
+
+
+def check_text(text: str, field: str) -> str:
+    """Return a text. Raises Invalid for control characters and lone surrogates, which databases do not take."""
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise Invalid(field, "Must not contain control characters.")
+    return text

@@ -1,0 +1,158 @@
+"""The vocabulary of the API's tests: an app on real stores, an operator who calls it, and what the data plane sees."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from manager import create_app
+from shared import models, redis_schema, sealing, settings, tokens
+from shared.settings import Plane, Settings
+
+MANAGEMENT_TOKEN = "management-0123456789-abcdefghijkl"
+PEPPER = "pepper-9876543210-zyxwvutsrqponmlkj"
+PROVIDER_KEY = "sk-proj-the-real-provider-key-0123"
+NOBODY = "unix:///nobody/listens/here.sock"
+
+# For rules in which the database plays no part.
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+type Serve = Callable[..., Flask]
+
+
+@dataclass(frozen=True)
+class Api:
+    """An operator: sends JSON with the management token, unless other headers are given."""
+
+    client: FlaskClient
+
+    def send(self, method: str, path: str, headers: dict[str, str] | None = None, **request: Any) -> TestResponse:
+        """Any request; `path` is below /manage."""
+        auth = {"authorization": f"Bearer {MANAGEMENT_TOKEN}"}
+        return self.client.open(f"/manage/{path}", method=method, headers=auth | (headers or {}), **request)
+
+    def get(self, path: str, **query: Any) -> TestResponse:
+        return self.send("GET", path, query_string=query)
+
+    def post(self, path: str, **body: Any) -> TestResponse:
+        return self.send("POST", path, json=body)
+
+    def patch(self, path: str, **body: Any) -> TestResponse:
+        return self.send("PATCH", path, json=body)
+
+    def delete(self, path: str) -> TestResponse:
+        return self.send("DELETE", path)
+
+    def project(self, name: str = "search team", **more: Any) -> dict[str, Any]:
+        """A new project."""
+        return created(self.post("projects", **{"name": name, "api_key": PROVIDER_KEY, **more}))
+
+    def token(self, project_id: str, **more: Any) -> dict[str, Any]:
+        """A new token."""
+        return created(self.post("tokens", **{"project_id": project_id, "expires_in": "PT1H", **more}))
+
+
+def created(answer: TestResponse) -> dict[str, Any]:
+    """What has been made; fails if it has not."""
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json
+    return found
+
+
+def problem(answer: TestResponse) -> tuple[int, str]:
+    """Status and code of a problem document; fails if it is none."""
+    assert answer.content_type == "application/problem+json", answer.text
+    assert answer.json["status"] == answer.status_code
+    return answer.status_code, answer.json["code"]
+
+
+def faulty(answer: TestResponse) -> list[str]:
+    """The fields that were refused with 422."""
+    assert problem(answer) == (422, "invalid"), answer.text
+    return sorted(answer.json["errors"])
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the data plane reads in Redis."""
+
+    client: redis.Redis
+
+    def project(self, project_id: str) -> models.Project | None:
+        """The record of a project, or None."""
+        record = self.client.hget(redis_schema.project_key(project_id), "record")
+        return None if record is None else msgspec.json.decode(record, type=models.Project)
+
+    def token(self, secret: str) -> dict[str, str]:
+        """The record of a token; empty if there is none."""
+        found = self.client.hgetall(redis_schema.token_key(tokens.digest(secret, PEPPER.encode())))
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+
+@pytest.fixture(scope="session")
+def encryption_key() -> str:
+    return sealing.generate_key()
+
+
+@pytest.fixture(scope="session")
+def keyring(encryption_key: str) -> sealing.Keyring:
+    return sealing.Keyring.parse(f"k1:{encryption_key}")
+
+
+@pytest.fixture(scope="session")
+def serve(encryption_key: str, migrated_urls: dict[str, str], valkey_url: str) -> Iterator[Serve]:
+    """Gives the app of some variables and of no others; an app keeps nothing but connections, so it is made once."""
+    required = {"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN, "ENCRYPTION_KEYS": f"k1:{encryption_key}", "TOKEN_PEPPER": PEPPER}
+    apps: dict[frozenset[tuple[str, str]], Flask] = {}
+
+    def give(**variables: str) -> Flask:
+        key = frozenset(variables.items())
+        if key not in apps:
+            apps[key] = create_app(configure(required | variables))
+        return apps[key]
+
+    yield give
+    for app in apps.values():
+        app.extensions["llm_proxy"].close()
+
+
+def configure(variables: dict[str, str]) -> Settings:
+    """The manager's settings under these variables and no others."""
+    with pytest.MonkeyPatch.context() as environment:
+        for variable in settings.variables():
+            environment.delenv(variable.name, raising=False)
+            environment.delenv(f"{variable.name}_FILE", raising=False)
+        return settings.load(Plane.CONTROL, variables)
+
+
+@pytest.fixture
+def app(serve: Serve, database_url: str, redis_client: redis.Redis, valkey_url: str) -> Flask:
+    """The service on an empty database and an empty Redis."""
+    return serve(DATABASE_URL=database_url, REDIS_URL=valkey_url)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def api(client: FlaskClient) -> Api:
+    return Api(client)
+
+
+@pytest.fixture
+def lonely(serve: Serve, database_url: str) -> Api:
+    """An operator of the same database whose service cannot reach Redis."""
+    return Api(serve(DATABASE_URL=database_url, REDIS_URL=NOBODY).test_client())
+
+
+@pytest.fixture
+def published(redis_client: redis.Redis) -> Published:
+    return Published(redis_client)

@@ -1,0 +1,172 @@
+"""Rules of the door to SQL: readers hold up nobody, writers wait for each other, and the schema knows its version."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from manager import db
+from manager.tables import Project, Token
+from tests.manager.conftest import NOW, PROJECT_ID, Rows
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """The URL of an SQLite database that is not there yet."""
+    return f"sqlite:///{tmp_path}/new.db"
+
+
+@pytest.fixture
+def open_engine() -> Iterator[Callable[[str], sa.Engine]]:
+    engines: list[sa.Engine] = []
+
+    def make(url: str) -> sa.Engine:
+        engines.append(db.create_engine(url))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+# Engines
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql://proxy:secret@db.example/llm", "postgresql+psycopg"),
+        ("postgresql+psycopg://proxy:secret@db.example/llm", "postgresql+psycopg"),
+        ("sqlite:///llm.db", "sqlite"),
+        ("sqlite+pysqlite:///llm.db", "sqlite+pysqlite"),
+    ],
+)
+def test_a_url_chooses_the_database_and_we_the_driver(
+    open_engine: Callable[[str], sa.Engine], url: str, driver: str
+) -> None:
+    engine = open_engine(url)
+
+    assert engine.url.drivername == driver
+    assert engine.url == sa.make_url(url).set(drivername=driver)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1), ("busy_timeout", 10_000)]
+)
+def test_sqlite_is_durable_strict_and_patient(
+    open_engine: Callable[[str], sa.Engine], url: str, pragma: str, value: str | int
+) -> None:
+    with open_engine(url).connect() as connection:
+        assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
+
+
+def test_a_token_needs_its_project(rows: Rows) -> None:
+    with pytest.raises(IntegrityError):
+        rows.token(Project(id=PROJECT_ID))
+
+
+def test_an_error_does_not_quote_values(rows: Rows) -> None:
+    project = rows.project()
+    rows.token(project, digest="the digest")
+
+    with pytest.raises(IntegrityError) as caught:
+        rows.token(project, digest="the digest", label="the label")
+
+    assert "the label" not in str(caught.value)
+
+
+def test_objects_stay_readable_after_commit(sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        project = Project(name="search team", provider="openai", created_at=NOW, updated_at=NOW)
+        session.add(project)
+
+    assert (project.name, project.version, project.base_url) == ("search team", 1, "")
+
+
+def test_a_transaction_that_fails_leaves_nothing(sessions: db.Sessions, rows: Rows) -> None:
+    with pytest.raises(RuntimeError), sessions.begin() as session:
+        session.add(Project(name="half done", provider="openai", created_at=NOW, updated_at=NOW))
+        session.flush()
+        raise RuntimeError
+
+    assert rows.all(Project) == []
+
+
+# Side by side
+
+
+def test_writers_wait_for_each_other_and_lose_nothing(sessions: db.Sessions, rows: Rows) -> None:
+    token = rows.token(rows.project())
+
+    def count(_: int) -> None:
+        with sessions.begin() as session:
+            session.get_one(Token, token.id, with_for_update=True).request_count += 1
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(count, range(80)))
+
+    assert rows.fresh(token).request_count == 80
+
+
+def test_a_reader_holds_up_no_writer(sessions: db.Sessions, rows: Rows) -> None:
+    project = rows.project()
+
+    with db.reading(sessions) as reader:
+        assert reader.scalar(sa.select(Project.name)) == "search team"
+        rows.change(project, name="renamed")
+
+    assert rows.fresh(project).name == "renamed"
+
+
+def test_a_writer_holds_up_no_reader(sessions: db.Sessions, rows: Rows) -> None:
+    project = rows.project()
+
+    with sessions.begin() as writer:
+        writer.execute(sa.update(Project).values(name="renamed"))
+        writer.flush()
+
+        assert rows.fresh(project).name == "search team"
+
+
+# The schema
+
+
+def test_migrating_makes_the_schema_that_this_release_expects(
+    open_engine: Callable[[str], sa.Engine], url: str
+) -> None:
+    engine = open_engine(url)
+    before = db.is_current(engine)
+
+    db.migrate(url)
+
+    assert (before, db.is_current(engine)) == (False, True)
+
+
+def test_migrating_again_keeps_what_is_there(database_url: str, engine: sa.Engine, rows: Rows) -> None:
+    rows.token(rows.project())
+
+    db.migrate(database_url)
+
+    assert [token.label for token in rows.all(Token)] == ["demo"]
+    assert db.is_current(engine)
+
+
+@pytest.mark.parametrize("change", ["UPDATE alembic_version SET version_num = 'later'", "DELETE FROM alembic_version"])
+def test_another_version_of_the_schema_is_not_the_expected_one(
+    open_engine: Callable[[str], sa.Engine], url: str, change: str
+) -> None:
+    engine = open_engine(url)
+    db.upgrade(engine)
+
+    with engine.begin() as connection:
+        connection.exec_driver_sql(change)
+
+    assert not db.is_current(engine)
+
+
+def test_asking_for_the_version_holds_up_no_writer_and_waits_for_none(engine: sa.Engine) -> None:
+    with engine.begin():
+        assert db.is_current(engine)

