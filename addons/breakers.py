@@ -26,13 +26,14 @@ log = logs.get("breakers")
 
 @dataclass(slots=True)
 class Breaker:
-    """Times are seconds since the epoch, since workers share them."""
+    """Times are seconds since the epoch, since workers share them. `is_probing`: the probe of all workers is ours."""
 
     failures: int = 0
     openings: int = 0
     reason: str = ""
     open_until: float = 0.0
     probed_until: float = 0.0
+    is_probing: bool = False
 
     @property
     def is_open(self) -> bool:
@@ -40,22 +41,15 @@ class Breaker:
         return self.openings > 0
 
 
-def origin_subject(base_url: str) -> str:
-    """Return the subject of a provider's origin: scheme, host and port, without the path."""
-    scheme, _, rest = base_url.partition("://")
-    return f"origin:{scheme}://{rest.partition('/')[0]}"
-
-
-def key_subject(key_id: str) -> str:
-    """Return the subject of an upstream key."""
-    return f"key:{key_id}"
+def _opened(subject: str, breaker: Breaker) -> BreakerChange:
+    return BreakerChange(subject, True, breaker.reason, round(breaker.open_until * 1000), breaker.openings)
 
 
 class Breakers:
     """All breakers of one worker, by subject; those that are closed and have no failures are forgotten.
 
-    `share` hands a change to the other workers, `take_probe` asks for the only probe of all workers, `note` counts
-    changes by kind of subject and state.
+    `share` hands a change to the other workers and makes room for the next probe, `take_probe` asks for the only probe
+    of all workers, `note` counts changes by kind of subject and state.
     """
 
     def __init__(
@@ -94,13 +88,16 @@ class Breakers:
         if not await self._take_probe(subject, PROBE_SECONDS):
             breaker.probed_until = self._clock() + FIRST_PAUSE  # Another worker is probing; its result will be heard.
             return False
+        breaker.is_probing = True
         self._tell(subject, "half_open", breaker)
         return True
 
     def leave(self, subject: str) -> None:
         """A request that had entered ended without saying anything about the subject: the next one may probe."""
-        if breaker := self._by_subject.get(subject):
-            breaker.probed_until = 0.0
+        breaker = self._by_subject.get(subject)
+        if breaker is not None and breaker.is_probing:
+            breaker.probed_until, breaker.is_probing = 0.0, False
+            self._share(_opened(subject, breaker))
 
     def succeeded(self, subject: str) -> None:
         """Close: whatever failed before, it works now."""
@@ -119,11 +116,11 @@ class Breakers:
             return
         breaker.openings += 1
         breaker.reason = reason
-        breaker.probed_until = 0.0
+        breaker.probed_until, breaker.is_probing = 0.0, False
         growing = min(FIRST_PAUSE * 2 ** min(breaker.openings - 1, 16), LONGEST_PAUSE)
         breaker.open_until = now + (growing if pause is None else pause)
         self._tell(subject, "open", breaker)
-        self._share(BreakerChange(subject, True, reason, round(breaker.open_until * 1000), breaker.openings))
+        self._share(_opened(subject, breaker))
 
     def hear(self, change: BreakerChange) -> None:
         """Take in what another worker has learned."""
@@ -133,7 +130,7 @@ class Breakers:
         breaker = self._by_subject.setdefault(change.subject, Breaker())
         breaker.openings, breaker.reason = change.openings, change.reason
         breaker.failures = max(breaker.failures, ORIGIN_THRESHOLD)
-        breaker.open_until, breaker.probed_until = change.until_ms / 1000, 0.0
+        breaker.open_until, breaker.probed_until, breaker.is_probing = change.until_ms / 1000, 0.0, False
 
     def _tell(self, subject: str, state: str, breaker: Breaker) -> None:
         self._note(subject.partition(":")[0], state)

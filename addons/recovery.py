@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons import breakers as breaking
 from addons import refusal
-from addons.breakers import Breakers
+from addons.breakers import KEY_THRESHOLD, ORIGIN_THRESHOLD, Breakers
 from addons.call import Call, Calls
 from addons.ending import Refusal
 from addons.failure import KEY_STATUSES, Failure, of_answer
@@ -24,6 +23,7 @@ from addons.refusal import fail_closed
 from addons.targets import Targets, has_feature
 from shared import logs
 from shared.models import Feature
+from shared.redis_schema import key_subject, origin_subject
 
 # A client that retries by itself may ask us not to.
 OPT_OUT_HEADER = "x-llm-proxy-retry"
@@ -68,7 +68,7 @@ def _subjects(call: Call) -> list[str]:
     """Return the breakers that the current attempt has something to say about."""
     if call.credential is None:
         return []
-    return [breaking.origin_subject(call.attempts.base_url), breaking.key_subject(call.credential.key_id)]
+    return [origin_subject(call.attempts.base_url), key_subject(call.credential.key_id)]
 
 
 class Recovery:
@@ -110,7 +110,7 @@ class Recovery:
             request_id=call.request_id,
             attempt=call.attempts.count,
             kind=failure.kind,
-            origin=breaking.origin_subject(call.attempts.base_url),
+            origin=origin_subject(call.attempts.base_url),
             upstream_key_id=call.credential.key_id if call.credential else None,
             then=decision.action.value,
             pause=round(decision.pause, 3),
@@ -148,13 +148,13 @@ class Recovery:
         self._note_failure(call.provider.name if call.provider else "", failure.kind)
         if not has_feature(call, Feature.BREAKER):
             return
-        origin = breaking.origin_subject(call.attempts.base_url)
-        key = breaking.key_subject(call.credential.key_id) if call.credential else ""
+        origin = origin_subject(call.attempts.base_url)
+        key = key_subject(call.credential.key_id) if call.credential else ""
         if failure.blames == "key":
-            self._breakers.failed(key, failure.kind, failure.retry_after, breaking.KEY_THRESHOLD)
+            self._breakers.failed(key, failure.kind, failure.retry_after, KEY_THRESHOLD)
             self._breakers.succeeded(origin)
         else:
-            self._breakers.failed(origin, failure.kind, failure.retry_after, breaking.ORIGIN_THRESHOLD)
+            self._breakers.failed(origin, failure.kind, failure.retry_after, ORIGIN_THRESHOLD)
             self._breakers.leave(key)
 
     def _decide(self, call: Call, method: str, failure: Failure, can_resend: bool) -> Decision:

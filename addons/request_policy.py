@@ -40,8 +40,11 @@ _MODEL_PARAMETERS = ("{model}", "{model_id}")
 
 @lru_cache(maxsize=4096)
 def _pattern(glob: str) -> re.Pattern[str]:
-    parts = {"*": ".*", "?": "."}
-    return re.compile("".join(parts.get(character, re.escape(character)) for character in glob), re.DOTALL)
+    # Between the first and the last part each one is taken where it comes first, for good: else a model's name, which
+    # the client chooses, could make matching take time without end.
+    first, *rest = (re.escape(part).replace(r"\?", ".") for part in glob.split("*"))
+    middle = "".join(f"(?>.*?{part})" for part in rest[:-1])
+    return re.compile(first + middle + (f".*{rest[-1]}" if rest else ""), re.DOTALL)
 
 
 def fits(model: str, globs: Iterable[str]) -> bool:

@@ -64,7 +64,10 @@ class Store:
             raise self._failed(f"usage could not be appended: {error!r}") from error
 
     async def share(self, change: BreakerChange) -> None:
-        """Tell all workers of a breaker's change, those that start later, too. Raises StoreUnavailable."""
+        """Tell all workers of a breaker's change, those that start later, too. The probe is free again.
+
+        Raises StoreUnavailable.
+        """
         payload = redis_schema.encode_control(change)
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
@@ -72,6 +75,7 @@ class Store:
                     pipeline.hset(redis_schema.BREAKERS, change.subject, payload)
                 else:
                     pipeline.hdel(redis_schema.BREAKERS, change.subject)
+                pipeline.delete(redis_schema.probe_key(change.subject))
                 pipeline.publish(redis_schema.CONTROL_CHANNEL, payload)
                 await pipeline.execute()
         except _FAULTS as error:

@@ -7,12 +7,13 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 
-from addons.breakers import Breakers, key_subject, origin_subject
+from addons.breakers import Breakers
 from addons.call import Call
 from addons.ending import Refusal
 from addons.failure import Failure
 from addons.refusal import circuit_open, upstream_keys_exhausted
 from shared.models import Feature, Project, UpstreamKey
+from shared.redis_schema import key_subject, origin_subject
 
 
 def has_feature(call: Call, feature: Feature) -> bool:

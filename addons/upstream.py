@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from mitmproxy.connection import Client, Connection, Server
-from mitmproxy.proxy import events, layer
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
 from mitmproxy.proxy.layers.http import (
@@ -58,6 +58,10 @@ class ProxyLayer(HttpLayer):
                 yield from stream.end_websocket(event.interruption)
             elif stream is not None:
                 yield from self.event_to_child(stream, event)
+        elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
+            # It was forgotten when it had closed, and what its task had to say was still waiting.
+            if event.connection.state is not ConnectionState.CLOSED:
+                yield commands.CloseConnection(event.connection)
         else:
             yield from super()._handle_event(event)
 

@@ -70,10 +70,11 @@ def list_page(session: Session, limit: int, cursor: str | None, **wanted: Any) -
 def _cut(row: Mapping[str, Any]) -> dict[str, Any]:
     detail = {"code": row["error_code"], "route": row["route"], "model": row["model"]}
     source = Source(DATA_PLANE, row["request_id"])
-    return _event(_end(row), Action.STREAM_CUT, source, row["project_id"], row["token_id"], detail)
+    return _event(end_of(row), Action.STREAM_CUT, source, row["project_id"], row["token_id"], detail)
 
 
-def _end(row: Mapping[str, Any]) -> datetime:
+def end_of(row: Mapping[str, Any]) -> datetime:
+    """Return when a request ended; when it arrived if its duration makes no sense."""
     arrived: datetime = row["occurred_at"]
     try:
         return arrived + timedelta(milliseconds=row["duration_ms"])

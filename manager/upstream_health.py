@@ -30,17 +30,6 @@ class Health:
 OK = Health()
 
 
-def key_subject(key_id: UUID) -> str:
-    """Return the name of an upstream key's breaker, as in addons/breakers.py."""
-    return f"key:{key_id}"
-
-
-def origin_subject(base_url: str) -> str:
-    """Return the name of an origin's breaker, as in addons/breakers.py."""
-    scheme, _, rest = base_url.partition("://")
-    return f"origin:{scheme}://{rest.partition('/')[0]}"
-
-
 class UpstreamHealth:
     """Reads what is set aside and takes it back. Never fails: without Redis nobody knows, and nothing is taken back."""
 
@@ -60,7 +49,7 @@ class UpstreamHealth:
 
     def forgive(self, *key_ids: UUID) -> None:
         """Close the breakers of keys that have been replaced or removed: what is new has not failed yet."""
-        closed = [BreakerChange(key_subject(key_id), is_open=False) for key_id in key_ids]
+        closed = [BreakerChange(redis_schema.key_subject(str(key_id)), is_open=False) for key_id in key_ids]
         if not closed:
             return
         try:

@@ -153,6 +153,17 @@ def decode_control(payload: bytes) -> ControlMessage:
     return message
 
 
+def origin_subject(base_url: str) -> str:
+    """Name the breaker of a provider's origin: scheme, host and port, without the path."""
+    scheme, _, rest = base_url.partition("://")
+    return f"origin:{scheme}://{rest.partition('/')[0]}"
+
+
+def key_subject(key_id: str) -> str:
+    """Name the breaker of an upstream key."""
+    return f"key:{key_id}"
+
+
 def probe_key(subject: str) -> str:
     """Key of the short-lived lock that lets one worker probe an open breaker."""
     return f"{PREFIX}probe:{subject}"

@@ -14,7 +14,8 @@ from manager.api.fields import PageQuery, Truth
 from manager.api.services import now, services
 from manager.pages import Page
 from manager.tables import UpstreamKey
-from manager.upstream_health import Health, key_subject
+from manager.upstream_health import Health
+from shared.redis_schema import key_subject
 
 blueprint = ManageBlueprint("keys", "The provider's keys of a project, and which of them are set aside.")
 
@@ -74,11 +75,11 @@ class ShownKey:
     @classmethod
     def of(cls, row: UpstreamKey, health: Mapping[str, Health | None]) -> "ShownKey":
         """Return a key with its share of what was asked for many."""
-        return cls(row, health[key_subject(row.id)])
+        return cls(row, health[key_subject(str(row.id))])
 
 
 def _shown(*rows: UpstreamKey) -> list[ShownKey]:
-    health = services().health.of(key_subject(row.id) for row in rows)
+    health = services().health.of(key_subject(str(row.id)) for row in rows)
     return [ShownKey.of(row, health) for row in rows]
 
 

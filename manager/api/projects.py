@@ -16,8 +16,9 @@ from manager.api.policies import PolicyShape
 from manager.api.services import now, services, source
 from manager.pages import Page
 from manager.tables import Project
-from manager.upstream_health import Health, key_subject, origin_subject
+from manager.upstream_health import Health
 from shared.models import Feature
+from shared.redis_schema import key_subject, origin_subject
 
 blueprint = ManageBlueprint("projects", "Who may call which provider, with which keys.")
 
@@ -116,7 +117,7 @@ class ShownProject:
 
 def _shown(*rows: Project) -> list[ShownProject]:
     urls = {row.id: projects.base_urls(row, services().rules) for row in rows}
-    subjects = [key_subject(key.id) for row in rows for key in row.keys]
+    subjects = [key_subject(str(key.id)) for row in rows for key in row.keys]
     subjects += [origin_subject(url) for row in rows for url in urls[row.id]]
     health = services().health.of(subjects)
     return [ShownProject.of(row, urls[row.id], health) for row in rows]

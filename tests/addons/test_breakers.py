@@ -2,8 +2,8 @@
 
 import pytest
 
-from addons.breakers import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, Breakers, key_subject, origin_subject
-from shared.redis_schema import BreakerChange
+from addons.breakers import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, Breakers
+from shared.redis_schema import BreakerChange, key_subject, origin_subject
 
 SUBJECT = "key:k1"
 
@@ -107,6 +107,18 @@ async def test_a_probe_that_says_nothing_makes_room_for_the_next(world: World) -
     world.breakers.leave(SUBJECT)
 
     assert await world.breakers.enter(SUBJECT)
+    assert world.shared[-1] == world.shared[0], "the other workers hear that they may probe"
+
+
+async def test_who_does_not_probe_has_no_probe_to_give_back(world: World) -> None:
+    world.fail()
+    world.now += FIRST_PAUSE
+    world.probe_is_free = False
+    await world.breakers.enter(SUBJECT)
+
+    world.breakers.leave(SUBJECT)
+
+    assert not world.breakers.allows(SUBJECT) and len(world.shared) == 1
 
 
 async def test_a_probe_that_never_ends_does_not_lock_the_breaker_for_ever(world: World) -> None:

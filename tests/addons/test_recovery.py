@@ -9,7 +9,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from addons import refusal
-from addons.breakers import FIRST_PAUSE, Breakers, key_subject, origin_subject
+from addons.breakers import FIRST_PAUSE, Breakers
 from addons.call import Call, Calls, UpstreamCredential
 from addons.ending import Cause, Interruption
 from addons.failure import CLOSED, FIRST_BYTE_TIMEOUT, Failure, of_answer, of_connect_error
@@ -17,6 +17,7 @@ from addons.recovery import FIRST_BACKOFF, LONGEST_BACKOFF, Action, Recovery, ba
 from addons.targets import Targets
 from shared.models import Caller, Feature, Project, UpstreamKey
 from shared.providers import ProviderTable, RetryPolicy
+from shared.redis_schema import key_subject, origin_subject
 from tests.addons.conftest import pass_through, request
 
 REFUSED = of_connect_error("[Errno 111] Connect call failed")

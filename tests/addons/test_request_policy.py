@@ -3,8 +3,11 @@
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mitmproxy import http
 
 from addons import request_policy
@@ -42,6 +45,17 @@ Judge = Callable[..., Awaitable[tuple[int, str | None, str | None] | None]]
 )
 def test_globs_know_only_star_and_question_mark_and_case_matters(model: str, glob: str, expected: bool) -> None:
     assert fits(model, [glob]) is expected
+
+
+def test_a_model_that_the_client_makes_up_cannot_make_matching_slow() -> None:
+    # With backtracking this takes minutes, which the test's own time limit would end.
+    assert not fits("a" * 1024, ["*a*a*a*a*a*b", "*a?a*a*a*a*b"])
+    assert fits("a" * 1024 + "b", ["*a*a*a*a*a*b"])
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_globs_fit_as_those_of_the_standard_library_do(glob: str, model: str) -> None:
+    assert fits(model, [glob]) is fnmatchcase(model, glob)
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,21 @@ async def test_of_all_workers_one_may_probe(valkey_url: str, redis_client: redis
     assert taken == [True, False, False]
 
 
+@pytest.mark.parametrize("is_open", [True, False], ids=["failed", "succeeded"])
+async def test_a_probe_that_is_over_makes_room_for_the_next(
+    valkey_url: str, redis_client: redis.Redis, is_open: bool
+) -> None:
+    store = Store.connect(valkey_url, 500)
+    sharing = Sharing(store)
+    await sharing.take_probe("key:k1", 30.0)
+
+    sharing.share(BreakerChange("key:k1", is_open))
+    await sharing.done()
+
+    assert await sharing.take_probe("key:k1", 30.0)
+    await store.done()
+
+
 async def test_without_redis_a_worker_goes_on_alone(live: tuple[http.HTTPFlow, Call]) -> None:
     failures: list[None] = []
     store = Store.connect("unix:///nowhere.sock", 100, lambda: failures.append(None))

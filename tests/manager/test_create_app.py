@@ -35,9 +35,12 @@ def test_an_app_serves_the_api_and_its_health_and_no_files(make: Make) -> None:
     assert rules == {
         "/healthz",
         "/readyz",
+        "/manage/audit",
         "/manage/openapi.json",
         "/manage/projects",
         "/manage/projects/<uuid:project_id>",
+        "/manage/projects/<uuid:project_id>/keys",
+        "/manage/projects/<uuid:project_id>/keys/<uuid:key_id>",
         "/manage/requests",
         "/manage/tokens",
         "/manage/tokens/<uuid:token_id>",

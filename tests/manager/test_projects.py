@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy.orm import Session
 
-from manager import db, projects, texts, tokens
+from manager import db, projects, tokens
 from manager.errors import Conflict, Invalid, NotFound
 from manager.rules import Rules
 from manager.tables import Project
@@ -49,28 +49,6 @@ def refusal(field: str, value: Any, session: Session, project: Project, rules: R
         projects.update(session, rules, LATER, project, **{field: value})
     assert refused.value.field == field
     return str(refused.value)
-
-
-# Names
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [("a", "a"), ("  padded\t", "padded"), ("x" * 200, "x" * 200), (f" {'x' * 200} ", "x" * 200), ("😀", "😀")],
-    ids=["short", "padded", "longest", "longest and padded", "emoji"],
-)
-def test_a_name_has_up_to_200_characters_without_the_space_around_it(text: str, name: str) -> None:
-    assert texts.check_name(text, "name") == name
-
-
-@pytest.mark.parametrize(
-    "text", ["", "   ", "x" * 201, "a\0b", "a\nb", "a\x7fb", "a\x85b", "a\ud800b"], ids=lambda text: ascii(text)[:12]
-)
-def test_a_name_that_is_empty_too_long_or_unprintable_is_refused(text: str) -> None:
-    with pytest.raises(Invalid) as refused:
-        texts.check_name(text, "label")
-
-    assert refused.value.field == "label"
 
 
 # Keys
@@ -183,6 +161,49 @@ def test_allowing_http_allows_nothing_else(session: Session, project: Project) -
     assert refusal("base_url", "ftp://example.org", session, project, relaxed)
 
 
+@one_database
+@pytest.mark.parametrize(
+    ("base_url", "fallbacks"),
+    [
+        ("", ["https://api.openai.com/"]),
+        ("https://eu.example.org", ["https://us.example.org", "https://eu.example.org"]),
+    ],
+    ids=["the provider's", "its own"],
+)
+def test_what_is_down_is_not_its_own_fallback(session: Session, base_url: str, fallbacks: list[str]) -> None:
+    wanted = {"name": "search team", "api_key": PROVIDER_KEY, "base_url": base_url, "fallback_urls": fallbacks}
+
+    with pytest.raises(Invalid, match="base URL itself") as refused:
+        projects.create(session, STRICT, NOON, **wanted)
+
+    assert refused.value.field == "fallback_urls"
+
+
+@one_database
+def test_a_fallback_cannot_become_the_base_url_unless_it_is_taken_off(session: Session, project: Project) -> None:
+    projects.update(session, STRICT, LATER, project, fallback_urls=["https://eu.example.org"])
+
+    with pytest.raises(Invalid):
+        projects.update(session, STRICT, LATER, project, base_url="https://eu.example.org")
+    projects.update(session, STRICT, LATER, project, base_url="https://eu.example.org", fallback_urls=[])
+
+    assert projects.base_urls(project, STRICT) == ["https://eu.example.org"]
+
+
+@one_database
+def test_a_project_whose_provider_is_gone_has_only_its_own_urls(session: Session, project: Project) -> None:
+    without = replace(STRICT, table=providers.ProviderTable({}))
+
+    assert projects.base_urls(project, without) == []
+    projects.update(session, without, LATER, project, fallback_urls=["https://eu.example.org"])
+    assert projects.base_urls(project, without) == ["https://eu.example.org"]
+
+
+@one_database
+def test_unknown_features_are_refused_with_the_known_ones(session: Session, project: Project) -> None:
+    assert "retries" in refusal("features", {"unheard_of": True}, session, project)
+
+
 # Making
 
 
@@ -258,14 +279,14 @@ def test_deleting_revokes_what_was_not_revoked_before(session: Session, project:
     tokens.revoke(early, NOON)
     session.flush()
 
-    projects.delete(session, LATER, project)
+    revoked = projects.delete(session, LATER, project)
     session.expire_all()
 
     assert [(row.is_active, row.revoked_at, row.version) for row in (early, late)] == [
         (False, NOON, 2),
         (False, LATER, 2),
     ]
-    assert (project.is_active, project.deactivated_at, project.version) == (False, LATER, 2)
+    assert (revoked, project.is_active, project.deactivated_at, project.version) == (1, False, LATER, 2)
 
 
 def test_projects_are_listed_newest_first(session: Session, project: Project) -> None:

@@ -17,7 +17,7 @@ from manager.publisher import BATCH, Publisher, PublishError
 from manager.stores import connect_redis
 from manager.tables import Project, Token
 from shared import redis_schema
-from shared.models import Caller, Denial
+from shared.models import Caller, Denial, Feature, Policy
 from shared.redis_schema import Denied
 from shared.sealing import Keyring, generate_key
 from tests.manager.conftest import NOBODY, PROJECT_ID, Rows
@@ -64,12 +64,12 @@ def published_versions(rows: Rows) -> list[int]:
     return [row.published_version for row in [*rows.all(Project), *rows.all(Token)]]
 
 
-def once_read(engine: sa.Engine, table: str, react: Callable[[], Any]) -> None:
-    """Do something as soon as the rows of a table have been read, once."""
+def once_read(engine: sa.Engine, table: str, react: Callable[[], Any], start: str = "SELECT") -> None:
+    """Do something as soon as the rows of a table have been read, once, by a statement that starts like this."""
     pending = [react]
 
     def notice(_: Any, __: Any, statement: str, *___: Any) -> None:
-        if pending and statement.startswith("SELECT") and f"FROM {table}" in statement:
+        if pending and statement.startswith(start) and f"FROM {table}" in statement:
             pending.pop()()
 
     sa.event.listen(engine, "after_cursor_execute", notice)
@@ -199,6 +199,101 @@ def test_publishing_what_is_not_there_publishes_nothing(redis_client: redis.Redi
     publisher.publish_project(PROJECT_ID)
 
     assert redis_client.keys("*") == []
+
+
+@pytest.mark.usefixtures("ready")
+def test_settings_policies_and_weights_are_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    policy = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"n": 2.0})
+    settings: dict[str, Any] = {"fallback_urls": ["https://eu.example.org"], "cors_origins": ["https://a.example.org"]}
+    project = rows.project("sealed one", policy=policy, features={"retries": False}, **settings)
+    rows.change(project.keys[0], weight=7)
+    rows.token(project, policy=Policy(denied_models=("o1",)))
+
+    publisher.publish_pending()
+
+    caller = admitted(redis_client)
+    assert (caller.project.policy, caller.policy) == (policy, Policy(denied_models=("o1",)))
+    assert caller.project.fallback_urls == ("https://eu.example.org",)
+    assert caller.project.cors_origins == ("https://a.example.org",)
+    assert caller.project.features == {Feature.RETRIES: False}
+    assert [key.weight for key in caller.project.keys] == [7]
+
+
+# Origins of all projects
+
+
+def origins(client: redis.Redis) -> set[str]:
+    """The origins whose preflights are answered."""
+    return {member.decode() for member in client.smembers(redis_schema.CORS_ORIGINS)} - {""}
+
+
+def test_the_origins_of_all_active_projects_are_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.project(name="first", cors_origins=["https://a.example.org", "https://b.example.org"])
+    rows.project(name="second", cors_origins=["https://b.example.org", "https://c.example.org"])
+    rows.project(name="off", cors_origins=["https://d.example.org"], is_active=False)
+
+    publisher.publish_pending()
+
+    assert origins(redis_client) == {f"https://{name}.example.org" for name in "abc"}
+
+
+def test_an_origin_goes_with_the_last_project_that_allows_it(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    first, second = (rows.project(name=name, cors_origins=["https://a.example.org"]) for name in ("first", "second"))
+    publisher.publish_pending()
+    seen = []
+
+    rows.change(first, cors_origins=[], version=2)
+    publisher.publish_project(first.id)
+    seen.append(origins(redis_client))
+    rows.change(second, is_active=False, version=2)
+    publisher.publish_project(second.id)
+    seen.append(origins(redis_client))
+
+    assert seen == [{"https://a.example.org"}, set()]
+
+
+def test_a_republish_brings_origins_back_and_takes_strange_ones_off(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.project(cors_origins=["https://a.example.org"])
+    redis_client.sadd(redis_schema.CORS_ORIGINS, "https://strange.example.org")
+
+    publisher.republish_all()
+    publisher.republish_all()
+
+    assert origins(redis_client) == {"https://a.example.org"}
+
+
+@pytest.mark.parametrize("before", [[], ["https://b.example.org"]], ids=["none before", "another before"])
+def test_a_slow_publisher_does_not_bring_back_an_origin_that_was_taken_off(
+    redis_client: redis.Redis, engine: sa.Engine, publisher: Publisher, rows: Rows, before: list[str]
+) -> None:
+    other = rows.project(name="other", cors_origins=before)
+    publisher.publish_pending()
+    project = rows.project(cors_origins=["https://a.example.org"])
+
+    def overtake() -> None:
+        rows.change(project, cors_origins=[], version=2)
+        publisher.publish_project(project.id)
+
+    once_read(engine, "projects", overtake, "SELECT projects.cors_origins")
+    publisher.publish_project(project.id)
+
+    assert origins(redis_client) == set(other.cors_origins)
+
+
+def test_publishing_tokens_leaves_origins_alone(redis_client: redis.Redis, publisher: Publisher, rows: Rows) -> None:
+    token = rows.token(rows.project(cors_origins=["https://a.example.org"]))
+
+    publisher.publish_token(token.id)
+
+    assert not redis_client.exists(redis_schema.CORS_ORIGINS)
 
 
 # Versions

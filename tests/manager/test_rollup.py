@@ -37,14 +37,14 @@ def second(**changes: Any) -> UsageEvent:
 
 
 def test_a_request_is_recorded_as_it_was_seen(record: Record, rows: Rows) -> None:
-    record(replace(EVENT, upstream_key_id=OTHER_ID, error_code="upstream_timeout"))
+    record(replace(EVENT, upstream_key_id=OTHER_ID, error_code="upstream_timeout", attempts=3))
 
     [row] = rows.all(Request)
     assert (row.request_id, row.occurred_at, row.outcome) == ("r1", NOW, "finished")
     assert (row.project_id, row.token_id, row.upstream_key_id) == (PROJECT_ID, TOKEN_ID, UUID(OTHER_ID))
     assert (row.provider, row.route, row.method, row.model) == ("openai", "chat.completions", "POST", "gpt-5-mini")
     assert (row.status, row.error_code, row.is_stream, row.chunks) == (200, "upstream_timeout", True, 12)
-    assert (row.request_bytes, row.response_bytes, row.sequence) == (300, 4000, 1)
+    assert (row.request_bytes, row.response_bytes, row.sequence, row.attempts) == (300, 4000, 1, 3)
     assert (row.duration_ms, row.first_byte_ms) == (812.5, 101.25)
     assert (row.prompt_tokens, row.completion_tokens, row.total_tokens) == (10, 20, 30)
 

@@ -8,6 +8,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 
 from manager import db
 from manager.tables import Base, Project, Token, UpstreamKey, new_id
+from shared.models import Policy
 from tests.manager.conftest import NOW, Rows
 
 NAIVE = datetime(2026, 5, 4, 10, 20)  # noqa: DTZ001
@@ -58,6 +59,21 @@ def test_keys_of_a_project_are_in_order_of_creation(rows: Rows) -> None:
     project = rows.project("one", "two", "three")
 
     assert [key.sealed for key in rows.fresh(project).keys] == ["one", "two", "three"]
+
+
+def test_a_policy_comes_back_as_it_was_written(rows: Rows) -> None:
+    policy = Policy(("gpt-4o*", "模型"), ("*-preview",), ("logit_bias",), {"n": 0.5})
+
+    assert rows.fresh(rows.project(policy=policy)).policy == policy
+    assert rows.fresh(rows.token(rows.project(name="other"))).policy == Policy()
+
+
+@pytest.mark.parametrize("column", ["fallback_urls", "policy", "cors_origins", "features"])
+def test_a_setting_is_never_null_not_even_that_of_json(rows: Rows, column: str) -> None:
+    project = rows.project()
+
+    with pytest.raises(IntegrityError):
+        rows.change(project, **{column: None})
 
 
 def test_a_key_that_is_taken_from_its_project_is_gone(sessions: db.Sessions, rows: Rows) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -13,12 +14,18 @@ from werkzeug.test import TestResponse
 
 from manager import create_app
 from shared import models, redis_schema, sealing, settings, tokens
+from shared.redis_schema import BreakerChange
 from shared.settings import Plane, Settings
 
 MANAGEMENT_TOKEN = "management-0123456789-abcdefghijkl"
 PEPPER = "pepper-9876543210-zyxwvutsrqponmlkj"
 PROVIDER_KEY = "sk-proj-the-real-provider-key-0123"
 NOBODY = "unix:///nobody/listens/here.sock"
+
+# A policy without limits, and the health of what has not failed, as they are shown.
+ANYTHING = {"allowed_models": [], "denied_models": [], "denied_parameters": [], "max_values": {}}
+WELL = {"state": "ok", "reason": None, "until": None, "openings": 0}
+SOON = datetime(2030, 1, 1, tzinfo=UTC)
 
 # For rules in which the database plays no part.
 one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -70,6 +77,12 @@ def problem(answer: TestResponse) -> tuple[int, str]:
     assert answer.content_type == "application/problem+json", answer.text
     assert answer.json["status"] == answer.status_code
     return answer.status_code, answer.json["code"]
+
+
+def set_aside(client: redis.Redis, subject: str, reason: str, until: datetime = SOON, openings: int = 1) -> None:
+    """Leave a breaker open, as a worker of the data plane does."""
+    change = BreakerChange(subject, True, reason, redis_schema.to_ms(until), openings)
+    client.hset(redis_schema.BREAKERS, subject, redis_schema.encode_control(change))
 
 
 def faulty(answer: TestResponse) -> list[str]:

@@ -159,8 +159,11 @@ def test_the_api_describes_every_operation(api: Api) -> None:
 
     methods = {"get", "post", "patch", "delete", "put"}
     assert {path: sorted(methods & set(item)) for path, item in described["paths"].items()} == {
+        "/manage/audit": ["get"],
         "/manage/projects": ["get", "post"],
         "/manage/projects/{project_id}": ["delete", "get", "patch"],
+        "/manage/projects/{project_id}/keys": ["get", "post"],
+        "/manage/projects/{project_id}/keys/{key_id}": ["delete", "get", "patch"],
         "/manage/tokens": ["get", "post"],
         "/manage/tokens/{token_id}": ["delete", "get", "patch"],
         "/manage/requests": ["get"],

@@ -1,15 +1,29 @@
 """Rules of /manage/projects: shapes, statuses, keys that are never shown again, and what the data plane learns."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from manager import db
 from manager.tables import Project
+from shared import redis_schema
+from shared.models import Feature, Policy
 from shared.sealing import Keyring, generate_key
-from tests.manager.api.conftest import PROVIDER_KEY, Api, Published, Serve, faulty, one_database, problem
+from tests.manager.api.conftest import (
+    ANYTHING,
+    PROVIDER_KEY,
+    WELL,
+    Api,
+    Published,
+    Serve,
+    faulty,
+    one_database,
+    problem,
+    set_aside,
+)
 
 NOBODYS = uuid.UUID(int=7)
 OTHER_KEY = "sk-proj-another-provider-key-4567"
@@ -36,9 +50,24 @@ def test_a_new_project_is_answered_in_full_with_its_key_masked(api: Api) -> None
         "name": "search team",
         "provider": "openai",
         "base_url": "https://eu.example.org/llm",
+        "fallback_urls": [],
+        "policy": ANYTHING,
+        "cors_origins": [],
+        "features": {},
         "is_active": True,
         "api_key": "sk-p****0123",
-        "keys": [{"id": key_id, "label": "", "masked_key": "sk-p****0123", "weight": 1, "is_active": True}],
+        "keys": [
+            {
+                "id": key_id,
+                "label": "",
+                "masked_key": "sk-p****0123",
+                "weight": 1,
+                "is_active": True,
+                "created_at": moment,
+                "health": WELL,
+            }
+        ],
+        "origins": [{"url": "https://eu.example.org/llm", "health": WELL}],
         "created_at": moment,
         "updated_at": moment,
         "deactivated_at": None,
@@ -186,6 +215,7 @@ def test_a_change_changes_what_it_names_and_is_published(api: Api, published: Pu
     answer = api.patch(f"projects/{made['id']}", name="find team", base_url="https://eu.example.org")
 
     changed = made | {"name": "find team", "base_url": "https://eu.example.org"}
+    changed["origins"] = [{"url": "https://eu.example.org", "health": WELL}]
     assert answer.status_code == 200 and answer.json == changed | {"updated_at": answer.json["updated_at"]}
     assert answer.json["updated_at"] > made["updated_at"]
     assert api.get(f"projects/{made['id']}").json == answer.json
@@ -247,6 +277,124 @@ def test_a_faulty_or_unknown_change_changes_nothing(api: Api, published: Publish
     assert api.get(f"projects/{made['id']}").json == made
     record = published.project(made["id"])
     assert record is not None and record.version == 1
+
+
+# Settings
+
+SETTINGS: dict[str, Any] = {
+    "fallback_urls": ["https://eu.example.org", "https://us.example.org/llm"],
+    "policy": {
+        "allowed_models": ["gpt-4o*", "o?"],
+        "denied_models": ["*-preview"],
+        "denied_parameters": ["logit_bias"],
+        "max_values": {"max_tokens": 100.0},
+    },
+    "cors_origins": ["https://app.example.org", "http://localhost:3000"],
+    "features": {"retries": False, "fallback": True},
+}
+
+
+@pytest.mark.parametrize("is_set_later", [False, True], ids=["at once", "later"])
+def test_settings_are_shown_as_they_were_set_and_published(api: Api, published: Published, is_set_later: bool) -> None:
+    made = api.project() if is_set_later else api.project(**SETTINGS)
+    shown = api.patch(f"projects/{made['id']}", **SETTINGS).json if is_set_later else made
+
+    assert shown | SETTINGS == shown == api.get(f"projects/{made['id']}").json
+    record = published.project(made["id"])
+    assert record is not None
+    assert record.fallback_urls == tuple(SETTINGS["fallback_urls"])
+    assert record.policy == Policy(("gpt-4o*", "o?"), ("*-preview",), ("logit_bias",), {"max_tokens": 100.0})
+    assert record.cors_origins == tuple(SETTINGS["cors_origins"])
+    assert record.features == {Feature.RETRIES: False, Feature.FALLBACK: True}
+
+
+def test_a_setting_that_is_not_named_stays_and_any_other_is_replaced_whole(api: Api, published: Published) -> None:
+    made = api.project(**SETTINGS)
+
+    shown = api.patch(f"projects/{made['id']}", policy={"denied_models": ["o1"]}, features={"breaker": None}).json
+
+    assert shown["policy"] == ANYTHING | {"denied_models": ["o1"]} and shown["features"] == {}
+    assert {name: shown[name] for name in ("fallback_urls", "cors_origins")}.items() <= SETTINGS.items()
+    record = published.project(made["id"])
+    assert record is not None and (record.policy, record.features) == (Policy(denied_models=("o1",)), {})
+
+
+FAULTY_SETTINGS = [
+    ("fallback_urls", None),
+    ("fallback_urls", "https://eu.example.org"),
+    ("fallback_urls", [7]),
+    ("fallback_urls", ["http://example.org"]),
+    ("policy", None),
+    ("policy", []),
+    ("policy", {"models": ["o1"]}),
+    ("policy", {"allowed_models": "o1"}),
+    ("policy", {"allowed_models": None}),
+    ("policy", {"denied_models": [True]}),
+    ("policy", {"max_values": {"n": "1"}}),
+    ("policy", {"max_values": {"n": True}}),
+    ("policy", {"max_values": {"n": None}}),
+    ("policy", {"max_values": {"n": 10**400}}),
+    ("policy", {"max_values": {"n": float("nan")}}),
+    ("policy", {"max_values": {"n": -1}}),
+    ("policy", {"denied_parameters": ["x" * 101]}),
+    ("cors_origins", None),
+    ("cors_origins", ["*"]),
+    ("features", None),
+    ("features", ["retries"]),
+    ("features", {"unheard_of": True}),
+    ("features", {"retries": 1}),
+    ("features", {"retries": "true"}),
+]
+
+
+@one_database
+@pytest.mark.parametrize(("field", "value"), FAULTY_SETTINGS)
+def test_a_faulty_setting_is_refused(api: Api, field: str, value: Any) -> None:
+    made = api.project()
+
+    assert faulty(api.post("projects", name="other", api_key=PROVIDER_KEY, **{field: value})) == [field]
+    assert faulty(api.patch(f"projects/{made['id']}", **{field: value})) == [field]
+    assert api.get("projects").json["items"] == [made]
+
+
+# Health
+
+
+def test_a_project_shows_which_of_its_keys_and_origins_are_set_aside(api: Api, redis_client: redis.Redis) -> None:
+    made = api.project(base_url="https://eu.example.org/llm", fallback_urls=["https://us.example.org"])
+    until = datetime(2030, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
+    set_aside(redis_client, f"key:{made['keys'][0]['id']}", "status_429", until, 3)
+    set_aside(redis_client, "origin:https://eu.example.org", "refused", until + timedelta(days=1), 1)
+
+    [shown] = api.get("projects").json["items"]
+
+    out = {"state": "set_aside", "reason": "status_429", "until": "2030-01-02T03:04:05.678000+00:00", "openings": 3}
+    assert [key["health"] for key in shown["keys"]] == [out]
+    assert [(origin["url"], origin["health"]["reason"]) for origin in shown["origins"]] == [
+        ("https://eu.example.org/llm", "refused"),
+        ("https://us.example.org", None),
+    ]
+
+
+def test_a_project_without_base_url_goes_to_its_providers(api: Api) -> None:
+    assert [origin["url"] for origin in api.project()["origins"]] == ["https://api.openai.com"]
+
+
+def test_without_redis_nobody_knows_the_health(api: Api, lonely: Api) -> None:
+    made = api.project()
+
+    shown = lonely.get(f"projects/{made['id']}")
+
+    assert shown.status_code == 200
+    assert [shown.json["keys"][0]["health"], shown.json["origins"][0]["health"]] == [None, None]
+
+
+def test_a_key_that_takes_the_place_of_another_has_not_failed(api: Api, redis_client: redis.Redis) -> None:
+    made = api.project()
+    set_aside(redis_client, f"key:{made['keys'][0]['id']}", "status_401")
+
+    assert api.patch(f"projects/{made['id']}", api_key=OTHER_KEY).json["keys"][0]["health"] == WELL
+    assert redis_client.hgetall(redis_schema.BREAKERS) == {}
 
 
 # Deleting

@@ -40,6 +40,7 @@ def request(number: int, project_id: uuid.UUID = SEARCH, token_id: uuid.UUID = N
         "prompt_tokens": 5,
         "completion_tokens": 7,
         "total_tokens": 12,
+        "attempts": 3,
     }
     return Request(**values | more)
 
@@ -81,6 +82,7 @@ def test_a_request_is_shown_in_full(api: Api, sessions: db.Sessions) -> None:
                 "prompt_tokens": 5,
                 "completion_tokens": 7,
                 "total_tokens": 12,
+                "attempts": 3,
             }
         ],
         "next_cursor": None,

@@ -4,12 +4,14 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from manager import db
 from manager.tables import Token
 from shared import redis_schema, tokens
-from tests.manager.api.conftest import PEPPER, Api, Published, faulty, one_database, problem
+from shared.models import Policy
+from tests.manager.api.conftest import ANYTHING, PEPPER, Api, Published, faulty, one_database, problem
 
 NOBODYS = uuid.UUID(int=7)
 
@@ -48,6 +50,7 @@ def test_a_new_token_is_answered_in_full_with_its_secret(api: Api, project_id: s
         "max_requests": 3,
         "request_count": 0,
         "is_active": True,
+        "policy": ANYTHING,
         "created_at": made["created_at"],
         "last_used_at": None,
         "revoked_at": None,
@@ -142,6 +145,9 @@ def test_a_life_is_seconds_or_iso_8601(api: Api, project_id: str, expires_in: An
         ("project_id", None),
         ("is_active", True),
         ("token", "sk-llmp-chosen"),
+        ("policy", None),
+        ("policy", {"models": ["o1"]}),
+        ("policy", {"allowed_models": [""]}),
     ],
 )
 def test_a_token_with_a_faulty_or_unknown_field_is_not_made(api: Api, project_id: str, field: str, value: Any) -> None:
@@ -248,6 +254,9 @@ def test_a_token_can_be_switched_off_and_on(api: Api, project_id: str, published
         ("is_active", None),
         ("request_count", 0),
         ("project_id", str(NOBODYS)),
+        ("policy", None),
+        ("policy", {"max_values": {"n": "1"}}),
+        ("policy", {"denied_models": ["x" * 201]}),
     ],
 )
 def test_a_faulty_or_unknown_change_changes_nothing(
@@ -259,6 +268,24 @@ def test_a_faulty_or_unknown_change_changes_nothing(
     assert faulty(api.patch(f"tokens/{made['id']}", **{"label": "other", field: value})) == [field]
     assert api.get(f"tokens/{made['id']}").json == made
     assert published.token(secret)["version"] == "1"
+
+
+def test_a_policy_is_shown_as_it_was_set_and_published(api: Api, project_id: str, published: Published) -> None:
+    wanted = ANYTHING | {"allowed_models": ["gpt-4o*"], "max_values": {"n": 2.0}}
+    made = api.token(project_id, policy=wanted)
+    first = published.token(made["token"])["policy"]
+
+    shown = api.patch(f"tokens/{made['id']}", policy={}).json
+
+    assert (made["policy"], shown["policy"]) == (wanted, ANYTHING)
+    assert msgspec.json.decode(first, type=Policy) == Policy(allowed_models=("gpt-4o*",), max_values={"n": 2.0})
+    assert published.token(made["token"])["policy"] == ""
+
+
+def test_a_policy_that_is_not_named_stays(api: Api, project_id: str) -> None:
+    made = api.token(project_id, policy={"denied_models": ["o1"]})
+
+    assert api.patch(f"tokens/{made['id']}", label="renamed").json["policy"] == made["policy"]
 
 
 # Revoking

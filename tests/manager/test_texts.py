@@ -1,0 +1,38 @@
+"""Rules of names and labels: any text that can be shown and stored, up to a length."""
+
+import pytest
+
+from manager import texts
+from manager.errors import Invalid
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("a", "a"), ("  padded\t", "padded"), ("x" * 200, "x" * 200), (f" {'x' * 200} ", "x" * 200), ("😀", "😀")],
+    ids=["short", "padded", "longest", "longest and padded", "emoji"],
+)
+def test_a_name_has_up_to_200_characters_without_the_space_around_it(text: str, name: str) -> None:
+    assert texts.check_name(text, "name") == name
+
+
+@pytest.mark.parametrize(
+    "text", ["", "   ", "x" * 201, "a\0b", "a\nb", "a\x7fb", "a\x85b", "a\ud800b"], ids=lambda text: ascii(text)[:12]
+)
+def test_a_name_that_is_empty_too_long_or_unprintable_is_refused(text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        texts.check_name(text, "label")
+
+    assert refused.value.field == "label"
+
+
+@pytest.mark.parametrize("text", ["", " padded ", "x" * 200, "😀"], ids=["empty", "padded", "longest", "emoji"])
+def test_a_label_has_up_to_200_characters_and_stays_as_it_is(text: str) -> None:
+    assert texts.check_label(text) == text
+
+
+@pytest.mark.parametrize("text", ["x" * 201, "a\nb", "a\ud800b"], ids=["long", "newline", "surrogate"])
+def test_a_label_that_is_too_long_or_unprintable_is_refused(text: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        texts.check_label(text)
+
+    assert refused.value.field == "label"
