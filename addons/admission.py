@@ -59,6 +59,7 @@ class Admission:
         """Identify and count the caller, or refuse with 401, 403, 404, 429 or 503."""
         call, table = self.calls.of(flow), self._table.current
         call.digest = tokens.digest(presented_token(call.presented, table.credential_schemes), self._pepper)
+        call.presented = []  # It has served its purpose.
         # Another table may have come into force since the candidates were found.
         providers = [name for name in call.candidates if name in table.providers]
         try:

@@ -5,6 +5,7 @@ refused. A client that closes its sending side is taken for gone, as mitmproxy d
 wait for its answer, but then a client that vanished could not be told from it, and would be paid for.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from h11._receivebuffer import ReceiveBuffer
@@ -15,6 +16,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
+    RequestData,
     RequestHeaders,
     RequestProtocolError,
     ResponseData,
@@ -121,7 +123,7 @@ class ClientConnection(Http1Server):
         if not isinstance(self.body_reader, WithoutTrailers):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         end: commands.CloseConnection | None = None
-        for command in super().read_body(event):
+        for command in self._joined(super().read_body(event)):
             if isinstance(command, commands.CloseConnection):
                 end = command
             elif isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError):
@@ -134,6 +136,20 @@ class ClientConnection(Http1Server):
         elif self.state == self.read_body and len(self.buf) > MAX_HEAD_BYTES:  # An endless trailer or chunk extension.
             error = RequestProtocolError(self.stream_id, "the body is not well-formed", ErrorCode.GENERIC_CLIENT_ERROR)
             yield from self._give_up(ReceiveHttp(error))
+
+    def _joined(self, steps: Iterator[commands.Command]) -> layer.CommandGenerator[None]:
+        """Join the data of one read: a body of tiny chunks would otherwise be an object for each of its bytes."""
+        pieces: list[bytes] = []
+        for command in steps:
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData):
+                pieces.append(command.event.data)
+                continue
+            if pieces:
+                yield ReceiveHttp(RequestData(self.stream_id, b"".join(pieces)))
+                pieces.clear()
+            yield command
+        if pieces:
+            yield ReceiveHttp(RequestData(self.stream_id, b"".join(pieces)))
 
     def _give_up(self, error: ReceiveHttp) -> layer.CommandGenerator[None]:
         yield error

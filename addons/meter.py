@@ -8,10 +8,12 @@ from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
 from addons.ending import Cause
 from addons.refusal import UPSTREAM_ERROR
+from shared import logs
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
 
 Append = Callable[[UsageEvent], None]
+log = logs.get("meter")
 
 
 class Tap:
@@ -20,20 +22,27 @@ class Tap:
     def __init__(self, call: Call, reader: AnswerReader) -> None:
         self._call = call
         self._reader = reader
+        self._is_reading = True
 
     def __call__(self, chunk: bytes) -> bytes:
-        """Note one chunk; an empty one marks the proper end. Reading must never harm the answer."""
+        """Note one chunk; an empty one marks the proper end."""
         call = self._call
-        if not chunk:
-            self._reader.finish()
-        else:
+        if chunk:
             if call.first_byte_ms is None:
                 call.first_byte_ms = call.elapsed_ms()
             call.chunks += 1
             call.response_bytes += len(chunk)
-            self._reader.feed(chunk)
-        call.answer = self._reader.answer
+        if self._is_reading:
+            self._read(chunk)
         return chunk
+
+    def _read(self, chunk: bytes) -> None:
+        try:
+            self._reader.feed(chunk) if chunk else self._reader.finish()
+            self._call.answer = self._reader.answer
+        except Exception:  # Whatever is wrong with reading, the client gets its answer.
+            self._is_reading = False
+            log.exception("answer_not_read", request_id=self._call.request_id)
 
 
 def outcome_of(call: Call, is_broken: bool) -> Outcome:

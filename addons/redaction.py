@@ -50,7 +50,7 @@ class Redaction:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
-        flow.request.path = logs.mask_keys(flow.request.path)
+        flow.request.path = logs.mask_separate_keys(flow.request.path)
         headers = flow.request.headers
         for name in sorted(COMMON_HEADERS | self._table.credential_headers):
             if values := headers.get_all(name):

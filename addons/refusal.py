@@ -35,6 +35,7 @@ MODEL_NOT_ALLOWED = Refusal(403, "model_not_allowed", "This token may not use th
 ENDPOINT_NOT_FOUND = Refusal(404, "endpoint_not_found", "This endpoint is not offered here.")
 REQUEST_TOO_LARGE = Refusal(413, "request_too_large", "The request body is larger than this endpoint takes.")
 HEAD_TOO_LARGE = Refusal(431, "invalid_request", "The request's headers are too large.")
+UNKNOWN_EXPECTATION = Refusal(417, "invalid_request", "Only Expect: 100-continue is understood.")
 QUOTA_EXCEEDED = Refusal(429, "quota_exceeded", "All requests of this token have been used.")
 UPSTREAM_ERROR = Refusal(502, "upstream_error", "The provider could not be reached or broke off its answer.")
 UPSTREAM_TIMEOUT = Refusal(504, "upstream_timeout", "The provider did not answer in time.")

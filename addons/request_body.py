@@ -74,7 +74,11 @@ class RequestKind:
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Refuse bodies of another kind than the route takes with 415."""
+        """Refuse bodies of another kind than the route takes with 415, and with 400 where it takes none."""
         call = self.calls.of(flow)
-        if call.route is not None and is_validated(call, call.route):
-            media_types.check(flow.request.headers.get("content-type"), call.route.body_of(flow.request.method))
+        if call.route is None or not is_validated(call, call.route):
+            return
+        kind = call.route.body_of(flow.request.method)
+        if kind == "none" and expected_http_body_size(flow.request) != 0:
+            raise Refused(invalid_request("This endpoint takes no body."))
+        media_types.check(flow.request.headers.get("content-type"), kind)

@@ -5,14 +5,15 @@ import re
 from mitmproxy import http
 
 from addons.call import Calls
-from addons.refusal import HEAD_TOO_LARGE, Refused, fail_closed, invalid_request
+from addons.refusal import HEAD_TOO_LARGE, UNKNOWN_EXPECTATION, Refused, fail_closed, invalid_request
 
 MAX_HEAD_BYTES = 64 << 10
 MAX_HEADERS = 100
 _VERSIONS = ("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")
 # Methods are case-sensitive (RFC 9110 section 9.1), but mitmproxy shows them in upper case: `get` would pass for GET.
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,31}")
-_UNFIT_FOR_A_LINE = re.compile(rb"[\x00-\x20\x7f]")
+# RFC 9112 section 3.2: a target is printable ASCII, and a fragment is never sent.
+_UNFIT_FOR_A_LINE = re.compile(rb"[^\x21-\x7e]|#")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 # At most one of each may be there: two of them would let proxy and provider each believe another one.
@@ -32,9 +33,11 @@ def check(request: http.Request) -> None:
     if is_absolute or _UNFIT_FOR_A_LINE.search(request.data.path):
         raise Refused(invalid_request("The request target must be a path."))
     if not all(_is_text(name) and _is_text(value) for name, value in fields):
-        raise Refused(invalid_request("A header is not valid UTF-8 text."))
+        raise Refused(invalid_request("A header is not plain UTF-8 text: it holds other bytes or control characters."))
     if any(len(request.headers.get_all(name)) > 1 for name in _SINGLE):
         raise Refused(invalid_request("A header that may only be sent once was sent several times."))
+    if request.headers.get("expect", "100-continue").strip().lower() != "100-continue":
+        raise Refused(UNKNOWN_EXPECTATION)
     if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         raise Refused(invalid_request("No transfer coding other than chunked is taken."))
 
@@ -61,6 +64,8 @@ class RequestHead:
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Refuse malformed heads with 400 or 431."""
+        if flow.is_replay:  # What admitted it the first time is spent, and mitmproxy's replay goes past our layers.
+            raise Refused(invalid_request("A replayed request is not taken. Send it anew, with a token."))
         call = self.calls.of(flow)
         call.correlation_id = correlation_id(flow.request.headers.get("x-request-id", ""), call.request_id)
         check(flow.request)

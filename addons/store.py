@@ -19,6 +19,8 @@ from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
 # How long a silent control channel is believed to be connected, in seconds.
 HEARTBEAT_SECONDS = 5.0
+# Of one worker to Redis.
+MAX_CONNECTIONS = 32
 
 
 _FAULTS = (redis.exceptions.RedisError, redis_schema.ContractError, OSError, TimeoutError)
@@ -40,10 +42,16 @@ class Store:
     def connect(cls, url: str, timeout_ms: int, note_failure: Callable[[], None] = lambda: None) -> "Store":
         """Return a store; connections are opened when first needed. `note_failure` counts calls that failed."""
         seconds = timeout_ms / 1000
-        client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0)
+        # A burst waits for one of these connections instead of being refused.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=MAX_CONNECTIONS,
+            timeout=seconds,
+            socket_timeout=seconds,
+            socket_connect_timeout=seconds,
+            retry=Retry(NoBackoff(), 0),
         )
-        return cls(client, note_failure)
+        return cls(redis.asyncio.Redis.from_pool(pool), note_failure)
 
     async def admit(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
         """Validate the token and take one of its requests, atomically. Raises StoreUnavailable."""

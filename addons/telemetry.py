@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from http import HTTPStatus
 from typing import Any
 
 import tornado.httpserver
@@ -13,16 +14,26 @@ from addons.metrics import Metrics
 from addons.store import Store
 
 
-class _Alive(tornado.web.RequestHandler):
-    def get(self) -> None:
-        self.finish(json.dumps({"status": "ok"}))
-
+class _Json(tornado.web.RequestHandler):
     def set_default_headers(self) -> None:
         self.set_header("content-type", "application/json")
         self.clear_header("server")
 
+    def write_error(self, status_code: int, **_: Any) -> None:
+        self.finish(json.dumps({"status": "failed", "reason": HTTPStatus(status_code).phrase}))
 
-class _Ready(_Alive):
+
+class _Unknown(_Json):
+    def prepare(self) -> None:
+        self.send_error(404)
+
+
+class _Alive(_Json):
+    def get(self) -> None:
+        self.finish(json.dumps({"status": "ok"}))
+
+
+class _Ready(_Json):
     def initialize(self, store: Store) -> None:
         self._store = store
 
@@ -32,7 +43,7 @@ class _Ready(_Alive):
         self.finish(json.dumps({"status": "ok" if is_ready else "failed", "checks": {"redis": is_ready}}))
 
 
-class _Scraped(_Alive):
+class _Scraped(_Json):
     def initialize(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
@@ -58,7 +69,7 @@ class Telemetry:
             ("/readyz", _Ready, {"store": self._store}),
             ("/metrics", _Scraped, {"metrics": self._metrics}),
         ]
-        app = tornado.web.Application(routes, log_function=lambda handler: None)
+        app = tornado.web.Application(routes, default_handler_class=_Unknown, log_function=lambda handler: None)
         self._server = tornado.httpserver.HTTPServer(app, max_body_size=1024)
         host, port = self._address
         self._server.add_sockets(tornado.netutil.bind_sockets(port, host, reuse_port=True))

@@ -21,6 +21,7 @@ _HIDDEN = "****"
 # Anything that looks like a key of a provider or a token of ours, wherever in the line it stands. A word boundary in
 # front proves nothing: the `n` of an escaped newline is a letter, too. So a long one with a digit in it needs none.
 _KEY_SHAPES = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
+_SEPARATE_KEYS = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 _URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
 
@@ -28,6 +29,15 @@ _URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
 def mask_keys(text: str) -> str:
     """Mask everything in a text that is shaped like a provider key or a token."""
     return _KEY_SHAPES.sub(lambda found: tokens.mask(found[0]), text)
+
+
+def mask_separate_keys(text: str) -> str:
+    """Mask keys and tokens that begin where a word begins: for what is used afterwards, such as a path.
+
+    >>> mask_separate_keys("/v1/models/ft:task-classifier-2024-06-01?key=sk-proj-0123456789abcdef")
+    '/v1/models/ft:task-classifier-2024-06-01?key=sk-p****cdef'
+    """
+    return _SEPARATE_KEYS.sub(lambda found: tokens.mask(found[0]), text)
 
 
 class Redactor:

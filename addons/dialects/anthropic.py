@@ -8,7 +8,12 @@ from shared.models import Usage
 
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
 _ERROR_TYPES |= {404: "not_found_error", 405: "invalid_request_error", 413: "request_too_large"}
-_ERROR_TYPES |= {415: "invalid_request_error", 429: "rate_limit_error", 431: "invalid_request_error"}
+_ERROR_TYPES |= {
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+    417: "invalid_request_error",
+    431: "invalid_request_error",
+}
 
 
 class _Usage(msgspec.Struct):
@@ -32,7 +37,7 @@ def read(known: Answer, document: bytes) -> Answer:
         return known
     try:
         found = _decoder.decode(document)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return known
     inner = found.message or found
     return Answer(inner.model or known.model, _merge(known.usage, inner.usage) if inner.usage else known.usage)

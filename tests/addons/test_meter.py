@@ -1,11 +1,13 @@
 """Rules of metering: bytes pass as they are, and each admitted request is recorded once, however it ends."""
 
 import pytest
+import structlog.testing
 from mitmproxy import flow as mitmflow
 from mitmproxy import http
 
 from addons import refusal
 from addons.call import Call, Calls
+from addons.dialects.reader import AnswerReader
 from addons.meter import Meter, Tap
 from addons.refusal import respond
 from shared.models import Outcome, Usage, UsageEvent
@@ -133,3 +135,22 @@ def test_a_request_that_was_not_admitted_is_not_recorded(meter: Meter, recorded:
     meter.responseheaders(request())
 
     assert recorded == []
+
+
+class Broken(AnswerReader):
+    """A reader with a fault."""
+
+    def feed(self, chunk: bytes) -> None:
+        raise ZeroDivisionError
+
+    finish = feed  # type: ignore[assignment]
+
+
+def test_a_fault_in_reading_does_not_harm_the_answer(calls: Calls, admitted: tuple[http.HTTPFlow, Call]) -> None:
+    tap = Tap(admitted[1], Broken("openai", "application/json", ""))
+
+    with structlog.testing.capture_logs() as lines:
+        passed = [tap(chunk) for chunk in (b"one", b"two", b"")]
+
+    assert passed == [b"one", b"two", b""] and admitted[1].response_bytes == 6
+    assert [line["event"] for line in lines] == ["answer_not_read"]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -454,3 +455,74 @@ async def test_a_provider_over_tls_is_verified_before_it_sees_the_key(
         assert answer.startswith(b"HTTP/1.1 200") and KEY.encode() in seen[0]
     else:
         assert code_of(answer) == (502, "upstream_error") and seen == []
+
+
+async def test_a_burst_of_requests_waits_for_redis_and_is_not_refused(
+    proxy: tuple[DumpMaster, int], tenant: Tenant
+) -> None:
+    tenant.publish("http://127.0.0.1:9", max_requests=10)
+
+    asked = get(tenant, more="x-llm-proxy-retry: off\r\n")
+    answers = await asyncio.gather(*(exchange(proxy[1], asked) for _ in range(500)))
+
+    codes = Counter(code_of(answer)[1] for answer in answers)
+    assert codes["quota_exceeded"] == 490 and codes["service_unavailable"] == 0
+
+
+async def test_a_replayed_request_is_refused_and_spends_nothing(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+    master, port = proxy
+    flows: list[http.HTTPFlow] = []
+    replayed = asyncio.Event()
+
+    class Witness:
+        def response(self, flow: http.HTTPFlow) -> None:
+            flows.append(flow)
+            if flow.is_replay:
+                replayed.set()
+
+    master.addons.add(Witness())
+    async with provided(answering(PLAIN)) as base_url:
+        tenant.publish(base_url)
+        await exchange(port, get(tenant))
+        master.commands.call("replay.client", flows[:1])
+        await asyncio.wait_for(replayed.wait(), 5)
+
+    assert flows[-1].response is not None and flows[-1].response.status_code == 400
+    assert len(tenant.events()) == 1
+
+
+async def test_a_client_that_closes_its_side_is_gone_and_recorded_as_that(
+    proxy: tuple[DumpMaster, int], tenant: Tenant
+) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    async with provided(silent) as base_url:
+        tenant.publish(base_url)
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
+        writer.write(get(tenant))
+        writer.write_eof()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+
+    event = await tenant.event()
+    assert (event.outcome, event.status, event.error_code) == (Outcome.CLIENT_ABORTED, 0, None)
+
+
+async def test_a_body_of_tiny_chunks_is_read_as_it_comes(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+    seen: list[bytes] = []
+    body = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in CHAT) + b"0\r\n\r\n"
+    head = post(tenant, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+
+    async def provider(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"0\r\n\r\n"))
+        writer.write(PLAIN)
+        writer.close()
+
+    async with provided(provider) as base_url:
+        tenant.publish(base_url)
+        answer = await exchange(proxy[1], head + body)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert CHAT in seen[0] and (await tenant.event()).request_bytes == len(CHAT)

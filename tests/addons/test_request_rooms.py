@@ -78,6 +78,27 @@ def test_a_credential_in_the_url_does_not_stay_there(
     assert flow.request.path == path.format(tokens.mask(token))
 
 
+def test_what_only_looks_like_a_key_inside_of_a_word_is_passed_on(calls: Calls, route_table: RouteTable) -> None:
+    path = "/v1/models/ft:gpt-4o-mini:acme:task-classifier-2024-06-01:abc"
+    flow = request("GET", path)
+
+    Redaction(calls, route_table).requestheaders(flow)
+
+    assert flow.request.path == path
+
+
+@pytest.mark.parametrize("protocols", ["realtime, openai-insecure-api-key.{}", "openai-insecure-api-key.{},beta"])
+def test_a_key_among_the_protocols_of_a_websocket_is_taken_and_masked(
+    calls: Calls, route_table: RouteTable, token: str, protocols: str
+) -> None:
+    flow = request(sec_websocket_protocol=protocols.format(token))
+
+    Redaction(calls, route_table).requestheaders(flow)
+
+    assert calls.of(flow).presented == [("sec-websocket-protocol", token)]
+    assert token not in str(flow.get_state())
+
+
 def test_a_flow_without_credentials_is_left_alone(calls: Calls, route_table: RouteTable) -> None:
     flow = request()
 
@@ -114,7 +135,10 @@ def with_fields(*fields: tuple[bytes, bytes]) -> http.Request:
         (head(method="connect"), 400),
         (head(method="G T"), 400),
         (head(method="M" * 33), 400),
+        (with_fields((b"expect", b"200-ok")), 417),
         (head(path="/v1/models?a b"), 400),
+        (head(path="/v1/models?a=ü"), 400),
+        (head(path="/v1/models?a=1#fragment"), 400),
         (head(path="/v1/models?a\r\nx-injected: 1"), 400),
         (with_fields((b"x-a", b"a" * request_head.MAX_HEAD_BYTES)), 431),
         (with_fields(*[(b"x-a", b"")] * (request_head.MAX_HEADERS + 1)), 431),
@@ -135,7 +159,7 @@ def test_a_head_that_no_honest_client_sends_is_refused(request_: http.Request, s
     [
         with_fields((b"x-a", "grüße, 世界 🎉".encode()), (b"x-tab", b"a\tb")),
         with_fields(*[(b"x-a", b"")] * request_head.MAX_HEADERS),
-        with_fields((b"transfer-encoding", b"Chunked")),
+        with_fields((b"transfer-encoding", b"Chunked"), (b"expect", b"100-Continue")),
         head(http_version="HTTP/1.0"),
         head(http_version="HTTP/2.0", authority="proxy.example"),
         head(method="TRACE"),
@@ -369,6 +393,22 @@ async def test_a_body_of_another_kind_is_refused_before_it_comes(
     await RequestKind(calls).requestheaders(flow)
 
     assert code_of(flow, calls) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(("length", "is_refused"), [("5", True), ("0", False), (None, False)])
+async def test_a_body_where_the_route_takes_none_is_refused_before_it_comes(
+    calls: Calls, admitted: tuple[http.HTTPFlow, Call], length: str | None, is_refused: bool
+) -> None:
+    flow, call = admitted
+    assert call.route is not None
+    call.route = replace(call.route, body="none")
+    flow.request.headers.pop("content-length", None)
+    if length is not None:
+        flow.request.headers["content-length"] = length
+
+    await RequestKind(calls).requestheaders(flow)
+
+    assert (flow.response is not None) is is_refused
 
 
 async def test_a_compressed_body_cannot_hide_from_the_check(calls: Calls, admitted: tuple[http.HTTPFlow, Call]) -> None:

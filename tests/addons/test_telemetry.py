@@ -74,7 +74,10 @@ async def test_metrics_are_shown_in_the_text_format_of_prometheus(port: int, met
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/metrics/", 404), ("DELETE", "/metrics", 405)])
 async def test_nothing_else_is_offered(port: int, method: str, path: str, status: int) -> None:
-    assert (await fetch(port, path, method)).code == status
+    answer = await fetch(port, path, method)
+
+    assert answer.code == status and json.loads(answer.body)["status"] == "failed"
+    assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/metrics"])

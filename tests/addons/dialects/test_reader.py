@@ -1,11 +1,14 @@
 """Rules of reading an answer beside its way to the client, on recordings of what providers send."""
 
 import gzip
+import tracemalloc
 import zlib
 
 import brotli
 import pytest
 import zstandard
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from addons.dialects import reader as reader_module
 from addons.dialects.answer import Answer
@@ -148,3 +151,30 @@ def test_a_body_over_the_bound_passes_unread() -> None:
     filler = b" " * reader_module.MAX_BODY_BYTES
 
     assert read(reader, b'{"model":"m"', filler, b"}") == Answer()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd"])
+def test_a_few_bytes_that_stand_for_gigabytes_are_not_unpacked(coding: str) -> None:
+    zeros = bytes(64 << 20)
+    packed = {
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "br": lambda plain: brotli.compress(plain, quality=1),
+        "zstd": zstandard.ZstdCompressor().compress,
+    }[coding](zeros)
+    tracemalloc.start()
+
+    answer = read(AnswerReader("openai", "application/json", coding), packed)
+
+    assert answer == Answer() and tracemalloc.get_traced_memory()[1] < 48 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("dialect", ["openai", "anthropic", "opaque"])
+@given(st.binary(max_size=200), st.integers(0, 200))
+@example(b'{"model":"\xff\xfe","usage":{}}', 3)
+@example(b'data: {"model":"\xff"}\n\n', 9)
+@example(b'{"usage":' + b"[" * 100_000, 50)
+def test_no_bytes_of_a_provider_make_reading_fail(dialect: str, body: bytes, cut: int) -> None:
+    for kind in ("application/json", "text/event-stream"):
+        read(AnswerReader(dialect, kind, ""), body[:cut], body[cut:])
