@@ -37,7 +37,7 @@ class _Ready(_Json):
     def initialize(self, store: Store) -> None:
         self._store = store
 
-    async def get(self) -> None:  # type: ignore[override]
+    async def get(self) -> None:
         is_ready = await self._store.is_ready()
         self.set_status(200 if is_ready else 503)
         self.finish(json.dumps({"status": "ok" if is_ready else "failed", "checks": {"redis": is_ready}}))
@@ -47,7 +47,7 @@ class _Scraped(_Json):
     def initialize(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    async def get(self) -> None:  # type: ignore[override]
+    async def get(self) -> None:
         text = await asyncio.to_thread(self._metrics.text)  # It reads files of all workers; streams must not wait.
         self.set_header("content-type", CONTENT_TYPE_PLAIN_0_0_4)
         self.finish(text)

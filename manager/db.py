@@ -7,13 +7,18 @@ from typing import Any
 
 import alembic.command
 import alembic.config
+import psycopg
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _READING = "llm_proxy_reading"
+# A server that is away is noticed within seconds, not when the kernel gives up; a URL may say otherwise.
+_PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
 Sessions = sessionmaker[Session]
 
 
@@ -24,7 +29,7 @@ def create_engine(url: str) -> sa.Engine:
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
         return _create_sqlite_engine(parsed)
-    return sa.create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True)
+    return _create_postgresql_engine(parsed)
 
 
 def create_sessions(engine: sa.Engine) -> Sessions:
@@ -68,6 +73,31 @@ def migration_config(connection: sa.Connection) -> alembic.config.Config:
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     return config
+
+
+def reason(error: SQLAlchemyError) -> str:
+    """Return what the database itself said, without SQL, values and links."""
+    return str(getattr(error, "orig", None) or error.args[0])
+
+
+def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
+    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+    engine = sa.create_engine(
+        url, connect_args=patience, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True
+    )
+    sa.event.listen(engine, "handle_error", _forget_values)
+    return engine
+
+
+def _forget_values(context: ExceptionContext) -> None:
+    # DETAIL quotes whole rows, sealed keys and digests among them, and errors are logged.
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if not isinstance(original, psycopg.Error) or original.diag.message_primary is None:
+        return
+    told = str(original)
+    original.args = (original.diag.message_primary,)
+    if wrapped is not None:
+        wrapped.args = tuple(str(part).replace(told, original.diag.message_primary) for part in wrapped.args)
 
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:

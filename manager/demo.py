@@ -12,6 +12,7 @@ from typing import Any
 
 import requests
 
+from manager import local_http
 from shared import tokens
 
 PROMPT = "Say hello to the withering token."
@@ -52,11 +53,14 @@ class Report:
 class Demo:
     """Speaks HTTP only, like any application: `manager_url` and `proxy_url` are origins without a trailing slash."""
 
-    def __init__(self, manager_url: str, proxy_url: str, management_token: str) -> None:
+    def __init__(
+        self, manager_url: str, proxy_url: str, management_token: str, usage_seconds: float = USAGE_SECONDS
+    ) -> None:
         self._manager_url = manager_url
         self._proxy_url = proxy_url
-        self._session = requests.Session()
-        self._session.headers["authorization"] = f"Bearer {management_token}"
+        self._usage_seconds = usage_seconds
+        self._operator, self._application = local_http.session(), local_http.session()
+        self._operator.headers["authorization"] = f"Bearer {management_token}"
 
     def run(self, target: Target) -> Report:
         """Do it all. Raises DemoError."""
@@ -96,7 +100,7 @@ class Demo:
         body["messages"] = [{"role": "user", "content": PROMPT}]
         started, first_byte_ms, pieces = time.perf_counter(), 0.0, []
         url, headers = f"{self._proxy_url}/v1/chat/completions", {"authorization": f"Bearer {token}"}
-        with requests.post(url, json=body, headers=headers, stream=True, timeout=60) as response:
+        with self._application.post(url, json=body, headers=headers, stream=True, timeout=60) as response:
             _check(response, "the streamed chat")
             for line in response.iter_lines(chunk_size=1):
                 first_byte_ms = first_byte_ms or (time.perf_counter() - started) * 1000
@@ -105,16 +109,16 @@ class Demo:
             return response.headers["x-llm-proxy-request-id"], pieces, round(first_byte_ms, 2)
 
     def _await_usage(self, token_id: str, request_id: str) -> dict[str, Any]:
-        deadline = time.monotonic() + USAGE_SECONDS
+        deadline = time.monotonic() + self._usage_seconds
         while time.monotonic() < deadline:
             for row in self._manage("GET", f"/manage/requests?token_id={token_id}")["items"]:
                 if row["request_id"] == request_id:
                     return dict(row)
             time.sleep(0.05)
-        raise DemoError(f"the usage of request {request_id} has not arrived within {USAGE_SECONDS} s")
+        raise DemoError(f"the usage of request {request_id} has not arrived within {self._usage_seconds} s")
 
     def _manage(self, method: str, path: str, **body: object) -> dict[str, Any]:
-        response = self._session.request(method, self._manager_url + path, json=body or None, timeout=30)
+        response = self._operator.request(method, self._manager_url + path, json=body or None, timeout=30)
         _check(response, f"{method} {path}")
         return dict(response.json())
 

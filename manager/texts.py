@@ -5,12 +5,17 @@ import unicodedata
 from manager.errors import Invalid
 from manager.tables import NAME_LENGTH
 
+# Characters that Unicode has among letters, marks and symbols, and that show nothing: fillers, a blank, variations.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(0xFE00 + n) for n in range(16)}
+
 
 def check_name(text: str, field: str) -> str:
-    """Return a name without surrounding space. Raises Invalid if it is empty, too long or not printable text."""
+    """Return a name without surrounding space. Raises Invalid if it is empty, too long, not printable or invisible."""
     name = text.strip()
     if not 1 <= len(name) <= NAME_LENGTH:
         raise Invalid(field, f"Must have 1 to {NAME_LENGTH} characters.")
+    if all(map(_is_invisible, name)):
+        raise Invalid(field, "Must have a character that can be seen.")
     return check_text(name, field)
 
 
@@ -26,3 +31,7 @@ def check_text(text: str, field: str) -> str:
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise Invalid(field, "Must not contain control characters.")
     return text
+
+
+def _is_invisible(character: str) -> bool:
+    return unicodedata.category(character) in ("Cf", "Zl", "Zp", "Zs") or character in _BLANK

@@ -5,9 +5,12 @@ from typing import Any
 
 from gunicorn import glogging
 from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import ParseException
 
-from manager import create_app
+from manager import create_app, servers
+from manager.api.problems import problem
 from manager.process import die_with_parent
+from manager.wsgi_worker import Worker
 from shared.settings import Settings
 
 STOP_SECONDS = 5
@@ -35,7 +38,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         host = f"[{self._settings.listen_host}]" if ":" in self._settings.listen_host else self._settings.listen_host
         options: dict[str, Any] = {
             "bind": f"{host}:{self._settings.manager_port}",
-            "worker_class": "gthread",
+            "worker_class": Worker,
             "workers": 1,
             "threads": self._settings.manager_threads,
             "graceful_timeout": STOP_SECONDS,
@@ -52,7 +55,10 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Any:
         """Return the app, made in the worker: connections are not shared over a fork."""
-        return create_app(self._settings)
+        servers.report_meanwhile(self._settings)
+        app = create_app(self._settings)
+        app.register_error_handler(ParseException, lambda _: problem(400, None, "The body is malformed."))
+        return app
 
 
 def serve(settings: Settings) -> None:

@@ -35,6 +35,11 @@ class Plane(Flag):
 
 
 ALL = Plane.DATA | Plane.CONTROL | Plane.SUPERVISOR
+# Who listens on which ports. Listeners that share a port would take each other's connections, in turn and silently.
+_LISTENS = {
+    Plane.DATA: ("proxy_port", "metrics_port"),
+    Plane.SUPERVISOR: ("proxy_port", "manager_port", "metrics_port"),
+}
 
 
 class SettingsError(Exception):
@@ -270,7 +275,10 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault of every variable.
     """
-    values = _values({entry.name: entry.metadata["variable"] for entry in fields(Settings)}, plane, fallback or {})
+    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings)}
+    values, faults = _values(wanted, plane, fallback or {})
+    if faults := faults | _shared_ports(values, _LISTENS.get(plane, ())):
+        raise SettingsError(faults)
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     return Settings(**values)
@@ -279,7 +287,10 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 def data_dir() -> Path:
     """Return the data folder, which the supervisor needs before it can read anything else. Raises SettingsError."""
     wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings) if entry.name == "data_dir"}
-    folder: Path = _values(wanted, Plane.SUPERVISOR, {})["data_dir"]
+    values, faults = _values(wanted, Plane.SUPERVISOR, {})
+    if faults:
+        raise SettingsError(faults)
+    folder: Path = values["data_dir"]
     return folder
 
 
@@ -312,15 +323,28 @@ def generate_secret() -> str:
     return tokens.generate().removeprefix(tokens.PREFIX)
 
 
-def _values(wanted: Mapping[str, Variable], plane: Plane, fallback: Mapping[str, str]) -> dict[str, Any]:
+def _values(
+    wanted: Mapping[str, Variable], plane: Plane, fallback: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, list[str]]]:
     env = environs.FileAwareEnv(eager=False, strip_whitespace=True)
     env.add_parser("variable", _read)
     values = {field_name: _value(env, variable, plane, fallback) for field_name, variable in wanted.items()}
     try:
         env.seal()
     except environs.EnvValidationError as error:
-        raise SettingsError(_without_values(error.error_messages)) from None
-    return values
+        return values, _without_values(error.error_messages)
+    return values, {}
+
+
+def _shared_ports(values: Mapping[str, Any], listens: Iterable[str]) -> dict[str, list[str]]:
+    known = {entry.name: entry.metadata["variable"].name for entry in fields(Settings)}
+    users: dict[int, str] = {}
+    faults = {}
+    for name in listens:
+        port, variable = values[name], known[name]
+        if port is not None and users.setdefault(port, variable) != variable:
+            faults[variable] = [f"is the same port as {users[port]}; give each its own"]
+    return faults
 
 
 def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Any:

@@ -17,7 +17,12 @@ def register(app: Flask, settings: Settings) -> None:
         API_VERSION="1",
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX="/manage",
+        API_SPEC_OPTIONS={
+            "components": {"securitySchemes": {"managementToken": {"type": "http", "scheme": "bearer"}}},
+            "security": [{"managementToken": []}],
+        },
     )
+    app.url_map.merge_slashes = False  # What has a slash too many does not exist; a redirect would be HTML.
     app.json.sort_keys = False  # type: ignore[attr-defined]
     install(app, Services.of(settings))
     access.guard(app, settings.management_token)

@@ -1,5 +1,6 @@
-"""Field types that marshmallow does not have: strict about JSON types, and durations; and the query of every list."""
+"""Fields that marshmallow does not have, strict about JSON types; durations; and the shapes that several share."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -36,6 +37,15 @@ class Duration(ma.fields.Field[timedelta]):
             return durations.parse(value)
         except ValueError as error:
             raise ma.ValidationError(str(error)) from error
+
+
+class Changes(ma.Schema):
+    """What may be changed; a field that is left out stays. To leave out all of them is a mistake."""
+
+    @ma.validates_schema
+    def _check_there_are_some(self, body: Mapping[str, Any], **_: Any) -> None:
+        if not body:
+            raise ma.ValidationError("Give at least one field.")
 
 
 class PageQuery(ma.Schema):

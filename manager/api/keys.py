@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from manager import db, keys, projects
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery, Truth
+from manager.api.fields import Changes, PageQuery, Truth
 from manager.api.services import now, services
 from manager.pages import Page
 from manager.tables import UpstreamKey
@@ -28,7 +28,7 @@ class NewKey(ma.Schema):
     weight = ma.fields.Integer(strict=True, load_default=1, metadata={"description": "Its share, from 1 to 1000."})
 
 
-class KeyChanges(ma.Schema):
+class KeyChanges(Changes):
     """What may be changed; a field that is left out stays. With another `api_key` the key keeps its id."""
 
     api_key = ma.fields.String()

@@ -15,7 +15,8 @@ from shared import logs
 MEDIA_TYPE = "application/problem+json"
 _STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403}
 _CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
-_CODES |= {413: "request_too_large", 415: "unsupported_media_type", 422: "invalid", 500: "internal_error"}
+_CODES |= {413: "request_too_large", 414: "uri_too_long", 415: "unsupported_media_type", 422: "invalid"}
+_CODES |= {431: "headers_too_large", 500: "internal_error"}
 log = logs.get("api")
 
 
@@ -42,7 +43,7 @@ class ProblemApi(Api):  # type: ignore[misc]
         errors = errors.get("json", errors.get("query", errors)) if isinstance(errors, dict) else errors
         headers = dict(error.get_headers()) | dict(found.get("headers") or {})
         kept = {name: value for name, value in headers.items() if name.lower() == "allow"}
-        return problem(error.code or 500, _CODES.get(error.code or 500), _detail(error, errors), errors, kept)
+        return problem(error.code or 500, None, _detail(error, errors), errors, kept)
 
 
 def handle(app: Flask) -> None:
@@ -55,10 +56,10 @@ def handle(app: Flask) -> None:
 def problem(
     status: int, code: str | None, detail: str, errors: object = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return a problem document."""
+    """Return a problem document; without a code, that of the status."""
     title = HTTPStatus(status).phrase
     body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    body["code"] = code or title.lower().replace(" ", "_")
+    body["code"] = code or _CODES.get(status) or title.lower().replace(" ", "_")
     if errors:
         body["errors"] = errors
     response = Response(json.dumps(body), status, headers, content_type=MEDIA_TYPE)

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from manager import audit, db, projects
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery, Truth
+from manager.api.fields import Changes, PageQuery, Truth
 from manager.api.keys import HealthView, KeyView, ShownKey
 from manager.api.policies import PolicyShape
 from manager.api.services import now, services, source
@@ -40,7 +40,7 @@ class NewProject(ma.Schema):
     )
 
 
-class ProjectChanges(ma.Schema):
+class ProjectChanges(Changes):
     """What may be changed; a field that is left out stays, any other is replaced as a whole."""
 
     name = ma.fields.String()

@@ -11,6 +11,7 @@ from flask import Flask, current_app, g
 
 from manager import audit, db
 from manager.publisher import Publisher, PublishError
+from manager.readiness import Readiness
 from manager.rules import Rules
 from manager.stores import connect_redis
 from manager.upstream_health import UpstreamHealth
@@ -31,6 +32,7 @@ class Services:
     redis: "redis.Redis"
     publisher: Publisher
     health: UpstreamHealth
+    readiness: Readiness
     rules: Rules
 
     @classmethod
@@ -41,7 +43,8 @@ class Services:
         table = providers.load(settings.providers_file)
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
         publisher, health = Publisher(client, sessions), UpstreamHealth(client)
-        return cls(settings, engine, sessions, client, publisher, health, rules)
+        readiness = Readiness(engine, client, publisher)
+        return cls(settings, engine, sessions, client, publisher, health, readiness, rules)
 
     def publish_created(self, publish: Callable[[Publisher], None]) -> None:
         """Publish something new. If Redis is away it still is created: the jobs process publishes it later."""

@@ -9,7 +9,7 @@ from flask.views import MethodView
 
 from manager import audit, db, tokens
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Duration, PageQuery, Truth
+from manager.api.fields import Changes, Duration, PageQuery, Truth
 from manager.api.policies import PolicyShape
 from manager.api.services import now, services, source
 from manager.pages import Page
@@ -28,7 +28,7 @@ class NewToken(ma.Schema):
     policy = ma.fields.Nested(PolicyShape, metadata={"description": "Narrows that of the project."})
 
 
-class TokenChanges(ma.Schema):
+class TokenChanges(Changes):
     """What may be changed; a field that is left out stays. `expires_in` counts from now."""
 
     label = ma.fields.String()

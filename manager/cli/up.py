@@ -30,8 +30,11 @@ def up(once: bool, demo: bool, model: str) -> None:
     """Start everything on this machine and keep it running until Ctrl-C."""
     from sqlalchemy.exc import SQLAlchemyError
 
+    from manager import db
     from manager.demo import DemoError
+    from manager.ports import PortTaken
     from manager.secrets_file import SecretsFileError
+    from manager.servers import ServersAway
     from manager.single_machine import FolderTaken, own_folder
     from manager.supervisor import StartError
 
@@ -44,7 +47,9 @@ def up(once: bool, demo: bool, model: str) -> None:
             report = _run(folder, once, model if demo else None)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    except (FolderTaken, SecretsFileError, StartError, DemoError, SQLAlchemyError, OSError) as error:
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"DATABASE_URL: {db.reason(error)}") from None
+    except (FolderTaken, PortTaken, SecretsFileError, ServersAway, StartError, DemoError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if once and report is not None:
         click.echo(report.to_json())

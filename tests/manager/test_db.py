@@ -1,16 +1,20 @@
 """Rules of the door to SQL: readers hold up nobody, writers wait for each other, and the schema knows its version."""
 
+import re
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from manager import db
 from manager.tables import Project, Token
 from tests.manager.conftest import NOW, PROJECT_ID, Rows
+
+postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -76,6 +80,76 @@ def test_an_error_does_not_quote_values(rows: Rows) -> None:
         rows.token(project, digest="the digest", label="the label")
 
     assert "the label" not in str(caught.value)
+
+
+@postgresql
+def test_an_error_of_postgresql_does_not_quote_the_row(rows: Rows, engine: sa.Engine) -> None:
+    rows.token(rows.project(), digest="the digest")
+    copy = sa.text("INSERT INTO tokens SELECT * FROM tokens")
+    spoil = sa.text("UPDATE tokens SET digest = NULL")
+
+    told = {}
+    for name, change in {"unique": copy, "not null": spoil}.items():
+        with pytest.raises(IntegrityError) as caught, engine.begin() as connection:
+            connection.execute(change)
+        told[name] = "".join(traceback.format_exception(caught.value))
+
+    assert "duplicate key value violates unique constraint" in told["unique"]
+    assert 'null value in column "digest"' in told["not null"]
+    assert not [text for text in told.values() if "DETAIL" in text or "the digest" in text or "sk-llmp" in text]
+
+
+@postgresql
+def test_an_error_at_commit_does_not_quote_the_row_either(rows: Rows, engine: sa.Engine) -> None:
+    project = rows.project(name="the name")
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE late (name text UNIQUE DEFERRABLE INITIALLY DEFERRED)"))
+    try:
+        with pytest.raises(IntegrityError) as caught, engine.begin() as connection:
+            for _ in range(2):
+                connection.execute(sa.text("INSERT INTO late SELECT name FROM projects"))
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sa.text("DROP TABLE late"))
+
+    text = "".join(traceback.format_exception(caught.value))
+    assert "violates unique constraint" in text and project.name not in text
+
+
+@postgresql
+def test_what_the_driver_knows_of_an_error_stays_readable(rows: Rows, engine: sa.Engine) -> None:
+    rows.project(name="search team")
+
+    with pytest.raises(IntegrityError) as caught:
+        rows.project(name="search team")
+
+    assert caught.value.orig.sqlstate == "23505"
+    assert db.reason(caught.value) == 'duplicate key value violates unique constraint "uq_projects_name"'
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"), [("", ("5", "15000")), ("connect_timeout=9&tcp_user_timeout=7", ("9", "7"))], ids=str
+)
+def test_a_postgresql_that_is_away_is_noticed_soon(
+    open_engine: Callable[[str], sa.Engine], postgres_url: str, query: str, expected: tuple[str, str]
+) -> None:
+    url = f"{postgres_url}{'&' if '?' in postgres_url else '?'}{query}"
+
+    with open_engine(url).connect() as connection:
+        parameters = connection.connection.driver_connection.info.get_parameters()
+
+    assert (parameters["connect_timeout"], parameters["tcp_user_timeout"]) == expected
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:the-password@127.0.0.1:1/db", "sqlite:////nobody/is/here.db"])
+def test_the_reason_of_an_error_holds_no_link_no_sql_and_no_password(
+    open_engine: Callable[[str], sa.Engine], url: str
+) -> None:
+    with pytest.raises(OperationalError) as caught:
+        open_engine(url).connect()
+
+    assert db.reason(caught.value).startswith(("connection failed", "unable to open database file"))
+    assert not re.search("http|SELECT|the-password", db.reason(caught.value))
 
 
 def test_objects_stay_readable_after_commit(sessions: db.Sessions) -> None:

@@ -1,6 +1,7 @@
 """Rules of the demo: it does what an operator and an application do, and says clearly what went wrong."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +58,21 @@ def test_operator_and_application_each_use_their_own_token(servers: Mocker) -> N
     assert sent == {"manager.test": "Bearer management-token", "proxy.test": "Bearer sk-llmp-x"}
 
 
+def test_neither_a_proxy_nor_passwords_of_the_environment_are_used(
+    servers: Mocker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password of-another-server")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("http_proxy", "http://tap.test:3128")
+
+    run()
+
+    assert {str(request.proxies) for request in servers.request_history} == {"OrderedDict()"}
+    sent = {request.headers["authorization"] for request in servers.request_history}
+    assert sent == {"Bearer management-token", "Bearer sk-llmp-x"}
+
+
 def test_a_project_of_an_earlier_run_is_found_on_a_later_page_and_updated(servers: Mocker) -> None:
     pages = [
         {"json": {"items": [{"id": "p7", "name": "other"}], "next_cursor": "more"}},
@@ -91,12 +107,11 @@ def test_each_step_that_fails_is_told_with_the_servers_words(servers: Mocker, me
         run()
 
 
-def test_usage_that_never_arrives_is_told(servers: Mocker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "USAGE_SECONDS", 0.05)
+def test_usage_that_never_arrives_is_told(servers: Mocker) -> None:
     servers.get(f"{MANAGER}/manage/requests", json={"items": [], "next_cursor": None})
 
-    with pytest.raises(DemoError, match="usage of request r1 has not arrived"):
-        run()
+    with pytest.raises(DemoError, match="usage of request r1 has not arrived within 0.05 s"):
+        Demo(MANAGER, PROXY, "management-token", usage_seconds=0.05).run(TARGET)
 
 
 def test_a_provider_that_was_shown_another_key_is_told(servers: Mocker) -> None:

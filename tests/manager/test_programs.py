@@ -124,11 +124,13 @@ def test_a_proxy_without_addons_has_nowhere_to_send_requests(configuration: Sett
 
 @pytest.fixture
 def website() -> Iterator[str]:
-    """A server whose /healthz and /readyz answer 200; everything else is missing."""
+    """A server whose /healthz and /readyz answer 200; /elsewhere leads there, everything else is missing."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(200 if self.path in ("/healthz", "/readyz", "/__mock__/ledger") else 404)
+            known = dict.fromkeys(("/healthz", "/readyz", "/__mock__/ledger"), 200) | {"/elsewhere": 302}
+            self.send_response(known.get(self.path, 404))
+            self.send_header("location", "/healthz")
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:
@@ -154,6 +156,18 @@ def test_a_url_is_up_when_it_answers_200(website: str, closed_port: int) -> None
     urls = [f"{website}/healthz", f"{website}/missing", f"http://127.0.0.1:{closed_port}/healthz"]
 
     assert [programs.is_up(url) for url in urls] == [True, False, False]
+
+
+def test_no_proxy_of_the_environment_is_asked_for_it(
+    website: str, closed_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{closed_port}")
+
+    assert programs.is_up(f"{website}/healthz")
+
+
+def test_a_url_that_leads_elsewhere_is_not_up(website: str) -> None:
+    assert not programs.is_up(f"{website}/elsewhere")
 
 
 def test_a_service_is_ready_when_its_page_is_up(configuration: Settings, website: str, closed_port: int) -> None:

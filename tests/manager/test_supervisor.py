@@ -50,6 +50,20 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def started_crasher(folder: Path, clock: FakeClock) -> Supervisor:
+    """A supervisor whose one program was ready once, and from now on ends as soon as it is started."""
+    code = f"""
+        import time
+        from pathlib import Path
+        while not Path({str(folder / "found ready")!r}).exists(): time.sleep(0.01)
+        raise SystemExit(1)
+    """
+    made = Supervisor(folder, clock)
+    made.start(program("crasher", code))
+    (folder / "found ready").touch()
+    return made
+
+
 SLEEP = "import time; time.sleep(60)"
 
 
@@ -67,19 +81,46 @@ def test_a_program_that_ends_before_it_is_ready_is_told_with_the_end_of_its_log(
         supervisor.start(program("faulty", "print('the reason'); raise SystemExit(3)", lambda: False))
 
 
-def test_a_program_that_does_not_become_ready_in_time_is_told(
-    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "START_SECONDS", 0.1)
+def test_what_an_earlier_run_has_logged_is_not_told(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "faulty.log").write_text("the reason of yesterday\n")
 
-    with pytest.raises(StartError, match="slow is not ready"):
+    with pytest.raises(StartError) as told:
+        supervisor.start(program("faulty", "print('the reason of today'); raise SystemExit(3)", lambda: False))
+
+    assert str(told.value) == "faulty ended with 3:\nthe reason of today\n"
+    assert "yesterday" in (tmp_path / "faulty.log").read_text()
+
+
+def test_a_long_log_is_told_by_its_end(supervisor: Supervisor) -> None:
+    code = "print('begin' + 'x' * 5000 + 'end', end=''); raise SystemExit(3)"
+
+    with pytest.raises(StartError) as told:
+        supervisor.start(program("faulty", code, lambda: False))
+
+    assert str(told.value).endswith("xend") and "begin" not in str(told.value)
+
+
+def test_a_program_that_has_ended_is_not_ready_whoever_answers_in_its_place(supervisor: Supervisor) -> None:
+    def answers() -> bool:
+        until(lambda: not is_alive(supervisor.pids()["faulty"]))
+        return True
+
+    with pytest.raises(StartError, match="faulty ended with 3"):
+        supervisor.start(program("faulty", "raise SystemExit(3)", answers))
+
+
+def test_a_program_that_does_not_become_ready_in_time_is_told(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, start_seconds=0.1)
+
+    with pytest.raises(StartError, match="slow is not ready after 0.1 s"):
         supervisor.start(program("slow", SLEEP, lambda: False))
+
+    supervisor.stop()
 
 
 def test_a_crashed_program_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
     clock = FakeClock()
-    supervisor = Supervisor(tmp_path, clock)
-    supervisor.start(program("crasher", "raise SystemExit(1)"))
+    supervisor = started_crasher(tmp_path, clock)
     pauses = []
 
     for _ in range(8):
@@ -99,8 +140,7 @@ def test_a_crashed_program_is_started_again_after_growing_pauses(tmp_path: Path)
 
 def test_a_program_that_had_been_healthy_is_started_again_soon(tmp_path: Path) -> None:
     clock = FakeClock()
-    supervisor = Supervisor(tmp_path, clock)
-    supervisor.start(program("crasher", "raise SystemExit(1)"))
+    supervisor = started_crasher(tmp_path, clock)
     pauses = []
 
     for age in (0.0, 0.0, rules.HEALTHY_SECONDS + 1):
@@ -147,10 +187,8 @@ def test_programs_are_stopped_in_reverse_order(supervisor: Supervisor, tmp_path:
     assert journal.read_text().splitlines()[3:] == ["third ended", "second ended", "first ended"]
 
 
-def test_a_program_that_will_not_end_is_killed(
-    supervisor: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rules, "STOP_SECONDS", 0.2)
+def test_a_program_that_will_not_end_is_killed(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path, stop_seconds=0.2)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); " + SLEEP
     supervisor.start(program("deaf", code, lambda: "deaf" in (tmp_path / "deaf.log").read_text()))
     pid = supervisor.pids()["deaf"]

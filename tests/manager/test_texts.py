@@ -25,6 +25,19 @@ def test_a_name_that_is_empty_too_long_or_unprintable_is_refused(text: str) -> N
     assert refused.value.field == "label"
 
 
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\u200b \u2060", "\ufeff", "\u3164", "\u2800", "\u200d\ufe0f", "\U000e0041"], ids=ascii
+)
+def test_a_name_of_which_nothing_can_be_seen_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="can be seen"):
+        texts.check_name(text, "name")
+
+
+@pytest.mark.parametrize("text", ["a\u200bb", "👩\u200d🔬", "\u200fשלום", "é", "\U0010ffff", "\ue000"], ids=ascii)
+def test_invisible_characters_among_others_belong_to_the_name(text: str) -> None:
+    assert texts.check_name(text, "name") == text
+
+
 @pytest.mark.parametrize("text", ["", " padded ", "x" * 200, "😀"], ids=["empty", "padded", "longest", "emoji"])
 def test_a_label_has_up_to_200_characters_and_stays_as_it_is(text: str) -> None:
     assert texts.check_label(text) == text

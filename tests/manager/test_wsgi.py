@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 
 from manager.wsgi import RootLogger, Server
+from manager.wsgi_worker import Worker
 from shared.settings import Settings
 from tests.manager.conftest import NOBODY, SettingsOf
 
@@ -56,7 +57,7 @@ def test_it_listens_where_the_settings_say(settings_of: SettingsOf, host: str, b
 def test_one_process_serves_with_as_many_threads_as_the_settings_say(settings: Settings) -> None:
     cfg = Server(settings).cfg
 
-    assert (cfg.workers, cfg.threads, cfg.worker_class_str) == (1, 3, "gthread")
+    assert (cfg.workers, cfg.threads, cfg.worker_class) == (1, 3, Worker)
 
 
 def test_it_opens_no_socket_of_its_own_and_keeps_its_files_in_the_data_folder(

@@ -206,6 +206,42 @@ def test_a_faulty_value_is_named_with_its_reason(environment: Set, name: str, va
     assert reason in message
 
 
+@pytest.mark.parametrize(
+    ("plane", "same", "faulty"),
+    [
+        (Plane.SUPERVISOR, ["PROXY", "MANAGER"], {"MANAGER": "PROXY"}),
+        (Plane.SUPERVISOR, ["PROXY", "METRICS"], {"METRICS": "PROXY"}),
+        (Plane.SUPERVISOR, ["MANAGER", "METRICS"], {"METRICS": "MANAGER"}),
+        (Plane.SUPERVISOR, ["PROXY", "MANAGER", "METRICS"], {"MANAGER": "PROXY", "METRICS": "PROXY"}),
+        (Plane.DATA, ["PROXY", "METRICS"], {"METRICS": "PROXY"}),
+    ],
+    ids=str,
+)
+def test_two_listeners_of_one_machine_cannot_have_one_port(
+    environment: Set, plane: Plane, same: list[str], faulty: dict[str, str]
+) -> None:
+    environment(**{f"LLM_PROXY_{name}_PORT": "7777" for name in same})
+
+    found = faults(plane)
+
+    assert {(name, message) for name, [message] in found.items()} == {
+        (f"LLM_PROXY_{name}_PORT", f"is the same port as LLM_PROXY_{other}_PORT; give each its own")
+        for name, other in faulty.items()
+    }
+
+
+def test_equal_ports_are_named_together_with_other_faults(environment: Set) -> None:
+    environment(LLM_PROXY_PROXY_PORT="8000", LLM_PROXY_METRICS_PORT="0", TOKEN_PEPPER="short")
+
+    assert set(faults(Plane.SUPERVISOR)) == {"LLM_PROXY_MANAGER_PORT", "LLM_PROXY_METRICS_PORT", "TOKEN_PEPPER"}
+
+
+def test_the_manager_of_another_machine_may_have_the_proxys_port(environment: Set) -> None:
+    environment(LLM_PROXY_MANAGER_PORT="8080", LLM_PROXY_METRICS_PORT="8080")
+
+    assert settings.load(Plane.CONTROL).manager_port == 8080
+
+
 @pytest.mark.parametrize(("value", "milliseconds"), [("10", 10), ("60000", 60_000), (" 75 ", 75)])
 def test_the_ends_of_a_range_belong_to_it(environment: Set, value: str, milliseconds: int) -> None:
     environment(LLM_PROXY_REDIS_TIMEOUT_MS=value)
@@ -235,7 +271,7 @@ def test_no_error_message_holds_a_value(bare: Set, form: str) -> None:
     assert "MANAGEMENT_TOKEN" in caught.value.faults
     assert CANARY not in str(caught.value)
     assert CANARY not in repr(caught.value.faults)
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
 
 
 # Files

@@ -1,5 +1,9 @@
 """Rules of health: alive is alive; ready is a current database, a Redis that answers, and all published to it."""
 
+import os
+import signal
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +35,13 @@ def another_release(engine: sa.Engine) -> Iterator[None]:
     yield
     with engine.begin() as connection:
         connection.execute(change, {"version": known})
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """Address of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def checks(client: FlaskClient) -> dict[str, str]:
@@ -78,6 +89,47 @@ def test_without_a_database_nothing_is_ready(serve: Serve, valkey_url: str, publ
     away = serve(DATABASE_URL=url, REDIS_URL=valkey_url)
 
     assert checks(away.test_client()) == ALL_OK | {"database": "failed", "schema": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "failed"),
+    [
+        ("REDIS_URL", "redis://{}", {"redis": "failed", "published": "failed"}),
+        ("DATABASE_URL", "postgresql://{}/nobody", {"database": "failed", "schema": "failed"}),
+    ],
+)
+def test_a_part_that_hangs_counts_as_failed_and_is_not_waited_for(
+    serve: Serve,
+    database_url: str,
+    valkey_url: str,
+    published_to: None,
+    silent: str,
+    variable: str,
+    url: str,
+    failed: dict[str, str],
+) -> None:
+    there = {"DATABASE_URL": database_url, "REDIS_URL": valkey_url}
+    hanging, begun = serve(**there | {variable: url.format(silent)}).test_client(), time.monotonic()
+
+    for _ in range(2):
+        assert checks(hanging) == ALL_OK | failed
+
+    assert time.monotonic() - begun < 3
+
+
+def test_a_stopped_redis_is_noticed_soon_and_so_is_its_return(
+    client: FlaskClient, redis_client: redis.Redis, published_to: None
+) -> None:
+    process = redis_client.info("server")["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        assert checks(client) == ALL_OK | {"redis": "failed", "published": "failed"}
+        assert time.monotonic() - begun < 1.5
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    assert checks(client) == ALL_OK
 
 
 def test_no_detail_is_told(serve: Serve) -> None:

@@ -266,6 +266,11 @@ def test_the_project_field_replaces_the_first_key_and_no_other_however_often(
     assert shown["keys"][1] == second and problem(api.get(first)) == (404, "not_found")
 
 
+def test_a_change_of_nothing_is_refused_and_changes_nothing(api: Api, project: dict[str, Any]) -> None:
+    assert faulty(api.patch(f"projects/{project['id']}/keys/{project['keys'][0]['id']}")) == ["_schema"]
+    assert api.get(f"projects/{project['id']}").json == project
+
+
 # Not found
 
 
@@ -274,7 +279,7 @@ def test_a_key_of_another_project_is_not_found(api: Api, project: dict[str, Any]
     other = api.project("other team")
     foreign = f"projects/{other['id']}/keys/{project['keys'][0]['id']}"
 
-    assert problem(api.send(method, foreign, json={})) == (404, "not_found")
+    assert problem(api.send(method, foreign, json={"is_active": True})) == (404, "not_found")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -123,6 +123,11 @@ def test_a_wrong_method_is_told_the_right_ones(api: Api, method: str, path: str,
     assert set(answer.headers["allow"].split(", ")) == allowed
 
 
+@pytest.mark.parametrize("path", ["/projects", "projects/", "projects//", "", "/"])
+def test_a_slash_too_many_leads_nowhere(api: Api, path: str) -> None:
+    assert problem(api.get(path)) == (404, "not_found")
+
+
 def test_a_query_of_very_many_fields_is_not_even_read(api: Api) -> None:
     assert problem(api.get("projects", **{f"field{number}": 1 for number in range(51)})) == (400, "bad_request")
 
@@ -169,6 +174,13 @@ def test_the_api_describes_every_operation(api: Api) -> None:
         "/manage/requests": ["get"],
     }
     assert described["openapi"] == "3.1.0" and described["info"]["title"] == "llm-proxy management API"
+
+
+def test_the_api_says_how_to_authorize(api: Api) -> None:
+    described = api.get("openapi.json").json
+
+    [(name, scheme)] = described["components"]["securitySchemes"].items()
+    assert scheme == {"type": "http", "scheme": "bearer"} and described["security"] == [{name: []}]
 
 
 def test_each_operation_says_what_it_does_and_how_it_errs(api: Api) -> None:

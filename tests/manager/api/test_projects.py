@@ -279,6 +279,16 @@ def test_a_faulty_or_unknown_change_changes_nothing(api: Api, published: Publish
     assert record is not None and record.version == 1
 
 
+def test_a_change_of_nothing_is_refused_and_changes_nothing(api: Api, published: Published) -> None:
+    made = api.project()
+
+    for answer in (api.patch(f"projects/{made['id']}"), api.send("PATCH", f"projects/{made['id']}")):
+        assert faulty(answer) == ["_schema"] and answer.json["errors"]["_schema"] == ["Give at least one field."]
+    assert api.get(f"projects/{made['id']}").json == made
+    record = published.project(made["id"])
+    assert record is not None and record.version == 1
+
+
 # Settings
 
 SETTINGS: dict[str, Any] = {
@@ -451,7 +461,7 @@ def test_the_tokens_of_a_deleted_project_stay_revoked_when_it_is_switched_on(api
 @pytest.mark.parametrize("path", [f"projects/{NOBODYS}", "projects/not-an-id", "projects/"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_an_unknown_project_is_not_found(api: Api, method: str, path: str) -> None:
-    assert problem(api.send(method, path, json={})) == (404, "not_found")
+    assert problem(api.send(method, path, json={"is_active": True})) == (404, "not_found")
 
 
 # Redis is away

@@ -304,7 +304,16 @@ def test_a_revoked_token_stays_to_be_read_and_the_data_plane_knows(
     assert (published.token(made["token"])["is_active"], published.token(made["token"])["version"]) == ("0", "2")
 
 
-@pytest.mark.parametrize("change", [{"is_active": True}, {"expires_in": "P1D"}, {"label": "again"}, {}])
+def test_a_change_of_nothing_is_refused_and_changes_nothing(api: Api, project_id: str, published: Published) -> None:
+    made = api.token(project_id)
+    before = api.get(f"tokens/{made['id']}").json
+
+    assert faulty(api.patch(f"tokens/{made['id']}")) == ["_schema"]
+    assert api.get(f"tokens/{made['id']}").json == before
+    assert published.token(made["token"])["version"] == "1"
+
+
+@pytest.mark.parametrize("change", [{"is_active": True}, {"expires_in": "P1D"}, {"label": "again"}])
 def test_a_revoked_token_stays_revoked(api: Api, project_id: str, published: Published, change: dict[str, Any]) -> None:
     made = api.token(project_id)
     api.delete(f"tokens/{made['id']}")
@@ -327,7 +336,7 @@ def test_revoking_again_changes_nothing(api: Api, project_id: str) -> None:
 @pytest.mark.parametrize("path", [f"tokens/{NOBODYS}", "tokens/not-an-id", "tokens/"])
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
 def test_an_unknown_token_is_not_found(api: Api, method: str, path: str) -> None:
-    assert problem(api.send(method, path, json={})) == (404, "not_found")
+    assert problem(api.send(method, path, json={"is_active": True})) == (404, "not_found")
 
 
 # Redis is away

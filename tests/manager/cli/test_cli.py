@@ -69,6 +69,15 @@ def test_db_upgrade_migrates_the_database(configured: Path) -> None:
     engine.dispose()
 
 
+def test_db_upgrade_of_a_database_that_is_away_says_why(configured: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://llm:the-password@127.0.0.1:1/llm")
+
+    shown = CliRunner().invoke(main, ["db", "upgrade"])
+
+    assert shown.exit_code == 1 and shown.output.startswith("Error: DATABASE_URL: connection failed")
+    assert "http" not in shown.output and "the-password" not in shown.output
+
+
 @pytest.mark.parametrize("command", [["manager"], ["jobs"], ["db", "upgrade"]])
 def test_every_faulty_variable_is_named_at_once(
     configured: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
