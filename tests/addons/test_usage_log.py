@@ -56,8 +56,7 @@ async def test_events_go_out_in_order_and_in_batches(event: UsageEvent) -> None:
     assert sum(sink.batches, []) == [str(number) for number in range(usage_log.BATCH + 3)]
 
 
-async def test_events_wait_while_redis_is_away(event: UsageEvent, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_log, "FIRST_PAUSE", 0.001)
+async def test_events_wait_while_redis_is_away(event: UsageEvent) -> None:
     sink = FakeSink(failures=3)
     log = UsageLog(sink, lambda count: None)
 
