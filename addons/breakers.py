@@ -71,11 +71,12 @@ class Breakers:
         return breaker is None or not breaker.is_open or self._clock() >= max(breaker.open_until, breaker.probed_until)
 
     def seconds_left(self, subject: str) -> float:
-        """Return the seconds until a request may pass; 0.0 if one may now."""
+        """Return the seconds until a request may pass, or a probe has perhaps succeeded; 0.0 if one may now."""
         breaker = self._by_subject.get(subject)
         if breaker is None or not breaker.is_open:
             return 0.0
-        return max(0.0, max(breaker.open_until, breaker.probed_until) - self._clock())
+        now = self._clock()
+        return max(0.0, breaker.open_until - now, min(breaker.probed_until - now, FIRST_PAUSE))
 
     async def enter(self, subject: str) -> bool:
         """Let a request pass or not; an open breaker whose pause is over lets one through, of all workers' requests."""
@@ -89,6 +90,9 @@ class Breakers:
             breaker.probed_until = self._clock() + FIRST_PAUSE  # Another worker is probing; its result will be heard.
             return False
         breaker.is_probing = True
+        if breaker.open_until > self._clock():  # Another worker's probe has failed in this very moment.
+            self.leave(subject)
+            return False
         self._tell(subject, "half_open", breaker)
         return True
 

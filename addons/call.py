@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 import uuid_utils
 from mitmproxy import http
+from mitmproxy.connection import Server
 
 from addons.dialects.answer import Answer
 from addons.ending import Interruption, Refusal
@@ -29,7 +30,8 @@ class UpstreamCredential:
 class Attempts:
     """How the provider is being tried. `started` is on the monotonic clock; `pause` in seconds, before the next one.
 
-    `waiter` is set while that pause lasts and ends it early. A client that retries by itself may have `wanted` False.
+    `waiter` is set while that pause lasts and ends it early. `connecting` is what is being connected to, also only so
+    long. A client that retries by itself may have `wanted` False.
     """
 
     count: int = 0
@@ -40,6 +42,7 @@ class Attempts:
     failed_keys: set[str] = field(default_factory=set)
     pause: float = 0.0
     waiter: asyncio.Event | None = None
+    connecting: Server | None = None
     wanted: bool = True
 
 

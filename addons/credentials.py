@@ -10,7 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from mitmproxy import http
 
+from addons import patience
 from addons.call import Call, Calls, UpstreamCredential
+from addons.ending import Refusal
 from addons.redaction import COMMON_HEADERS
 from addons.refusal import SERVICE_UNAVAILABLE, Refused, fail_closed
 from addons.targets import Targets
@@ -36,6 +38,18 @@ def direct(request: http.Request, base_url: str, path: str) -> None:
     request.port = parts.port or (443 if parts.scheme == "https" else 80)
     request.host_header = parts.netloc
     request.path = parts.path.rstrip("/") + path
+
+
+def _will_pass(flow: http.HTTPFlow, call: Call, missing: Refusal) -> bool:
+    """Tell whether the request is to wait for what is missing.
+
+    A provider that is down may soon be up. A project whose keys are all out has to know; but a retry waits, since
+    another request may just be trying the key out. A streamed body is coming already and would pile up.
+    """
+    is_passing = missing.code == "circuit_open" or (
+        call.attempts.count > 0 and missing.code == "upstream_keys_exhausted"
+    )
+    return is_passing and not flow.request.stream
 
 
 class Credentials:
@@ -73,25 +87,34 @@ class Credentials:
             call.attempts.started = time.monotonic()
             for name in COMMON_HEADERS | {call.provider.credential.header}:
                 flow.request.headers.pop(name, None)
-        call.credential = await self._credential(call, call.provider.credential)
-        call.attempts.base_url = await self._base_url(call)
+        while (missing := await self._choose(call, call.provider.credential)) is not None:
+            if not _will_pass(flow, call, missing) or not await patience.outlasts(call, missing.retry_after or 1):
+                if call.interruption is not None:
+                    return  # Whatever interrupted it also says how it ends: see stream.py.
+                raise Refused(missing)
         direct(flow.request, call.attempts.base_url, call.path)
 
-    async def _base_url(self, call: Call) -> str:
+    async def _choose(self, call: Call, credential: Credential) -> Refusal | None:
+        """Choose a key and a base URL; return what to say if there is none of one of them right now."""
+        chosen = await self._choose_key(call, credential)
+        if not isinstance(chosen, UpstreamCredential):
+            return chosen
+        call.credential = chosen
         url = await self._targets.pick_url(call)
         if url is None:
             self._targets.leave_key(call)
-            raise Refused(self._targets.origins_down(call))
-        return url
+            return self._targets.origins_down(call)
+        call.attempts.base_url = url
+        return None
 
-    async def _credential(self, call: Call, credential: Credential) -> UpstreamCredential:
+    async def _choose_key(self, call: Call, credential: Credential) -> UpstreamCredential | Refusal:
         keys = self._targets.pick_keys(call)
         opened = [(key, plain) for key in keys if (plain := self._opened(key)) is not None]
         for key, plain in opened:
             if await self._targets.enters(call, key):
                 return UpstreamCredential(key.id, credential.header, credential.value(plain))
         is_ours = bool(keys) and not opened
-        raise Refused(SERVICE_UNAVAILABLE if is_ours else self._targets.keys_exhausted(call))
+        return SERVICE_UNAVAILABLE if is_ours else self._targets.keys_exhausted(call)
 
     def _opened(self, key: UpstreamKey) -> str | None:
         try:

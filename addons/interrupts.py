@@ -49,6 +49,8 @@ class Interrupts:
             call.interruption = interruption
         if call.attempts.waiter is not None:
             call.attempts.waiter.set()
+        if call.attempts.connecting is not None:
+            self.give_up_connecting(call.line.client_id, call.attempts.connecting)
         self._send(handler, call.line, interruption)
 
     def give_up_connecting(self, client_id: str, server: Connection) -> None:
@@ -57,6 +59,21 @@ class Interrupts:
         transport = handler.transports.get(server) if handler else None
         if transport is not None and transport.handler is not None:
             transport.handler.cancel(CONNECT_TIMEOUT)
+
+    def hold(self, client: Connection) -> None:
+        """Read no more from a client until `let_go`; that it has gone is not noticed meanwhile."""
+        if transport := self._transport(client):
+            transport.pause_reading()
+
+    def let_go(self, client: Connection) -> None:
+        """Read on from a client."""
+        if transport := self._transport(client):
+            transport.resume_reading()
+
+    def _transport(self, client: Connection) -> asyncio.ReadTransport | None:
+        handler = self._handlers().get(client.id)
+        io = handler.transports.get(client) if handler else None
+        return io.writer.transport if io and isinstance(io.writer, asyncio.StreamWriter) else None  # type: ignore[return-value]
 
     def _send(self, handler: ConnectionHandler, line: Line, interruption: Interruption) -> None:
         event = Interrupted(line.stream_id, interruption)

@@ -3,8 +3,6 @@
 Nothing is repeated that could be done twice without the route's table saying so, and nothing after the first byte.
 """
 
-import asyncio
-import contextlib
 import enum
 import random
 import time
@@ -14,7 +12,7 @@ from datetime import UTC, datetime
 
 from mitmproxy import http
 
-from addons import refusal
+from addons import patience, refusal
 from addons.breakers import KEY_THRESHOLD, ORIGIN_THRESHOLD, Breakers
 from addons.call import Call, Calls
 from addons.ending import Refusal
@@ -119,14 +117,10 @@ class Recovery:
 
     @fail_closed
     async def upstream_retry(self, flow: http.HTTPFlow) -> None:
-        """Wait before the next attempt, unless the request is interrupted meanwhile."""
+        """Wait before the next attempt, unless the request ends meanwhile."""
         call = self.calls.of(flow)
-        if call.attempts.pause and call.interruption is None:
-            call.attempts.waiter = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(call.attempts.pause):
-                    await call.attempts.waiter.wait()
-            call.attempts.waiter = None
+        if call.attempts.pause:
+            await patience.wait(call, call.attempts.pause)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """An answer that is no failure: origin and key work. Tell the client how many attempts it took."""

@@ -38,6 +38,8 @@ from addons.refusal import invalid_request, respond
 # A failed answer shorter than this is read to its end, if that is soon, so that its connection can be used again.
 MAX_DISCARDED_BYTES = 64 << 10
 DISCARD_SECONDS = 1.0
+# What a client may send on while its request cannot be looked at.
+MAX_PILED_BYTES = 1 << 20
 # 1008: policy violation.
 _CLOSE_FRAME = b"\x88\x02" + (1008).to_bytes(2, "big")
 _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_FAILED, ErrorCode.DESTINATION_UNKNOWN}
@@ -74,6 +76,7 @@ class ProxyStream(HttpStream):
         self._total = Deadline(self._expire)
         self._connection: Server | None = None
         self._tail = b""
+        self._piled = 0
 
     @property
     def call(self) -> Call:
@@ -82,12 +85,31 @@ class ProxyStream(HttpStream):
 
     # What comes in
 
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take an event, even while a hook is running: one that waits need not do so for a client that has gone."""
+        if isinstance(event, RequestProtocolError):
+            self.call.ended_by_client = True
+            if self.call.attempts.waiter is not None:
+                self.call.attempts.waiter.set()
+        yield from super().handle_event(event)
+        self._bound_pile(event)
+
+    def _bound_pile(self, event: events.Event) -> None:
+        # While a hook is running or a connection is being made, what comes is kept by mitmproxy. On HTTP/2 the others
+        # would be stopped, too; there the route's limit has to do.
+        if self._paused is None:
+            if self._piled > MAX_PILED_BYTES:
+                self._interrupts.let_go(self.context.client)
+            self._piled = 0
+        elif isinstance(event, RequestData) and self.context.client.alpn != b"h2":
+            self._piled += len(event.data)
+            if self._piled > MAX_PILED_BYTES:
+                self._interrupts.hold(self.context.client)
+
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, Interrupted):
             yield from self._watch(self._interrupt(event.interruption))
             return
-        if isinstance(event, RequestProtocolError):
-            self.call.ended_by_client = True
         if isinstance(event, ResponseData):
             self._silence.touch()
         if isinstance(event, RequestData) and self._outgrows_its_limit(event):
@@ -127,6 +149,8 @@ class ProxyStream(HttpStream):
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Connect for admitted requests only: whatever may have gone wrong before, nobody else gets through here."""
+        if (yield from self._is_over()):
+            return False
         while self.call.credential is not None:
             self.call.attempts.count += 1
             request = self.flow.request
@@ -278,7 +302,7 @@ class ProxyStream(HttpStream):
 
     def end_websocket(self, interruption: Interruption) -> layer.CommandGenerator[None]:
         """Close a connection that has become a WebSocket: a close frame (RFC 6455 section 5.5.1), then the end."""
-        self.call.interruption = interruption
+        self.call.interruption, self.call.ending = interruption, interruption.refusal
         yield commands.SendData(self.context.client, _CLOSE_FRAME)
         yield commands.CloseConnection(self.context.client)
 

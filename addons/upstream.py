@@ -86,6 +86,8 @@ class ProxyLayer(HttpLayer):
         """A provider connection is there, or could not be made."""
         if timer := self._connecting.pop(command.connection, None):  # type: ignore[call-overload]
             timer.cancel()
+        for event in self.waiting_for_establishment.get(command.connection, []):
+            self._note_connecting(event, None)
         yield from super().register_connection(command)
 
     def _connect(self, event: GetHttpConnection) -> layer.CommandGenerator[None]:
@@ -98,8 +100,14 @@ class ProxyLayer(HttpLayer):
         stack /= self._providers[server]
         self.connections[server] = stack[0]
         self.waiting_for_establishment[server].append(event)
+        self._note_connecting(event, server)
         self._limit_connecting(event, server)
         yield from self.event_to_child(stack[0], events.Start())
+
+    def _note_connecting(self, event: GetHttpConnection, server: Server | None) -> None:
+        stream = self.command_sources[event]
+        if isinstance(stream, ProxyStream):
+            stream.call.attempts.connecting = server
 
     def _limit_connecting(self, event: GetHttpConnection, server: Server) -> None:
         stream = self.command_sources[event]

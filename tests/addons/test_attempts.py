@@ -1,8 +1,12 @@
 """Failed attempts, time-outs and cuts, run inside the test: real mitmproxy, real Valkey, providers made of bytes."""
 
 import asyncio
+import base64
+import contextlib
+import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -42,11 +46,14 @@ routes = [
     { name = "batches", path = "/v1/batches", methods = ["POST"] },
     { name = "slow", path = "/v1/slow", methods = ["GET"], timeouts = { first_byte = 0, idle = 0, total = 0.5 } },
     { name = "patient", path = "/v1/patient", methods = ["GET"], timeouts = { first_byte = 0, idle = 0 } },
+    { name = "realtime", path = "/v1/realtime", methods = ["GET"], upgrade = "websocket" },
+    { name = "unbounded", path = "/v1/unbounded", methods = ["POST"], body = "any", max_body_bytes = 1_000_000_000 },
     { name = "files", path = "/v1/files", methods = ["POST"], body = "any", max_body_bytes = 8_000_000 },
 ]
 """
 BUSY = b"HTTP/1.1 503 Busy\r\ncontent-length: 4\r\n\r\nbusy"
 SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 EVENT = b"a\r\ndata: {}\n\n\r\n"
 Answer = Callable[[bytes, asyncio.StreamWriter], object]
 
@@ -387,3 +394,152 @@ async def test_an_answers_head_that_does_not_end_is_an_error(proxy: tuple[DumpMa
         answer = await exchange(proxy[1], get(tenant, more="x-llm-proxy-retry: off\r\n"))
 
     assert code_of(answer) == (502, "upstream_error")
+
+
+async def open_breaker(port: int, tenant: Tenant, upstream_port: int) -> None:
+    """Let a provider that is not there be found out."""
+    tenant.publish(f"http://127.0.0.1:{upstream_port}")
+    for _ in range(5):
+        await exchange(port, get(tenant, more="x-llm-proxy-retry: off\r\n"))
+
+
+async def test_who_wants_retries_waits_for_a_provider_that_is_soon_tried_again(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    upstream_port = unused_tcp_port_factory()
+    await open_breaker(proxy[1], tenant, upstream_port)
+
+    waiting = [asyncio.create_task(exchange(proxy[1], get(tenant))) for _ in range(4)]
+    async with await asyncio.start_server(Script(*[PLAIN] * 4), "127.0.0.1", upstream_port):
+        answers = await asyncio.gather(*waiting)
+
+    assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 4
+
+
+async def test_a_caller_revoked_while_it_waits_for_a_provider_is_told_so_at_once(
+    proxy: tuple[DumpMaster, int],
+    tenant: Tenant,
+    redis_client: redis.Redis,
+    unused_tcp_port_factory: Callable[[], int],
+) -> None:
+    await open_breaker(proxy[1], tenant, unused_tcp_port_factory())
+    waiting = asyncio.create_task(exchange(proxy[1], get(tenant)))
+    async with asyncio.timeout(5):
+        while int(redis_client.hget(redis_schema.token_key(tenant.digest), "requests") or 0) < 6:
+            await asyncio.sleep(0.01)
+
+    tenant.revoke("token")
+
+    assert code_of(await asyncio.wait_for(waiting, 0.5)) == (401, "token_inactive")
+
+
+async def test_a_client_that_leaves_during_the_pause_before_a_retry_ends_it(
+    proxy: tuple[DumpMaster, int], tenant: Tenant
+) -> None:
+    patient = BUSY.replace(b"Busy\r\n", b"Busy\r\nretry-after: 4\r\n")
+    script = Script(patient, PLAIN)
+    async with told(tenant, script):
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
+        writer.write(get(tenant))
+        async with asyncio.timeout(5):
+            while not script.heads:
+                await asyncio.sleep(0.01)
+        writer.close()
+        event = await asyncio.wait_for(tenant.event(), 2)
+
+    assert (event.outcome, event.status, event.attempts) == (Outcome.CLIENT_ABORTED, 0, 1)
+    assert len(script.heads) == 1
+
+
+async def test_what_a_provider_says_unasked_is_not_taken_for_the_next_answer(
+    proxy: tuple[DumpMaster, int], tenant: Tenant
+) -> None:
+    planted = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nplanted"
+    script = Script(PLAIN + planted, PLAIN)
+    async with told(tenant, script):
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
+        answers = []
+        for _ in range(2):
+            writer.write(get(tenant))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            answers.append((head[:12], await reader.readexactly(2)))
+        writer.close()
+
+    assert answers == [(b"HTTP/1.1 200", b"{}")] * 2
+
+
+async def test_a_revoked_caller_is_cut_off_from_its_websocket(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = next(line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
+        accepted = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID).digest())  # noqa: S324 - RFC 6455
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+        writer.write(b"Sec-WebSocket-Accept: %b\r\n\r\n" % accepted)
+        writer.write(b"\x81\x02{}")
+        await reader.read()
+        writer.close()
+
+    more = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    more += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    async with told(tenant, accept):
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
+        writer.write(get(tenant, "/v1/realtime", more))
+        await asyncio.wait_for(reader.readuntil(b"\x81\x02{}"), 5)
+        tenant.revoke("token")
+        end = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+
+    assert end == b"\x88\x02" + (1008).to_bytes(2)
+    event = await tenant.event()
+    assert (event.outcome, event.status, event.error_code) == (Outcome.CUT, 101, "token_inactive")
+
+
+@pytest.fixture
+def hole() -> Iterator[str]:
+    """The base URL of a provider to which connections are never made, nor refused."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):  # They fill its queue.
+            filler = sockets.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def test_an_upload_does_not_pile_up_while_its_provider_is_connected_to(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, hole: str
+) -> None:
+    tenant.publish(hole)
+    head = post(tenant, b"").replace(b"/v1/chat/completions", b"/v1/unbounded")
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
+    writer.write(head.replace(b"Content-Length: 0", b"Content-Length: 900000000"))
+    sent, piece = 0, b"x" * 65536
+
+    with contextlib.suppress(TimeoutError):
+        while sent < 100_000_000:
+            writer.write(piece)
+            await asyncio.wait_for(writer.drain(), 0.3)
+            sent += len(piece)
+    answer = await asyncio.wait_for(reader.readuntil(b"}}"), 10)
+    writer.close()
+
+    assert sent < 30_000_000, "what the kernel holds, and little more"
+    assert code_of(answer) == (504, "upstream_timeout")
+
+
+async def test_a_caller_revoked_while_its_provider_is_connected_to_is_told_so_at_once(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, redis_client: redis.Redis, hole: str
+) -> None:
+    tenant.publish(hole)
+    waiting = asyncio.create_task(exchange(proxy[1], get(tenant)))
+    async with asyncio.timeout(5):
+        while not int(redis_client.hget(redis_schema.token_key(tenant.digest), "requests") or 0):
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+
+    tenant.revoke("token")
+
+    assert code_of(await asyncio.wait_for(waiting, 0.5)) == (401, "token_inactive")
+    assert (await tenant.event()).outcome is Outcome.CUT

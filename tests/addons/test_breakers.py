@@ -16,11 +16,14 @@ class World:
         self.shared: list[BreakerChange] = []
         self.noted: list[tuple[str, str]] = []
         self.probe_is_free = True
+        self.heard_meanwhile: BreakerChange | None = None
         self.breakers = Breakers(
             self.shared.append, self._take_probe, lambda *change: self.noted.append(change), lambda: self.now
         )
 
     async def _take_probe(self, subject: str, seconds: float) -> bool:
+        if self.heard_meanwhile is not None and self.now < self.heard_meanwhile.until_ms / 1000:
+            self.breakers.hear(self.heard_meanwhile)
         return self.probe_is_free
 
     def fail(self, pause: float | None = None, threshold: int = 1) -> None:
@@ -97,6 +100,25 @@ async def test_while_another_worker_probes_nobody_here_does(world: World) -> Non
 
     assert not await world.breakers.enter(SUBJECT)
     assert 0 < world.breakers.seconds_left(SUBJECT) < PROBE_SECONDS
+
+
+async def test_who_waits_for_a_probe_looks_again_soon(world: World) -> None:
+    world.fail()
+    world.now += FIRST_PAUSE
+    await world.breakers.enter(SUBJECT)
+
+    assert 0 < world.breakers.seconds_left(SUBJECT) <= FIRST_PAUSE < PROBE_SECONDS
+
+
+async def test_a_probe_taken_in_the_moment_when_another_one_failed_is_given_back(world: World) -> None:
+    world.fail()
+    world.now += FIRST_PAUSE
+    world.heard_meanwhile = BreakerChange(SUBJECT, True, "refused", 1_003_000, 2)
+
+    assert not await world.breakers.enter(SUBJECT)
+    assert world.shared[-1] == world.heard_meanwhile, "sharing frees the probe"
+    world.now += 2 * FIRST_PAUSE
+    assert await world.breakers.enter(SUBJECT)
 
 
 async def test_a_probe_that_says_nothing_makes_room_for_the_next(world: World) -> None:

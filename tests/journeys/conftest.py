@@ -17,6 +17,7 @@ import openai
 import pytest
 import redis
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 
 from manager import db, programs
 from manager.supervisor import Program, Supervisor
@@ -26,10 +27,18 @@ from shared.settings import Plane, Settings
 ADDONS = Path(__file__).parents[2] / "addons"
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that is free and was not returned before."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def until[T](condition: Callable[[], T], seconds: float = 20.0) -> T:
@@ -58,6 +67,7 @@ class Installation:
     folder: Path
     data_plane: dict[str, str] = field(repr=False)
     proxy_urls: list[str]
+    metrics_urls: list[str]
     manager_url: str
     mock_url: str
     provider_key: str
@@ -102,14 +112,23 @@ class Installation:
         path = f"/manage/requests?token_id={token.id}&limit=200"
         return until(lambda: rows if len(rows := self.manage("GET", path)["items"]) >= count else None) or []
 
+    def metric(self, name: str, worker: int = 0, **labels: str) -> float:
+        """Return the sum of a worker's samples of that name with these labels among theirs."""
+        text = requests.get(f"{self.metrics_urls[worker]}/metrics", timeout=10).text
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+        return sum(
+            sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
     def redis(self) -> "redis.Redis":
         return redis.Redis.from_url(self.settings.redis_url)
 
     def is_published(self) -> bool:
         return requests.get(f"{self.manager_url}/readyz", timeout=10).status_code == 200
 
-    def logs(self) -> str:
-        return "\n".join(path.read_text(errors="replace") for path in sorted((self.folder / "logs").glob("*.log")))
+    def logs(self, program: str = "*") -> str:
+        paths = sorted((self.folder / "logs").glob(f"{program}.log"))
+        return "\n".join(path.read_text(errors="replace") for path in paths)
 
 
 def stock_proxy(configuration: Settings, environment: dict[str, str], number: int, port: int, metrics: int) -> Program:
@@ -124,9 +143,14 @@ def stock_proxy(configuration: Settings, environment: dict[str, str], number: in
 
 
 @contextmanager
-def installed(database_url: str = "") -> Iterator[Installation]:
-    """Start everything on free ports in a new folder; stop everything and remove the folder afterwards."""
+def installed(database_url: str = "", providers: str = "") -> Iterator[Installation]:
+    """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
+
+    `providers` is the text of an own provider table; it stands in the installation's `settings.providers_file`.
+    """
     folder = Path(tempfile.mkdtemp(prefix="journey-"))
+    table = folder / "providers.toml"
+    table.write_text(providers)
     environment = {
         "MANAGEMENT_TOKEN": settings.generate_secret(),
         "ENCRYPTION_KEYS": f"k1:{sealing.generate_key()}",
@@ -135,6 +159,7 @@ def installed(database_url: str = "") -> Iterator[Installation]:
         "LLM_PROXY_DATA_DIR": str(folder),
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),
+        "LLM_PROXY_PROVIDERS_FILE": str(table) if providers else "",
     }
     # The environment is read now and handed to each program; other tests of this process must not find it.
     with pytest.MonkeyPatch.context() as patch:
@@ -143,13 +168,13 @@ def installed(database_url: str = "") -> Iterator[Installation]:
         configuration = settings.load(Plane.SUPERVISOR)
         data_plane = settings.child_environment(Plane.DATA, {})
         mock_port, key = free_port(), f"sk-canary-{settings.generate_secret()}"
-        ports = [free_port(), free_port()]
+        ports, metrics = [free_port(), free_port()], [free_port(), free_port()]
         valkey = programs.valkey(configuration)
         others = [
             programs.manager(configuration, {}),
             programs.jobs(configuration, {}),
             programs.mock_provider(mock_port, key),
-            *[stock_proxy(configuration, data_plane, at, port, free_port()) for at, port in enumerate(ports)],
+            *[stock_proxy(configuration, data_plane, at, ports[at], metrics[at]) for at in range(len(ports))],
         ]
     supervisor = Supervisor(folder / "logs")
     try:
@@ -163,6 +188,7 @@ def installed(database_url: str = "") -> Iterator[Installation]:
             folder,
             data_plane,
             [f"http://127.0.0.1:{port}" for port in ports],
+            [f"http://127.0.0.1:{port}" for port in metrics],
             f"http://127.0.0.1:{configuration.manager_port}",
             f"http://127.0.0.1:{mock_port}",
             key,
@@ -178,6 +204,13 @@ def installed(database_url: str = "") -> Iterator[Installation]:
 def installation() -> Iterator[Installation]:
     """One installation for all journeys that leave it as it was."""
     with installed() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hurried_installation() -> Iterator[Installation]:
+    """One installation whose table, `providers.toml` beside this file, has little patience, and a provider more."""
+    with installed(providers=Path(__file__).with_name("providers.toml").read_text()) as running:
         yield running
 
 

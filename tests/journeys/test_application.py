@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import openai
 import pytest
-import requests
 
 from shared import tokens
 from tests.journeys.conftest import Installation, Token, until
@@ -185,15 +184,20 @@ def test_a_stream_that_the_client_leaves_is_recorded_and_ends_at_the_provider(
     until(lambda: installation.ledger()["disconnected"] == disconnected + 1)
 
 
-def test_a_stream_that_the_provider_cuts_is_recorded_and_seen_as_cut(installation: Installation, project: str) -> None:
+def test_a_stream_that_the_provider_cuts_is_recorded_and_ends_with_an_error(
+    installation: Installation, project: str
+) -> None:
     token = installation.token(project)
     headers = {"x-mock-behaviour": json.dumps({"abort_rate": 1})}
-    body = {"model": "gpt-4o-mini", "messages": ASK, "stream": True}
+    stream = installation.client(token).chat.completions.create(
+        model="gpt-4o-mini", messages=ASK, stream=True, extra_headers=headers
+    )
 
-    answer = installation.send(token.secret, "POST", "/v1/chat/completions", json=body, headers=headers, stream=True)
-    with pytest.raises(requests.exceptions.RequestException):
-        list(answer.iter_content(None))
+    assert next(stream).choices
+    with pytest.raises(openai.APIError, match="broke off") as broken:
+        list(stream)
 
+    assert broken.value.code == "upstream_error"
     [row] = installation.usage_of(token, 1)
     assert (row["outcome"], row["error_code"]) == ("upstream_aborted", "upstream_error")
 
@@ -208,10 +212,12 @@ def test_a_provider_that_cannot_be_reached_is_one_json_error(installation: Insta
     assert (row["status"], row["outcome"], row["error_code"]) == (502, "upstream_aborted", "upstream_error")
 
 
-def test_the_providers_own_errors_pass_as_they_are(installation: Installation, token: Token) -> None:
+def test_the_providers_own_errors_pass_as_they_are(installation: Installation) -> None:
+    token = installation.token(installation.project("limited by its provider"))
     behaviour = json.dumps({"error_rate": 1, "error_status": 429, "retry_after_s": 7})
+    headers = {"x-mock-behaviour": behaviour, "x-llm-proxy-retry": "off"}
 
-    answer = installation.send(token.secret, headers={"x-mock-behaviour": behaviour})
+    answer = installation.send(token.secret, headers=headers)
 
     assert answer.status_code == 429 and answer.headers["retry-after"] == "7"
     assert answer.json()["error"]["code"] != "quota_exceeded"
