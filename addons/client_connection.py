@@ -27,7 +27,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.answer_head import facing
 from addons.call import Call
-from addons.refusal import HEAD_TOO_LARGE, Refusal, invalid_request, respond
+from addons.refusal import HEAD_TOO_LARGE, MALFORMED, Refusal, respond
 from addons.request_head import MAX_HEAD_BYTES
 from addons.trailers import WithoutTrailers
 
@@ -40,7 +40,6 @@ MAX_EMPTY_LINES = 8
 # What a client may send ahead while its last request is being answered.
 MAX_PIPELINED_BYTES = 1 << 20
 
-MALFORMED = invalid_request("The request is not well-formed HTTP.")
 _CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 
 

@@ -1,7 +1,7 @@
 """Picks the project's provider key and destination; last before upstream.
 
 The key is opened from its seal here and kept in the Call. It is put on the request only while the request's head is
-written to the provider (see stream.py), so that the flow itself never holds it.
+written to the provider (see stream_answers.py), so that the flow itself never holds it.
 """
 
 import time
@@ -90,7 +90,7 @@ class Credentials:
         while (missing := await self._choose(call, call.provider.credential)) is not None:
             if not _will_pass(flow, call, missing) or not await patience.outlasts(call, missing.retry_after or 1):
                 if call.interruption is not None:
-                    return  # Whatever interrupted it also says how it ends: see stream.py.
+                    return  # Whatever interrupted it also says how it ends: see stream_attempts.py.
                 raise Refused(missing)
         direct(flow.request, call.attempts.base_url, call.path)
 

@@ -6,8 +6,8 @@ from mitmproxy import http
 
 from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
-from addons.ending import Cause
-from addons.refusal import UPSTREAM_ERROR
+from addons.ending import Cause, Refusal
+from addons.refusal import MALFORMED, UPSTREAM_ERROR
 from shared import logs
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
@@ -47,27 +47,37 @@ class Tap:
 
 def outcome_of(call: Call, is_broken: bool) -> Outcome:
     """Tell how a call ended."""
-    if call.refused_with is not None and not is_broken:
-        return Outcome.REFUSED
     if not is_broken:
-        return Outcome.FINISHED
+        return Outcome.FINISHED if call.refused_with is None else Outcome.REFUSED
     if call.interruption is not None and call.interruption.cause is Cause.CUT:
         return Outcome.CUT
-    return Outcome.CLIENT_ABORTED if call.ended_by_client else Outcome.UPSTREAM_ABORTED
+    if call.ended_by_client:
+        return Outcome.CLIENT_ABORTED
+    return Outcome.UPSTREAM_ABORTED if call.credential else Outcome.REFUSED
+
+
+def ending_of(call: Call) -> Refusal:
+    """Return what the client of a broken call was told, if it still could be."""
+    return call.ending or (UPSTREAM_ERROR if call.credential else MALFORMED)
 
 
 def status_of(call: Call, flow: http.HTTPFlow) -> int:
     """Return the status that the client got: 0 for none, the provider's even if its answer broke off later."""
     if flow.response is not None:
         return flow.response.status_code
-    return 0 if call.ended_by_client else (call.ending or UPSTREAM_ERROR).status
+    return 0 if call.ended_by_client else ending_of(call).status
 
 
 def error_code_of(call: Call, outcome: Outcome) -> str | None:
     """Return the code of what ended the call, None if it just ended."""
     if outcome in (Outcome.UPSTREAM_ABORTED, Outcome.CUT):
-        return (call.ending or UPSTREAM_ERROR).code
-    return call.refused_with
+        return ending_of(call).code
+    return call.refused_with or (ending_of(call).code if outcome is Outcome.REFUSED else None)
+
+
+def broke_off(flow: http.HTTPFlow) -> bool:
+    """Tell whether a WebSocket ended in another way than its two sides agreed on (RFC 6455 section 7.4.1)."""
+    return flow.websocket is not None and flow.websocket.close_code not in (1000, 1001, 1005)
 
 
 class Meter:

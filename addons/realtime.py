@@ -6,7 +6,7 @@ from mitmproxy.websocket import WebSocketMessage
 from addons.call import Call, Calls
 from addons.dialects import reading
 from addons.dialects.answer import Answer
-from addons.meter import Meter
+from addons.meter import Meter, broke_off
 from shared.models import Usage
 
 
@@ -43,10 +43,9 @@ class Realtime:
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """The connection is over."""
-        is_broken = flow.websocket is not None and flow.websocket.close_code not in (1000, 1001, 1005)
         if flow.websocket is not None and flow.websocket.closed_by_client:
             self.calls.of(flow).ended_by_client = True
-        self._meter.settle(flow, is_broken)
+        self._meter.settle(flow, broke_off(flow))
 
     def _read(self, call: Call, message: WebSocketMessage) -> None:
         if call.first_byte_ms is None:

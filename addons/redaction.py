@@ -1,7 +1,7 @@
 """Takes credentials out of a flow the moment it appears, so that nothing that shows or saves flows has any to show.
 
 Logs, mitmweb, HAR and flow files see the mask. The token lives on in the Call; the provider key never enters the flow
-at all (see upstream.py).
+at all (see stream_answers.py).
 """
 
 from mitmproxy import http

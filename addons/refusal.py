@@ -33,6 +33,7 @@ PROJECT_INACTIVE = Refusal(403, "project_inactive", "The project of this token i
 ORIGIN_NOT_ALLOWED = Refusal(403, "origin_not_allowed", "Pages of this origin may not call with this token.")
 MODEL_NOT_ALLOWED = Refusal(403, "model_not_allowed", "This token may not use this model.", param="model")
 ENDPOINT_NOT_FOUND = Refusal(404, "endpoint_not_found", "This endpoint is not offered here.")
+MALFORMED = Refusal(400, "invalid_request", "The request is not well-formed HTTP.")
 REQUEST_TOO_LARGE = Refusal(413, "request_too_large", "The request body is larger than this endpoint takes.")
 HEAD_TOO_LARGE = Refusal(431, "invalid_request", "The request's headers are too large.")
 UNKNOWN_EXPECTATION = Refusal(417, "invalid_request", "Only Expect: 100-continue is understood.")

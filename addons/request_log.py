@@ -3,7 +3,7 @@
 from mitmproxy import http
 
 from addons.call import Calls
-from addons.meter import error_code_of, outcome_of, status_of
+from addons.meter import broke_off, error_code_of, outcome_of, status_of
 from shared import logs
 
 log = logs.get("request")
@@ -16,12 +16,17 @@ class RequestLog:
         self.calls = calls
 
     def response(self, flow: http.HTTPFlow) -> None:
-        """The answer is complete."""
-        self._log(flow, is_broken=False)
+        """The answer is complete; a WebSocket has only begun."""
+        if flow.websocket is None:
+            self._log(flow, is_broken=False)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The answer broke off, or never came."""
         self._log(flow, is_broken=True)
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """The WebSocket is closed."""
+        self._log(flow, broke_off(flow))
 
     def _log(self, flow: http.HTTPFlow, is_broken: bool) -> None:
         call = self.calls.of(flow)
@@ -29,6 +34,7 @@ class RequestLog:
         log.info(
             "request",
             request_id=call.request_id,
+            correlation_id=call.correlation_id,
             method=flow.request.method,
             path=flow.request.path.partition("?")[0][:512],
             status=status_of(call, flow),

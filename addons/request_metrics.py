@@ -7,12 +7,9 @@ from mitmproxy.flow import Error
 
 from addons.call import Call, Calls
 from addons.ending import Cause
-from addons.meter import outcome_of, status_of
+from addons.meter import broke_off, outcome_of, status_of
 from addons.metrics import Metrics
 from shared.models import Outcome, Usage
-
-# Close codes of a WebSocket that mean a proper end (RFC 6455 section 7.4.1).
-_PROPER_ENDS = (1000, 1001, 1005)
 
 
 def late_failure(call: Call, message: str) -> str | None:
@@ -49,7 +46,7 @@ class RequestMetrics:
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """The WebSocket is closed."""
-        self._end(flow, is_broken=flow.websocket is not None and flow.websocket.close_code not in _PROPER_ENDS)
+        self._end(flow, broke_off(flow))
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The answer broke off, or never came."""

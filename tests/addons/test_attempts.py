@@ -543,3 +543,14 @@ async def test_a_caller_revoked_while_its_provider_is_connected_to_is_told_so_at
 
     assert code_of(await asyncio.wait_for(waiting, 0.5)) == (401, "token_inactive")
     assert (await tenant.event()).outcome is Outcome.CUT
+
+
+async def test_a_provider_that_switches_protocols_unasked_makes_no_sense(
+    proxy: tuple[DumpMaster, int], tenant: Tenant
+) -> None:
+    script = Script(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", PLAIN)
+    async with told(tenant, script):
+        refused = await exchange(proxy[1], get(tenant, more="x-llm-proxy-retry: off\r\n"))
+        healed = await exchange(proxy[1], get(tenant))
+
+    assert code_of(refused) == (502, "upstream_error") and healed.startswith(b"HTTP/1.1 200")

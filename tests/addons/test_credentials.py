@@ -6,7 +6,7 @@ from mitmproxy import http
 from addons.breakers import Breakers
 from addons.call import Call, Calls
 from addons.credentials import Credentials, direct
-from addons.stream import worn
+from addons.stream_answers import worn
 from addons.targets import Targets
 from shared.models import Caller, Project, UpstreamKey
 from shared.sealing import Keyring

@@ -6,7 +6,7 @@ from mitmproxy import flow as mitmflow
 from mitmproxy import http
 
 from addons import refusal
-from addons.call import Call, Calls
+from addons.call import Call, Calls, UpstreamCredential
 from addons.dialects.reader import AnswerReader
 from addons.meter import Meter, Tap
 from addons.refusal import respond
@@ -18,6 +18,11 @@ STREAM = [
     b'data: {"model":"gpt-4o-2024","usage":{"prompt_tokens":3,"completion_tokens":4,"total_tokens":7}}\n\n',
     b"data: [DONE]\n\n",
 ]
+
+
+@pytest.fixture(autouse=True)
+def _has_gone_out(admitted: tuple[http.HTTPFlow, Call]) -> None:
+    admitted[1].credential = UpstreamCredential("key-1", "authorization", "Bearer secret")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mitmproxy.websocket import WebSocketData
 from prometheus_client.parser import text_string_to_metric_families
 
 from addons import refusal
-from addons.call import Call, Calls
+from addons.call import Call, Calls, UpstreamCredential
 from addons.dialects.answer import Answer
 from addons.ending import Cause, Interruption
 from addons.metrics import BUCKETS, Metrics
@@ -56,6 +56,11 @@ def exercised(metrics: Metrics) -> Metrics:
     metrics.usage_waiting(2)
     metrics.redis_failed()
     return metrics
+
+
+@pytest.fixture(autouse=True)
+def _has_gone_out(admitted: tuple[http.HTTPFlow, Call]) -> None:
+    admitted[1].credential = UpstreamCredential("key-1", "authorization", "Bearer secret")
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ def configuration(
     monkeypatch.setenv("TOKEN_PEPPER", settings.generate_secret())
     monkeypatch.setenv("REDIS_URL", valkey_url)
     monkeypatch.setenv("LLM_PROXY_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("LLM_PROXY_REDIS_TIMEOUT_MS", "10000")  # These tests are not about a busy machine.
     monkeypatch.setenv("LLM_PROXY_METRICS_PORT", str(unused_tcp_port_factory()))
     return settings.load(settings.Plane.DATA)
 

@@ -7,10 +7,15 @@ from mitmproxy import http
 from mitmproxy.websocket import WebSocketData, WebSocketMessage
 from wsproto.frame_protocol import Opcode
 
-from addons.call import Call, Calls
+from addons.call import Call, Calls, UpstreamCredential
 from addons.meter import Meter
 from addons.realtime import Realtime, plus
 from shared.models import Outcome, Usage, UsageEvent
+
+
+@pytest.fixture(autouse=True)
+def _has_gone_out(admitted: tuple[http.HTTPFlow, Call]) -> None:
+    admitted[1].credential = UpstreamCredential("key-1", "authorization", "Bearer secret")
 
 
 @pytest.fixture
