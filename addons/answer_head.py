@@ -7,8 +7,10 @@ def facing(response: http.Response, is_http10: bool, is_last: bool) -> http.Resp
     """Return a copy of an answer's head for this client; `is_last`: the connection ends with it.
 
     A body without announced length is sent in chunks, so that its end can be told from a break. HTTP/1.0 does not know
-    chunks: there the body ends with the connection. Interim answers (RFC 9110 section 15.2) and 101 stay as they are.
+    chunks: there the body ends with the connection. Interim answers (RFC 9110 section 15.2) and 101 keep their version
+    and `Connection`.
     """
+    response = without_needless_framing(response)
     if response.status_code < 200:
         return response
     headers = http.Headers([field for field in response.headers.fields if field[0].lower() != b"connection"])
@@ -20,6 +22,15 @@ def facing(response: http.Response, is_http10: bool, is_last: bool) -> http.Resp
         headers["connection"] = "close"
     moments = (response.timestamp_start, response.timestamp_end)
     return http.Response(b"HTTP/1.1", response.status_code, response.data.reason, headers, None, None, *moments)
+
+
+def without_needless_framing(response: http.Response) -> http.Response:
+    """Return a copy of an answer's head that frames no body if it can have none: RFC 9110 section 8.6, 9112 6.1."""
+    plain = response.copy()
+    if response.status_code < 200 or response.status_code == 204:
+        plain.headers.pop("content-length", None)
+        plain.headers.pop("transfer-encoding", None)
+    return plain
 
 
 def _is_open_ended(response: http.Response) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from addons import media_types
 from addons.refusal import Refused, invalid_request
 
 # A longer value is no model's name and no number.
@@ -21,10 +22,12 @@ _DISPOSITION = re.compile(
     r"""form-data; *name=(?:"([^"\\%\r\n]*)"|([\w.\[\]-]+))((?:; *filename\*?=(?:"[^"\r\n]*"|[^\s";]+)){0,2}) *""",
     re.IGNORECASE | re.ASCII,
 )
+# RFC 7578 section 4.6: its value is the charset of all the others.
+_CHARSET_FIELD = "_charset_"
 _PLAIN = ("7bit", "8bit", "binary")
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-AMBIGUOUS = invalid_request("The request body can be read in more than one way.")
+AMBIGUOUS = invalid_request("The request can be read in more than one way.")
 
 
 class Opaque:
@@ -60,7 +63,7 @@ def json_fields(body: bytes, governed: Collection[str]) -> dict[str, Any]:
     fields = json_object(body)
     if not _is_written_once(body, fields):
         raise Refused(AMBIGUOUS)
-    _check_spelling(fields, governed)
+    check_spelling(fields, governed)
     return {name: value(fields[name]) for name in governed if name in fields}
 
 
@@ -80,7 +83,8 @@ def _is_written_once(body: bytes, fields: Mapping[str, msgspec.Raw]) -> bool:
     return len(walked) == len(fields)
 
 
-def _check_spelling(names: Collection[str], governed: Collection[str]) -> None:
+def check_spelling(names: Collection[str], governed: Collection[str]) -> None:
+    """Raise Refused if one of the names could be taken for a governed one that it is not."""
     spellings = {_folded(name) for name in governed}
     for name in names:
         if not name.isprintable() or (name not in governed and _folded(name) in spellings):
@@ -98,11 +102,13 @@ def form_fields(body: bytes, boundary: str, governed: Collection[str]) -> dict[s
     names = []
     for name, content in _parts(body, b"--" + boundary.encode()):
         names.append(name)
+        if name.casefold() == _CHARSET_FIELD:
+            raise Refused(AMBIGUOUS)
         if name in governed:
             if name in fields:
                 raise Refused(AMBIGUOUS)
             fields[name] = content
-    _check_spelling(names, governed)
+    check_spelling(names, governed)
     return fields
 
 
@@ -137,6 +143,10 @@ def _part(head: bytes, body: bytes, start: int, end: int) -> tuple[str, Any]:
     if disposition is None or headers.get("content-transfer-encoding", "binary").lower() not in _PLAIN:
         raise Refused(AMBIGUOUS)
     name = disposition[1] or disposition[2] or ""
-    if disposition[3] or end - start > LONGEST_VALUE:
+    if disposition[3]:
+        return name, OPAQUE
+    if "content-type" in headers and not media_types.parse(headers["content-type"]).is_utf_8:
+        raise Refused(AMBIGUOUS)
+    if end - start > LONGEST_VALUE:
         return name, OPAQUE
     return name, body[start:end].decode("utf-8", "replace")

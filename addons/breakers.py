@@ -15,6 +15,8 @@ from shared.redis_schema import BreakerChange
 # Failures of an origin in a row until its breaker opens; a key's first failure is enough.
 ORIGIN_THRESHOLD = 5
 KEY_THRESHOLD = 1
+# Failures that lie further apart than this, in seconds, are not in a row.
+FORGET_SECONDS = 60.0
 # Pauses in seconds: the first one, doubled with each opening in a row, up to the longest.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 300.0
@@ -29,6 +31,7 @@ class Breaker:
     """Times are seconds since the epoch, since workers share them. `is_probing`: the probe of all workers is ours."""
 
     failures: int = 0
+    failed_at: float = 0.0
     openings: int = 0
     reason: str = ""
     open_until: float = 0.0
@@ -69,6 +72,11 @@ class Breakers:
         """Tell whether a request could pass now, perhaps as a probe."""
         breaker = self._by_subject.get(subject)
         return breaker is None or not breaker.is_open or self._clock() >= max(breaker.open_until, breaker.probed_until)
+
+    def is_open(self, subject: str) -> bool:
+        """Tell whether it is open: whoever has entered all the same is its probe."""
+        breaker = self._by_subject.get(subject)
+        return breaker is not None and breaker.is_open
 
     def seconds_left(self, subject: str) -> float:
         """Return the seconds until a request may pass, or a probe has perhaps succeeded; 0.0 if one may now."""
@@ -114,7 +122,9 @@ class Breakers:
         """Count a failure; open after `threshold` in a row, for `pause` seconds or else for a growing while."""
         now = self._clock()
         breaker = self._by_subject.setdefault(subject, Breaker())
-        breaker.failures += 1
+        if not breaker.is_open and now - breaker.failed_at > FORGET_SECONDS:
+            breaker.failures = 0
+        breaker.failures, breaker.failed_at = breaker.failures + 1, now
         is_straggler = breaker.is_open and now < breaker.open_until
         if breaker.failures < threshold or is_straggler:
             return

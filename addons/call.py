@@ -31,7 +31,8 @@ class Attempts:
     """How the provider is being tried. `started` is on the monotonic clock; `pause` in seconds, before the next one.
 
     `waiter` is set while that pause lasts and ends it early. `connecting` is what is being connected to, also only so
-    long. A client that retries by itself may have `wanted` False.
+    long. `probes` are the open breakers that have let this call in to try. A client that retries by itself may have
+    `wanted` False.
     """
 
     count: int = 0
@@ -40,6 +41,7 @@ class Attempts:
     base_url: str = ""
     failed_urls: set[str] = field(default_factory=set)
     failed_keys: set[str] = field(default_factory=set)
+    probes: set[str] = field(default_factory=set)
     pause: float = 0.0
     waiter: asyncio.Event | None = None
     connecting: Server | None = None
@@ -88,6 +90,7 @@ class Call:
     first_byte_ms: float | None = None
     answer: Answer = field(default_factory=Answer)
     is_settled: bool = False
+    is_logged: bool = False
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request's head arrived."""

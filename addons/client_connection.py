@@ -8,7 +8,6 @@ wait for its answer, but then a client that vanished could not be told from it, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
@@ -27,6 +26,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.answer_head import facing
 from addons.call import Call
+from addons.head_buffer import HeadBuffer
 from addons.refusal import HEAD_TOO_LARGE, MALFORMED, Refusal, respond
 from addons.request_head import MAX_HEAD_BYTES
 from addons.trailers import WithoutTrailers
@@ -40,28 +40,10 @@ MAX_EMPTY_LINES = 8
 # What a client may send ahead while its last request is being answered.
 MAX_PIPELINED_BYTES = 1 << 20
 
-_CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
-
 
 @dataclass
 class StopReading(HttpEvent):
     """The answer is complete though the request is not: read no more of it than politeness asks."""
-
-
-class HeadBuffer(ReceiveBuffer):
-    """What has come and not been read; gives no head with control characters in it.
-
-    mitmproxy takes some of them for white space and forgets them, where a proxy before this one may not have.
-    """
-
-    def maybe_extract_lines(self) -> list[bytearray] | None:
-        """Return the lines of a complete head or trailer; one that is none if they are not plain."""
-        lines = super().maybe_extract_lines()
-        if lines and (
-            lines[0].startswith((b" ", b"\t")) or any(line.translate(None, _CONTROL) != line for line in lines)
-        ):
-            return [bytearray(b"malformed")]
-        return lines
 
 
 class ClientConnection(Http1Server):

@@ -1,12 +1,15 @@
 """The client's HTTP/2 connection, where TLS is configured, and the answer to those who come without TLS there."""
 
 import h2.errors
+import h2.events
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.layers.http._events import ResponseHeaders
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseHeaders
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
+from addons.answer_head import without_needless_framing
 from addons.call import Call
 from addons.client_connection import StopReading
 from addons.refusal import invalid_request, respond
@@ -17,7 +20,7 @@ _HTTP1_ONLY = ("connection", "keep-alive", "proxy-connection", "transfer-encodin
 
 def as_http2(response: http.Response) -> http.Response:
     """Return an answer's head without what only HTTP/1 knows."""
-    plain = response.copy()
+    plain = without_needless_framing(response)
     for name in _HTTP1_ONLY:
         plain.headers.pop(name, None)
     return plain
@@ -34,6 +37,13 @@ class Http2ClientConnection(Http2Server):
             yield from self._stop_reading(event)
         else:
             yield from super()._handle_event(event)
+
+    def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
+        """Pass on what h2 has understood. A reset that came with the end of its request is one, too."""
+        if isinstance(event, h2.events.StreamReset) and event.stream_id not in self.streams:
+            gone = RequestProtocolError(event.stream_id, "stream reset by client", ErrorCode.CANCEL)
+            yield ReceiveHttp(gone)
+        return (yield from super().handle_h2_event(event))
 
     def _stop_reading(self, event: StopReading) -> layer.CommandGenerator[None]:
         # RFC 9113 section 8.1: the answer is complete, so the client need not send the rest of its request.

@@ -26,13 +26,14 @@ _PRIVATE = frozenset(
     b"forwarded forwarded-for x-forwarded x-real-ip x-client-ip client-ip true-client-ip x-cluster-client-ip "
     b"x-original-forwarded-for x-originating-ip x-remote-ip x-remote-addr wl-proxy-client-ip fly-client-ip "
     b"fastly-client-ip x-azure-clientip x-azure-socketip x-vercel-forwarded-for x-host x-original-host x-server-name "
-    b"x-amzn-trace-id x-amz-cf-id x-request-start baggage cookie cookie2 origin referer "
+    b"x-proxyuser-ip x-varnish x-client-data max-forwards cookie cookie2 origin referer "
+    b"x-amzn-trace-id x-amz-cf-id x-request-start baggage traceparent tracestate b3 uber-trace-id "
     # These ask for another method or path than the one that was checked.
     b"x-http-method x-http-method-override x-method-override x-original-url x-rewrite-url".split()
 )
 _PRIVATE_PREFIXES = (
     *(b"x-forwarded-", b"x-llm-proxy-", b"cf-", b"cloudfront-", b"x-envoy-", b"x-appengine-"),
-    *(b"sec-fetch-", b"sec-ch-", b"access-control-"),
+    *(b"sec-fetch-", b"sec-ch-", b"access-control-", b"proxy-", b"x-b3-"),
 )
 _FOR_THIS_HOST = frozenset(
     b"alt-svc set-cookie set-cookie2 strict-transport-security public-key-pins expect-ct report-to nel "
@@ -43,15 +44,20 @@ _HOP = re.compile(r"(?:HTTP/)?(\d(?:\.\d)?)\s+\S")
 NO_UPGRADE = invalid_request("This endpoint does not switch protocols.")
 
 
+def _folded(name: bytes) -> bytes:
+    # Servers that hand headers on as variables, as CGI has it, do not tell these apart.
+    return name.lower().replace(b"_", b"-")
+
+
 def named_by_connection(headers: http.Headers) -> frozenset[bytes]:
-    """Return the lower-case names that `Connection` declares to be for one connection only."""
+    """Return the names, folded, that `Connection` declares to be for one connection only."""
     values = [value for name, value in headers.fields if name.lower() == b"connection"]
-    return frozenset(name.strip().lower() for value in values for name in value.split(b",")) - _NOT_TO_BE_NAMED
+    return frozenset(_folded(name.strip()) for value in values for name in value.split(b",")) - _NOT_TO_BE_NAMED
 
 
 def _crossing(headers: http.Headers) -> list[tuple[bytes, bytes]]:
     left_out = _HOP_BY_HOP | named_by_connection(headers)
-    return [field for field in headers.fields if field[0].lower() not in left_out]
+    return [field for field in headers.fields if _folded(field[0]) not in left_out]
 
 
 def asks_for_websocket(request: http.Request) -> bool:
@@ -73,7 +79,7 @@ def via(received: str, http_version: str) -> str:
 
 def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
     """Return a request's headers as the provider gets them, but for its key; a WebSocket's handshake is kept."""
-    passed = http.Headers([field for field in _crossing(request.headers) if not _is_private(field[0].lower())])
+    passed = http.Headers([field for field in _crossing(request.headers) if not _is_private(_folded(field[0]))])
     passed["x-request-id"] = correlation_id
     passed["via"] = via(request.headers.get("via", ""), request.http_version)
     if asks_for_websocket(request):
@@ -101,7 +107,7 @@ def for_client(response: http.Response, correlation_id: str, request_id: str) ->
     the client's own. The two ids are what to quote: the client's, or the provider's if it has one, and the log's.
     """
     crossing = _crossing(response.headers)
-    passed = http.Headers([field for field in crossing if field[0].lower() not in _FOR_THIS_HOST])
+    passed = http.Headers([field for field in crossing if _folded(field[0]) not in _FOR_THIS_HOST])
     passed.setdefault("x-request-id", correlation_id)
     passed["x-llm-proxy-request-id"] = request_id
     if response.status_code == 101:

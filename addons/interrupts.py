@@ -18,6 +18,9 @@ from addons.ending import Cause, Interruption
 from addons.failure import CONNECT_TIMEOUT
 from addons.refusal import UPSTREAM_TIMEOUT
 
+# How long a client whose connection is being closed may take to read what has been sent.
+CLOSING_SECONDS = 5.0
+
 
 @dataclass
 class Interrupted(HttpEvent):
@@ -34,8 +37,11 @@ def timed_out(cause: Cause) -> Interruption:
 class Interrupts:
     """`handlers` gives mitmproxy's connection handlers by the id of their client connection."""
 
-    def __init__(self, handlers: Callable[[], Mapping[object, ConnectionHandler]]) -> None:
+    def __init__(
+        self, handlers: Callable[[], Mapping[object, ConnectionHandler]], closing_seconds: float = CLOSING_SECONDS
+    ) -> None:
         self._handlers = handlers
+        self._closing_seconds = closing_seconds
         self._tasks: set[asyncio.Task[None]] = set()
 
     def interrupt(self, call: Call, interruption: Interruption) -> None:
@@ -60,6 +66,11 @@ class Interrupts:
         if transport is not None and transport.handler is not None:
             transport.handler.cancel(CONNECT_TIMEOUT)
 
+    def see_it_close(self, client: Connection) -> None:
+        """A client's connection is being closed: one that takes no more data is not waited for without end."""
+        if transport := self._transport(client):
+            asyncio.get_running_loop().call_later(self._closing_seconds, _abort_if_stuck, transport)
+
     def hold(self, client: Connection) -> None:
         """Read no more from a client until `let_go`; that it has gone is not noticed meanwhile."""
         if transport := self._transport(client):
@@ -70,7 +81,7 @@ class Interrupts:
         if transport := self._transport(client):
             transport.resume_reading()
 
-    def _transport(self, client: Connection) -> asyncio.ReadTransport | None:
+    def _transport(self, client: Connection) -> asyncio.Transport | None:
         handler = self._handlers().get(client.id)
         io = handler.transports.get(client) if handler else None
         return io.writer.transport if io and isinstance(io.writer, asyncio.StreamWriter) else None  # type: ignore[return-value]
@@ -80,6 +91,11 @@ class Interrupts:
         task = asyncio.get_running_loop().create_task(handler.server_event(event))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _abort_if_stuck(transport: asyncio.Transport) -> None:
+    if transport.get_write_buffer_size():
+        transport.abort()
 
 
 class Deadline:

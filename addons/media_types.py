@@ -24,10 +24,15 @@ class MediaType:
     boundary: str = ""
 
     @property
+    def is_utf_8(self) -> bool:
+        """Whether its text is UTF-8, as far as it says."""
+        return self.charset in ("", *_UTF_8)
+
+    @property
     def is_json(self) -> bool:
         """Whether it is JSON in UTF-8, perhaps of a special kind (RFC 6839 section 3.1)."""
         is_json = self.name == "application/json" or (self.name.endswith("+json") and "/" in self.name)
-        return is_json and self.charset in ("", *_UTF_8)
+        return is_json and self.is_utf_8
 
     @property
     def is_form(self) -> bool:

@@ -12,10 +12,12 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestHeaders,
     RequestProtocolError,
+    ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from addons.head_buffer import HeadBuffer
 from addons.trailers import WithoutTrailers
 
 MAX_HEAD_BYTES = 128 << 10
@@ -35,10 +37,19 @@ def as_http1(request: http.Request) -> http.Request:
     return request
 
 
+def is_understood(response: http.Response) -> bool:
+    """Tell whether an answer's head is one of HTTP/1 (RFC 9112 section 2.3, RFC 9110 section 15)."""
+    return response.http_version in ("HTTP/1.0", "HTTP/1.1") and 100 <= response.status_code <= 599
+
+
 class ProviderConnection(Http1Client):
     """mitmproxy's HTTP/1 client side, with our manners."""
 
     _is_given_up = False
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.buf = HeadBuffer()
 
     @property
     def is_idle(self) -> bool:
@@ -63,13 +74,21 @@ class ProviderConnection(Http1Client):
             yield from super().send(event)
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
-        """Read an answer's head, past interim answers; one that does not end is an error."""
+        """Read an answer's head, past interim answers; one that makes no sense or does not end is an error."""
         if isinstance(event, events.DataReceived) and self._is_interim():
             return
-        yield from super().read_headers(event)
-        if self.state == self.read_headers and len(self.buf) > MAX_HEAD_BYTES and self.stream_id is not None:
-            message = "the answer's head is too large"
-            yield ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
+        for command in super().read_headers(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
+                if not is_understood(command.event.response):
+                    yield from self._fail("the answer's head makes no sense")
+                    return
+            yield command
+        if self.state == self.read_headers and len(self.buf) > MAX_HEAD_BYTES:
+            yield from self._fail("the answer's head is too large")
+
+    def _fail(self, reason: str) -> layer.CommandGenerator[None]:
+        if self.stream_id is not None:
+            yield ReceiveHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR))
             yield from self._give_up()
 
     def _give_up(self) -> layer.CommandGenerator[None]:

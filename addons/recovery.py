@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from mitmproxy import http
 
 from addons import patience, refusal
-from addons.breakers import KEY_THRESHOLD, ORIGIN_THRESHOLD, Breakers
+from addons.breakers import KEY_THRESHOLD, LONGEST_PAUSE, ORIGIN_THRESHOLD, Breakers
 from addons.call import Call, Calls
 from addons.ending import Refusal
 from addons.failure import KEY_STATUSES, Failure, of_answer
@@ -129,14 +129,16 @@ class Recovery:
             return
         if call.attempts.count:
             flow.response.headers[ATTEMPTS_HEADER] = str(call.attempts.count)
-        if call.refused_with is None and failure_in(flow.response) is None:
+        if call.refused_with is not None:
+            self._targets.leave(call)
+        elif failure_in(flow.response) is None:
+            call.attempts.probes.clear()
             for subject in _subjects(call):
                 self._breakers.succeeded(subject)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """The request ended without a verdict on what it used: others may probe."""
-        for subject in _subjects(self.calls.of(flow)):
-            self._breakers.leave(subject)
+        self._targets.leave(self.calls.of(flow))
 
     def _learn(self, call: Call, failure: Failure) -> None:
         self._note_failure(call.provider.name if call.provider else "", failure.kind)
@@ -148,8 +150,11 @@ class Recovery:
             self._breakers.failed(key, failure.kind, failure.retry_after, KEY_THRESHOLD)
             self._breakers.succeeded(origin)
         else:
-            self._breakers.failed(origin, failure.kind, failure.retry_after, ORIGIN_THRESHOLD)
-            self._breakers.leave(key)
+            # One tenant's unlucky answer must not keep all others away for longer than the breaker itself would.
+            pause = None if failure.retry_after is None else min(failure.retry_after, LONGEST_PAUSE)
+            self._breakers.failed(origin, failure.kind, pause, ORIGIN_THRESHOLD)
+            self._targets.leave_key(call)
+        call.attempts.probes.clear()
 
     def _decide(self, call: Call, method: str, failure: Failure, can_resend: bool) -> Decision:
         policy = call.route.retry if call.route else None

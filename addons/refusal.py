@@ -65,9 +65,9 @@ def parameter_not_allowed(name: str) -> Refusal:
 
 
 def parameter_too_large(name: str, cap: float) -> Refusal:
-    """A parameter above what project or token allow, or not comparable with it."""
+    """A parameter above what project or token allow, or not comparable with it, or below 0, which may mean no limit."""
     largest = int(cap) if cap == int(cap) else cap
-    message = f"The parameter {name} must be a number of at most {largest} with this token."
+    message = f"The parameter {name} must be a number from 0 to {largest} with this token."
     return Refusal(400, "parameter_too_large", message, param=name)
 
 

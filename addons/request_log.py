@@ -30,6 +30,9 @@ class RequestLog:
 
     def _log(self, flow: http.HTTPFlow, is_broken: bool) -> None:
         call = self.calls.of(flow)
+        if call.is_logged:
+            return
+        call.is_logged = True
         caller, usage, outcome = call.caller, call.answer.usage, outcome_of(call, is_broken)
         log.info(
             "request",

@@ -2,8 +2,9 @@
 
 A policy is a limit, not a convenience: it holds whatever the switches for validation say, for opaque providers, too,
 and what cannot be read with certainty is refused. A model may be named in the path (`{model}`), in the query, in a JSON
-body or in a form. Where a list of models is in force, a request with a body, or for a WebSocket, must name its model:
-else a stored prompt, an assistant or a batch file could name another one. Empty bodies, and methods without one, pass.
+body or in a form; parameters in all of these but the path. Where a list of models is in force, a request with a body,
+or for a WebSocket, must name its model: else a stored prompt, an assistant or a batch file could name another one.
+Empty bodies, and methods without one, pass.
 
 Nothing is ever changed: the provider gets the client's bytes or nothing.
 """
@@ -17,7 +18,7 @@ from urllib.parse import unquote_plus
 from mitmproxy import http
 
 from addons import media_types
-from addons.body_fields import form_fields, json_fields
+from addons.body_fields import AMBIGUOUS, check_spelling, form_fields, json_fields
 from addons.call import Call, Calls
 from addons.refusal import (
     MODEL_NOT_ALLOWED,
@@ -74,7 +75,7 @@ def check_model(model: object, policies: Sequence[Policy]) -> None:
 
 
 def check_fields(fields: Mapping[str, Any], policies: Sequence[Policy]) -> None:
-    """Raise Refused for fields of a body that a policy denies or caps below what is asked."""
+    """Raise Refused for fields of a body or a query that a policy denies or caps below what is asked."""
     for policy in policies:
         for name in policy.denied_parameters:
             if name in fields:
@@ -85,8 +86,9 @@ def check_fields(fields: Mapping[str, Any], policies: Sequence[Policy]) -> None:
 
 
 def _is_within(asked: Any, cap: float) -> bool:
+    # Also for text: forms have nothing else, and providers may take it for a number. Below 0 may mean no limit at all.
     try:
-        return float(asked) <= cap  # Also for text: forms have nothing else, and providers may take it for a number.
+        return not isinstance(asked, bool) and 0 <= float(asked) <= cap
     except (TypeError, ValueError, OverflowError):
         return False
 
@@ -111,16 +113,25 @@ def has_model_in_path(route: Route) -> bool:
     return not set(_MODEL_PARAMETERS).isdisjoint(route.path.split("/"))
 
 
-def models_in_target(route: Route, path: str) -> Iterator[str]:
-    """Give the models that a request's path and query name."""
-    segments, _, query = path.partition("?")
-    for template, raw in zip(route.path.split("/"), segments.split("/"), strict=False):
+def models_in_path(route: Route, path: str) -> Iterator[str]:
+    """Give the models that a request's path names, up to its query."""
+    for template, raw in zip(route.path.split("/"), path.partition("?")[0].split("/"), strict=False):
         if template in _MODEL_PARAMETERS:
             yield decode(raw) or ""
-    for pair in re.split("[&;]", query):
-        name, _, text = pair.partition("=")
-        if unquote_plus(name).strip().casefold() in _MODEL_FIELDS:
-            yield unquote_plus(text)
+
+
+def governed_by(policies: Sequence[Policy]) -> set[str]:
+    """Return the names of the fields that policies have a say in."""
+    governed = {name for policy in policies for name in (*policy.denied_parameters, *policy.max_values)}
+    return governed | set(_MODEL_FIELDS) if limits_models(policies) else governed
+
+
+def query_fields(path: str, governed: set[str]) -> list[tuple[str, str]]:
+    """Return the governed fields of a path's query. Raises Refused if another parser could find others."""
+    pairs = [pair.partition("=") for pair in re.split("[&;]", path.partition("?")[2])]
+    fields = [(unquote_plus(name), unquote_plus(text)) for name, _, text in pairs]
+    check_spelling([name for name, _ in fields], governed)
+    return [field for field in fields if field[0] in governed]
 
 
 class RequestPolicy:
@@ -131,15 +142,19 @@ class RequestPolicy:
 
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Refuse models named outside of the body with 403; keep bodies that must be read from being streamed."""
+        """Refuse what path and query name, as in a body; keep bodies that must be read from being streamed."""
         call = self.calls.of(flow)
         policies = policies_of(call)
         if call.route is None or not policies:
             return
         if must_be_read(call, flow.request.method):
             flow.request.stream = False
+        fields = query_fields(flow.request.path, governed_by(policies))
+        for name, text in fields:
+            check_fields({name: text}, policies)
         if limits_models(policies):
-            named = list(models_in_target(call.route, flow.request.path))
+            named = list(models_in_path(call.route, flow.request.path))
+            named += [text for name, text in fields if name in _MODEL_FIELDS]
             for model in named:
                 check_model(model, policies)
             if call.route.upgrade != "none" and not named:
@@ -152,10 +167,7 @@ class RequestPolicy:
         if not must_be_read(call, flow.request.method) or body == b"":
             return
         policies = policies_of(call)
-        governed = {name for policy in policies for name in (*policy.denied_parameters, *policy.max_values)}
-        if limits_models(policies):
-            governed |= set(_MODEL_FIELDS)
-        fields = read_fields(flow.request, body, governed)
+        fields = read_fields(flow.request, body, governed_by(policies))
         check_fields(fields, policies)
         if limits_models(policies):
             self._check_models(call, fields, policies)
@@ -183,6 +195,8 @@ def read_fields(request: http.Request, body: bytes | None, governed: set[str]) -
     content_type = request.headers.get("content-type")
     media_type = media_types.parse(content_type) if content_type is not None else media_types.MediaType("")
     if media_type.is_form:
+        if not media_type.is_utf_8:
+            raise Refused(AMBIGUOUS)
         return form_fields(body, media_type.delimiting(), governed)
     if media_type.is_json or content_type is None:
         return json_fields(body, governed)

@@ -71,7 +71,7 @@ class AttemptingStream(AnsweringStream):
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> layer.CommandGenerator[None]:
         """Take the answer's head, or what follows from it if it is a failure."""
-        failed = failure_in(event.response)
+        failed = self._failure_in(event.response)
         if self._switches_unasked(event.response):
             yield from self._follow(self._recovery.judge(self.flow, failure.GARBLED, self._can_resend()))
             return
@@ -124,6 +124,11 @@ class AttemptingStream(AnsweringStream):
     def _can_resend(self) -> bool:
         is_complete = self.client_state == self.state_done and self.flow.request.raw_content is not None
         return is_complete and not self.flow.request.stream and not self.call.head_sent
+
+    def _failure_in(self, response: http.Response) -> failure.Failure | None:
+        # A provider that got tired of waiting for the rest of an upload speaks of the client.
+        is_about_client = response.status_code == 408 and self.client_state != self.state_done
+        return None if is_about_client else failure_in(response)
 
     def _switches_unasked(self, response: http.Response) -> bool:
         return response.status_code == 101 and "upgrade" not in self.flow.request.headers

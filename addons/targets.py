@@ -62,9 +62,19 @@ class Targets:
         return await self._enters(call, key_subject(key.id))
 
     def leave_key(self, call: Call) -> None:
-        """Give back the probe of a key that was not used after all."""
+        """Give back the probe of a key about which nothing was learned."""
         if call.credential:
-            self._breakers.leave(key_subject(call.credential.key_id))
+            self._leave(call, key_subject(call.credential.key_id))
+
+    def leave(self, call: Call) -> None:
+        """Give back what the call was to probe: it ended without saying anything about it."""
+        for subject in list(call.attempts.probes):
+            self._leave(call, subject)
+
+    def _leave(self, call: Call, subject: str) -> None:
+        if subject in call.attempts.probes:
+            call.attempts.probes.discard(subject)
+            self._breakers.leave(subject)
 
     def seconds_left(self, call: Call, failure: Failure) -> float:
         """Return how long what failed is kept away from now on."""
@@ -108,7 +118,12 @@ class Targets:
         return not has_feature(call, Feature.BREAKER) or self._breakers.allows(subject)
 
     async def _enters(self, call: Call, subject: str) -> bool:
-        return not has_feature(call, Feature.BREAKER) or await self._breakers.enter(subject)
+        if not has_feature(call, Feature.BREAKER):
+            return True
+        has_entered = await self._breakers.enter(subject)
+        if has_entered and self._breakers.is_open(subject):
+            call.attempts.probes.add(subject)
+        return has_entered
 
 
 def _soonest(seconds: Iterator[float]) -> int:

@@ -5,7 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from mitmproxy import ctx
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
+from mitmproxy.flow import Error
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
@@ -16,6 +18,8 @@ from mitmproxy.proxy.layers.http import (
     HTTPMode,
     RegisterHttpConnection,
 )
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.proxy.tunnel import LayerStack
@@ -31,6 +35,8 @@ from addons.stream import ProxyStream
 # Provider connections that one client connection may use at the same time: one for each of its streams.
 MAX_CONNECTIONS = 1000
 
+# How long after its client has gone a handler may take to end, in seconds.
+SWEEP_SECONDS = 2.0
 # RFC 8446 section 5.1: the type of the record with which a TLS client begins.
 _HANDSHAKE = b"\x16"
 
@@ -58,12 +64,26 @@ class ProxyLayer(HttpLayer):
                 yield from stream.end_websocket(event.interruption)
             elif stream is not None:
                 yield from self.event_to_child(stream, event)
+        elif isinstance(event, RequestProtocolError):
+            if stream := self.streams.get(event.stream_id):
+                yield from self.event_to_child(stream, event)
         elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
             # It was forgotten when it had closed, and what its task had to say was still waiting.
             if event.connection.state is not ConnectionState.CLOSED:
                 yield commands.CloseConnection(event.connection)
         else:
-            yield from super()._handle_event(event)
+            for command in super()._handle_event(event):
+                if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
+                    self._note_closing(command)
+                yield command
+
+    def _note_closing(self, command: commands.CloseConnection) -> None:
+        if not (isinstance(command, commands.CloseTcpConnection) and command.half_close):
+            self._interrupts.see_it_close(self.context.client)
+
+    def unfinished(self) -> list[ProxyStream]:
+        """Return the streams that have not ended."""
+        return [stream for stream in self.streams.values() if isinstance(stream, ProxyStream)]
 
     def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
         """Open a stream of our kind."""
@@ -126,6 +146,13 @@ class ProxyLayer(HttpLayer):
                 self.connections.pop(server, None)
 
 
+def _sweep(handler: ConnectionHandler) -> None:
+    """Close what a handler that has ended left behind: connections whose tasks were cancelled while they were made."""
+    for transport in handler.transports.values():
+        if transport.writer is not None:
+            transport.writer.close()
+
+
 class Upstream:
     """Takes over whatever arrives on the reverse port; what does not speak HTTP is answered with 400.
 
@@ -140,6 +167,7 @@ class Upstream:
         self._recovery = recovery
         self._interrupts = interrupts
         self._handlers = handlers
+        self._layers: dict[str, ProxyLayer] = {}
 
     def next_layer(self, choice: layer.NextLayer) -> None:
         """Answer mitmproxy's question for the next layer of a reverse connection."""
@@ -150,7 +178,8 @@ class Upstream:
             choice.layer = ClientTLSLayer(context) if choice.data_client()[:1] == _HANDSHAKE else TlsRequired(context)
         else:
             self._lift_limit(context.client.id)
-            choice.layer = ProxyLayer(context, self.calls, self._recovery, self._interrupts)
+            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts)
+            choice.layer = self._layers[context.client.id] = made
 
     def _lift_limit(self, client_id: str) -> None:
         # mitmproxy opens five connections for one client and provider, and lets the sixth stream wait.
@@ -161,9 +190,24 @@ class Upstream:
         """Make sure that a provider's connection is closed."""
         self._close(data.client.id, data.server)
 
-    def client_disconnected(self, client: Client) -> None:
-        """Make sure that a client's connection is closed."""
+    async def client_disconnected(self, client: Client) -> None:
+        """Make sure that a client's connection is closed, and that what it had asked for has ended."""
         self._close(client.id, client)
+        layer_of_client, handler = self._layers.pop(client.id, None), self._handlers().get(client.id)
+        if layer_of_client is None or handler is None:
+            return
+        for stream in layer_of_client.unfinished():
+            await self._hang_up(handler, stream)
+        asyncio.get_running_loop().call_later(SWEEP_SECONDS, _sweep, handler)
+
+    async def _hang_up(self, handler: ConnectionHandler, stream: ProxyStream) -> None:
+        # A stream may not have heard that its client has gone; and one that is being connected may never hear anything
+        # again, since the task that connects can be cancelled in a place where it tells nobody.
+        gone = RequestProtocolError(stream.stream_id, "client disconnected", ErrorCode.CLIENT_DISCONNECTED)
+        await handler.server_event(gone)
+        if stream.call.attempts.connecting is not None:
+            stream.flow.error = stream.flow.error or Error("client disconnected")
+            await ctx.master.addons.trigger_event(HttpErrorHook(stream.flow))
 
     def _close(self, client_id: str, connection: Connection) -> None:
         # A connection that is closed by command while more data is waiting may miss being closed: mitmproxy's task can

@@ -29,7 +29,7 @@ class UpstreamKey:
 class Policy:
     """What may be asked for. Models are globs, the denied ones win, and no allowed ones means all.
 
-    `max_values` caps numeric top-level parameters of a JSON body; `denied_parameters` may not be sent at all.
+    `max_values` caps numeric parameters of the query and of a body's top level; `denied_parameters` may not be sent.
     """
 
     allowed_models: tuple[str, ...] = ()

@@ -165,8 +165,13 @@ def parse(text: str, source: str) -> ProviderTable:
     except ValidationError as error:
         raise ProviderTableError(source, list(faults_in(error.messages))) from error
     except ValueError as error:  # Not only TOMLDecodeError: a number may have too many digits.
-        raise ProviderTableError(source, [f"is not TOML: {error}"]) from error
+        raise ProviderTableError(source, [f"is not TOML: {_placed(error, text)}"]) from error
     return ProviderTable({name: _provider(name, loaded) for name, loaded in document["providers"].items()})
+
+
+def _placed(error: ValueError, text: str) -> str:
+    last = text.removesuffix("\n").count("\n") + 1
+    return str(error).replace("(at end of document)", f"(at line {last}, the end of the document)")
 
 
 def _provider(name: str, loaded: dict[str, Any]) -> Provider:

@@ -396,6 +396,28 @@ async def test_an_answers_head_that_does_not_end_is_an_error(proxy: tuple[DumpMa
     assert code_of(answer) == (502, "upstream_error")
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        *(
+            b"HTTP/1.1 200 OK\r\nx-a: b\rc",
+            b"HTTP/1.1 200 OK\r\nx-a: b\0c",
+            b"HTTP/1.1\x0b200 OK",
+            b"HTTP/1.1 200 O\x1bK",
+        ),
+        *(b"HTTP/1.1 99 Low", b"HTTP/1.1 600 High", b"HTTP/1.1 -200 Below", b"HTTP/2.0 200 OK", b"HTTP/0.9 200 OK"),
+    ],
+)
+async def test_an_answers_head_that_is_garbled_is_an_error(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, head: bytes
+) -> None:
+    async with told(tenant, Script(head + b"\r\ncontent-length: 2\r\n\r\n{}", PLAIN)):
+        refused = await exchange(proxy[1], get(tenant, more="x-llm-proxy-retry: off\r\n"))
+        healed = await exchange(proxy[1], get(tenant))
+
+    assert code_of(refused) == (502, "upstream_error") and healed.startswith(b"HTTP/1.1 200")
+
+
 async def open_breaker(port: int, tenant: Tenant, upstream_port: int) -> None:
     """Let a provider that is not there be found out."""
     tenant.publish(f"http://127.0.0.1:{upstream_port}")

@@ -113,8 +113,10 @@ FILE = part("file", b"\x00\r\n\r\n\xff" * 999, '; filename="a.mp3"', "Content-Ty
         (form(part("model", b"m"))[:-2], {"model": "m"}),
         (form(b"Content-Disposition: form-data; name=model\r\n\r\nm"), {"model": "m"}),
         (form(b"Content-Disposition: form-data; name=f; filename=a.b; filename*=utf-8''a.b\r\n\r\nm"), {}),
+        (form(part("model", b"m", headers="Content-Type: text/plain; charset=UTF-8\r\n")), {"model": "m"}),
+        (form(part("f", b"m", '; filename="a"', "Content-Type: text/plain; charset=latin1\r\n")), {}),
     ],
-    ids=range(13),
+    ids=range(15),
 )
 def test_a_form_is_read_by_its_parts(body: bytes, expected: dict[str, object]) -> None:
     assert form_fields(body, "B", GOVERNED) == expected
@@ -125,6 +127,11 @@ def test_a_form_is_read_by_its_parts(body: bytes, expected: dict[str, object]) -
     [
         form(part("model", b"a"), part("model", b"b")),
         form(part("model", b"a"), part("Model", b"b")),
+        form(part("model", b"+AG0-", headers="Content-Type: text/plain; charset=utf-7\r\n")),
+        form(part("x", b"y", headers="Content-Type: text/plain; charset=utf-16\r\n")),
+        form(part("model", b"m", headers="Content-Type: text\r\n")),
+        form(part("_charset_", b"utf-7"), part("model", b"m")),
+        form(part("_Charset_", b"utf-8"), part("model", b"m")),
         form(part("model[]", b"b")),
         form(part("model.0", b"b")),
         form(part("model", b"bQ==", headers="Content-Transfer-Encoding: base64\r\n")),
@@ -153,7 +160,7 @@ def test_a_form_is_read_by_its_parts(body: bytes, expected: dict[str, object]) -
         b"",
         b'{"model":"m"}',
     ],
-    ids=range(29),
+    ids=range(34),
 )
 def test_a_form_that_another_parser_could_read_otherwise_is_refused(body: bytes) -> None:
     with pytest.raises(Refused) as refused:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from addons.breakers import FIRST_PAUSE, LONGEST_PAUSE, PROBE_SECONDS, Breakers
+from addons.breakers import FIRST_PAUSE, FORGET_SECONDS, LONGEST_PAUSE, PROBE_SECONDS, Breakers
 from shared.redis_schema import BreakerChange, key_subject, origin_subject
 
 SUBJECT = "key:k1"
@@ -205,5 +205,13 @@ async def test_what_another_worker_found_closed_is_closed_here(world: World) -> 
     world.fail(pause=100.0)
 
     world.breakers.hear(BreakerChange(SUBJECT, is_open=False))
+
+    assert await world.breakers.enter(SUBJECT)
+
+
+async def test_failures_that_lie_far_apart_are_not_in_a_row(world: World) -> None:
+    for _ in range(9):
+        world.fail(threshold=5)
+        world.now += FORGET_SECONDS + 1
 
     assert await world.breakers.enter(SUBJECT)

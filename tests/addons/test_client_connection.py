@@ -407,6 +407,21 @@ def test_an_answer_that_has_no_body_announces_none(client: Client, status: int) 
     assert len(client.send(GET).requests) == 2
 
 
+@pytest.mark.parametrize("framing", ["content_length", "transfer_encoding"])
+def test_a_body_that_cannot_be_is_not_framed(client: Client, framing: str) -> None:
+    told = {"content_length": "0", "transfer_encoding": "chunked"}[framing]
+    client.send(GET).answer(ResponseHeaders(1, response(204, **{framing: told}), True), ResponseEndOfMessage(1))
+
+    assert head_of(client) == {} and not client.is_closed and client.got.endswith(b"\r\n\r\n")
+    assert len(client.send(GET).requests) == 2
+
+
+def test_an_interim_answer_announces_no_length(client: Client) -> None:
+    client.send(GET).answer(ResponseHeaders(1, response(103, content_length="5"), False))
+
+    assert client.got.lower().startswith(b"http/1.1 103") and b"content-length" not in client.got.lower()
+
+
 def test_an_answer_to_head_has_no_body(client: Client) -> None:
     client.send(GET.replace(b"GET", b"HEAD"))
     client.answer(ResponseHeaders(1, response(200), True), ResponseEndOfMessage(1))

@@ -9,7 +9,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from addons import refusal
-from addons.breakers import FIRST_PAUSE, Breakers
+from addons.breakers import FIRST_PAUSE, LONGEST_PAUSE, Breakers
 from addons.call import Call, Calls, UpstreamCredential
 from addons.ending import Cause, Interruption
 from addons.failure import CLOSED, FIRST_BYTE_TIMEOUT, Failure, of_answer, of_connect_error
@@ -329,3 +329,36 @@ def test_a_flow_that_was_never_admitted_is_never_repeated() -> None:
 
     assert recovery.judge(tflow.tflow(), CLOSED, can_resend=True).action is Action.END
     assert Call().attempts.count == 0
+
+
+@pytest.mark.parametrize("end", ["responseheaders", "error"])
+async def test_a_probe_that_we_end_ourselves_makes_room_for_the_next(table: ProviderTable, end: str) -> None:
+    trial = Trial(table)
+    for _ in range(5):
+        trial.breakers.failed(origin_subject(HOME), "refused", None, 5)
+    trial.now += FIRST_PAUSE
+    assert await trial.targets.pick_url(trial.call) == HOME and not trial.breakers.allows(origin_subject(HOME))
+    trial.call.refused_with, trial.flow.response = "request_too_large", http.Response.make(413)
+
+    getattr(trial.recovery, end)(trial.flow)
+
+    assert trial.breakers.allows(origin_subject(HOME))
+
+
+async def test_nobody_gives_back_the_probe_of_another(table: ProviderTable) -> None:
+    trial = Trial(table)
+    trial.judge(answered(429))
+    trial.now += FIRST_PAUSE
+    assert await trial.targets.enters(Trial(table).call, UpstreamKey("k1", ""))
+
+    trial.recovery.error(trial.flow)
+
+    assert not trial.breakers.allows(key_subject("k1"))
+
+
+def test_one_answer_keeps_a_provider_away_no_longer_than_a_breaker_would(table: ProviderTable) -> None:
+    trial = Trial(table)
+    for _ in range(5):
+        trial.judge(answered(503, retry_after="3600"))
+
+    assert trial.breakers.seconds_left(origin_subject(HOME)) == LONGEST_PAUSE

@@ -113,7 +113,7 @@ def test_the_parameter_to_blame_is_named(said: Refusal, dialect: str) -> None:
 
 @pytest.mark.parametrize(("cap", "shown"), [(100.0, "100"), (1234567.0, "1234567"), (0.7, "0.7"), (4096, "4096")])
 def test_a_cap_is_told_as_it_was_written(cap: float, shown: str) -> None:
-    assert f"at most {shown} with" in refusal.parameter_too_large("n", cap).message
+    assert f"from 0 to {shown} with" in refusal.parameter_too_large("n", cap).message
 
 
 def test_a_refusal_carries_the_clients_id_and_ours() -> None:

@@ -106,6 +106,7 @@ def judge(admitted: tuple[http.HTTPFlow, Call], table: ProviderTable, calls: Cal
 
 
 NO_MODEL = (403, "model_not_allowed", "model")
+AMBIGUOUS = (400, "invalid_request", None)
 
 
 @pytest.mark.parametrize(
@@ -178,13 +179,16 @@ async def test_a_denied_parameter_may_not_be_sent_at_all(judge: Judge, value: ob
     assert await judge({"nested": {"logit_bias": value}}, policy) is None
 
 
-@pytest.mark.parametrize("value", [100, 100.0, 1, 0, -5, None, "100"])
+@pytest.mark.parametrize("value", [100, 100.0, 1, 0, None, "100"])
 async def test_up_to_its_cap_a_parameter_passes(judge: Judge, value: object) -> None:
     assert await judge({"max_tokens": value}, Policy(max_values={"max_tokens": 100})) is None
 
 
-@pytest.mark.parametrize("value", [101, 100.5, 1e99, 10**400, "101", "1e9", "nan", "many", [1], {"a": 1}, "9" * 2000])
-async def test_above_its_cap_or_beyond_comparison_it_does_not(judge: Judge, value: object) -> None:
+@pytest.mark.parametrize(
+    "value",
+    [101, 100.5, 1e99, 10**400, "101", "1e9", "nan", "many", [1], {"a": 1}, "9" * 2000, -1, -0.5, "-1", True, False],
+)
+async def test_above_its_cap_below_0_or_beyond_comparison_it_does_not(judge: Judge, value: object) -> None:
     verdict = await judge({"max_tokens": value}, Policy(max_values={"max_tokens": 100}))
 
     assert verdict == (400, "parameter_too_large", "max_tokens")
@@ -230,12 +234,43 @@ async def test_the_bytes_are_never_changed(calls: Calls, admitted: tuple[http.HT
         ("GET /v1/realtime?model=o3", NO_MODEL),
         ("GET /v1/realtime?model=gpt-4o&model=o3", NO_MODEL),
         ("GET /v1/realtime?model=gpt-4o;model=o3", NO_MODEL),
-        ("GET /v1/realtime?model=gpt-4o&Mod%65l=o3", NO_MODEL),
+        ("GET /v1/realtime?model=gpt-4o&mod%65l=o3", NO_MODEL),
+        ("GET /v1/realtime?model=gpt-4o&Mod%65l=o3", AMBIGUOUS),
+        ("GET /v1/realtime?model=gpt-4o&model[]=o3", AMBIGUOUS),
+        ("GET /v1/realtime?model=gpt-4o&model%5B0%5D=o3", AMBIGUOUS),
+        ("GET /v1/realtime?model=gpt-4o&model.x=o3", AMBIGUOUS),
+        ("GET /v1/realtime?model=gpt-4o&%6dodel%00=o3", AMBIGUOUS),
+        ("GET /v1/realtime?model=gpt-4o&+model=o3", AMBIGUOUS),
         ("GET /v1/realtime", NO_MODEL),
     ],
 )
-async def test_models_in_path_and_query_count(judge: Judge, target: str, expected: tuple[int, str, str] | None) -> None:
+async def test_models_in_path_and_query_count(
+    judge: Judge, target: str, expected: tuple[int, str, str | None] | None
+) -> None:
     assert await judge(b"", target=target) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("limit=20&after=x&include[]=a", None),
+        ("limit=21", (400, "parameter_too_large", "limit")),
+        ("limit=20&limit=21", (400, "parameter_too_large", "limit")),
+        ("limit=-1", (400, "parameter_too_large", "limit")),
+        ("limit", (400, "parameter_too_large", "limit")),
+        ("Limit=21", AMBIGUOUS),
+        ("a=1;order=desc", (400, "parameter_not_allowed", "order")),
+        ("order", (400, "parameter_not_allowed", "order")),
+        ("order[]=desc", AMBIGUOUS),
+    ],
+)
+async def test_parameters_of_the_query_count(
+    judge: Judge, query: str, expected: tuple[int, str, str | None] | None
+) -> None:
+    policy = Policy(max_values={"limit": 20}, denied_parameters=("order",))
+
+    assert await judge(b"", policy, target=f"GET /v1/files?{query}") == expected
+    assert await judge(b"", target=f"GET /v1/files?{query}") is None
 
 
 def form(*fields: tuple[str, str]) -> bytes:
@@ -269,6 +304,18 @@ async def test_a_form_is_held_and_read_under_a_policy(
 
     for target in ("POST /v1/audio/transcriptions", "POST /v1/images/edits"):
         assert await judge(body, policy, None, target, FORM, content_length=large) == expected
+
+
+@pytest.mark.parametrize(
+    ("charset", "expected"), [("UTF-8", None), ("us-ascii", None), ("utf-16", AMBIGUOUS), ("utf-7", AMBIGUOUS)]
+)
+async def test_a_form_in_another_charset_is_refused_under_a_policy(
+    judge: Judge, charset: str, expected: tuple[int, str, None] | None
+) -> None:
+    body, target = form(("model", "gpt-4o")), "POST /v1/audio/transcriptions"
+
+    assert await judge(body, GPT_4, None, target, f"{FORM}; charset={charset}") == expected
+    assert await judge(body, Policy(), None, target, f"{FORM}; charset={charset}") is None
 
 
 async def test_a_form_may_still_be_streamed_without_a_policy(

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import redis
 from mitmproxy import http
+from mitmproxy.proxy.server import ConnectionIO
+from mitmproxy.test import tflow
 from mitmproxy.websocket import WebSocketData
 
 from addons.breakers import Breakers
@@ -159,6 +161,31 @@ async def test_a_deadline_can_be_disarmed_and_none_never_expires() -> None:
     await asyncio.sleep(0.03)
 
     assert not deadline.is_armed
+
+
+@pytest.mark.parametrize(("reads", "is_gone"), [(False, True), (True, False)])
+async def test_a_client_that_takes_no_more_data_is_not_waited_for_without_end(reads: bool, is_gone: bool) -> None:
+    served: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: served.append(writer), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    while not served:
+        await asyncio.sleep(0)
+    handler, client = FakeHandler(), tflow.tclient_conn()
+    handler.transports[client] = ConnectionIO(writer=served[0])
+    interrupts = Interrupts(lambda: {client.id: handler}, closing_seconds=0.2)  # type: ignore[dict-item]
+    size = 20_000_000
+    served[0].write(bytes(size))
+
+    interrupts.see_it_close(client)
+    served[0].close()
+    received = await reader.readexactly(size) if reads else b""
+    async with asyncio.timeout(5):
+        while not served[0].transport.is_closing() or served[0].transport.get_write_buffer_size():
+            await asyncio.sleep(0.01)
+
+    assert (len(received) < size) is is_gone
+    writer.close()
+    server.close()
 
 
 # With a real Redis

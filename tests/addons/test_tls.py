@@ -2,17 +2,21 @@
 
 import asyncio
 import ssl
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import h2.connection
 import httpx2
 import pytest
+import redis
 import trustme
 from mitmproxy.tools.dump import DumpMaster
 
-from shared import settings
+from shared import redis_schema, settings
+from shared.models import Outcome
 from tests.addons.test_attempts import TABLE, Script
-from tests.addons.test_proxy import ADDONS, PLAIN, Tenant, code_of, exchange, get, provided, proxying
+from tests.addons.test_proxy import ADDONS, PLAIN, STREAM, Tenant, code_of, exchange, get, provided, proxying
 from tests.addons.test_proxy import configuration as configuration  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
 
@@ -157,3 +161,77 @@ async def test_the_own_authority_is_trusted_and_the_own_certificate_shown(
         answer = await client.get("/v1/models")
 
     assert answer.status_code == 200 and names == ["proxy.example"]
+
+
+class Rude:
+    """An HTTP/2 client that sends everything at once and does not care about answers."""
+
+    def __init__(self, secret: str) -> None:
+        self._secret = secret
+        self._connection = h2.connection.H2Connection()
+        self._connection.initiate_connection()
+
+    def ask(self, count: int, is_taken_back: bool = False) -> None:
+        """Prepare streamed chats, each with its end, perhaps reset at once."""
+        for _ in range(count):
+            stream = self._connection.get_next_available_stream_id()
+            names = {":method": "POST", ":scheme": "https", ":authority": "proxy", ":path": "/v1/chat/completions"}
+            names |= {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
+            self._connection.send_headers(stream, list(names.items()))
+            self._connection.send_data(stream, STREAM, end_stream=True)
+            if is_taken_back:
+                self._connection.reset_stream(stream, 8)
+
+    async def send(self, port: int, authority: trustme.CA) -> asyncio.StreamWriter:
+        """Send what was prepared, in one write."""
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        context.set_alpn_protocols(["h2"])
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        writer.write(self._connection.data_to_send())
+        await writer.drain()
+        return writer
+
+
+async def all_recorded(tenant: Tenant, redis_client: redis.Redis) -> Counter[Outcome]:
+    """Return the outcomes once there is an event for each admitted request."""
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.1)  # Admissions that are under way are counted now.
+            counted = int(redis_client.hget(redis_schema.token_key(tenant.digest), "requests") or 0)  # type: ignore[arg-type]
+            if counted and len(tenant.events()) == counted:
+                return Counter(event.outcome for event in tenant.events())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
+async def test_a_connection_that_is_dropped_in_any_moment_leaves_nothing_unrecorded(
+    proxy: tuple[DumpMaster, int],
+    tenant: Tenant,
+    authority: trustme.CA,
+    redis_client: redis.Redis,
+    seconds: float,
+) -> None:
+    rude = Rude(tenant.secret)
+    rude.ask(40)
+    async with provided(Script(*[EVENTS + b"a\r\ndata: {}\n\n\r\n"] * 40)) as base_url:
+        tenant.publish(base_url)
+        writer = await rude.send(proxy[1], authority)
+        await asyncio.sleep(seconds)
+        writer.transport.abort()
+        outcomes = await all_recorded(tenant, redis_client)
+
+    assert set(outcomes) <= {Outcome.CLIENT_ABORTED}
+
+
+async def test_a_request_that_is_taken_back_with_its_end_goes_no_further(
+    proxy: tuple[DumpMaster, int], tenant: Tenant, authority: trustme.CA, redis_client: redis.Redis
+) -> None:
+    rude = Rude(tenant.secret)
+    rude.ask(20, is_taken_back=True)
+    async with provided(Script(*[EVENTS] * 20)) as base_url:
+        tenant.publish(base_url)
+        writer = await rude.send(proxy[1], authority)
+        outcomes = await all_recorded(tenant, redis_client)
+        writer.close()
+
+    assert outcomes == {Outcome.CLIENT_ABORTED: 20}
