@@ -21,7 +21,7 @@ from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from addons.engine.hook_table import HookTable, Steps, finish
+from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
 
 # asyncio and uvloop pause a writer whose buffer is larger than this, so that waiting for a smaller one is no waiting.
@@ -117,13 +117,13 @@ class EngineHandler(ProxyConnectionHandler):
 
     def _is_held(self, hook: commands.StartHook) -> bool:
         """Whether there is more to do when all have been called: somebody intercepts the flow, or wants updates."""
-        (subject,) = hook.args()
+        (subject,) = arguments_of(hook)
         return isinstance(subject, flow.Flow) and (subject.intercepted or self._hooks.has_listeners(_update(subject)))
 
     async def _finish_hook(self, hook: commands.StartHook, steps: Steps, pending: Awaitable[None] | None) -> None:
         with self.timeout_watchdog.disarm():
             await finish(steps, pending)
-            (subject,) = hook.args()
+            (subject,) = arguments_of(hook)
             if isinstance(subject, flow.Flow):
                 await self._hooks.trigger_event(_update(subject))
                 await subject.wait_for_resume()

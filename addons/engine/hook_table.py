@@ -1,7 +1,11 @@
 """Which rooms listen to which hook, found once: mitmproxy asks every addon about every event, several times."""
 
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Hashable
+from dataclasses import fields
+from functools import cache
+from types import MethodType
+from typing import Any, cast
 
 from mitmproxy import exceptions, hooks
 from mitmproxy.addonmanager import AddonManager, safecall
@@ -28,10 +32,12 @@ class HookTable(AddonManager):
 
     def call(self, event: hooks.Hook) -> Steps:
         """Call the listeners one after the other, as far as nothing has to be awaited."""
-        for group in self._listeners(event):
+        groups = self._listeners(event)
+        arguments = arguments_of(event) if groups else []
+        for group in groups:
             try:
                 for listener in group:
-                    outcome = listener(*event.args())
+                    outcome = listener(*arguments)
                     if outcome is not None and inspect.isawaitable(outcome):
                         yield outcome
             except exceptions.AddonHalt:
@@ -69,9 +75,28 @@ class HookTable(AddonManager):
     def _listeners(self, event: hooks.Hook) -> tuple[tuple[Listener, ...], ...]:
         groups = self._groups.get(event.name)
         if groups is None:
-            found = (tuple(listener for _, listener in self._iter_hooks(addon, event)) for addon in self.chain)
+            found = (
+                tuple(_quickest(listener) for _, listener in self._iter_hooks(addon, event)) for addon in self.chain
+            )
             groups = self._groups[event.name] = tuple(group for group in found if group)
         return groups
+
+
+def arguments_of(event: hooks.Hook) -> list[Any]:
+    """Return what `event.args()` returns, without looking its fields up each time."""
+    kind: Any = type(event)
+    return [getattr(event, name) for name in _field_names(kind)]
+
+
+@cache
+def _field_names(kind: Hashable) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cast(Any, kind)))
+
+
+def _quickest(listener: Listener) -> Listener:
+    """Return how a listener is best called: rooms' guarded hooks may offer to be called without a coroutine."""
+    at_once = getattr(listener, "at_once", None)
+    return listener if at_once is None else MethodType(at_once, cast(MethodType, listener).__self__)
 
 
 async def finish(steps: Steps, pending: Awaitable[None] | None) -> None:
