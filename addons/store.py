@@ -13,13 +13,15 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from addons.redis_line import RedisLine
 from shared import redis_schema
 from shared.models import Caller, UsageEvent
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
 # How long a silent control channel is believed to be connected, in seconds.
 HEARTBEAT_SECONDS = 5.0
-
+# How long a call may take if the client was given no time-out, in seconds.
+DEFAULT_SECONDS = 5.0
 
 _FAULTS = (redis.exceptions.RedisError, redis_schema.ContractError, OSError, TimeoutError)
 
@@ -35,6 +37,8 @@ class Store:
         self._client = client
         self._note_failure = note_failure
         self._admit = client.register_script(redis_schema.script("admit"))
+        timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or DEFAULT_SECONDS
+        self._line = RedisLine(client.connection_pool, timeout)
 
     @classmethod
     def connect(cls, url: str, timeout_ms: int, note_failure: Callable[[], None] = lambda: None) -> "Store":
@@ -49,9 +53,16 @@ class Store:
         """Validate the token and take one of its requests, atomically. Raises StoreUnavailable."""
         keys, arguments = redis_schema.encode_admission(digest, providers)
         try:
-            return redis_schema.decode_admission(await self._admit(keys=keys, args=arguments))
+            return redis_schema.decode_admission(await self._evaluate(keys, arguments))
         except _FAULTS as error:
             raise self._failed(f"admission failed: {error!r}") from error
+
+    async def _evaluate(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[bytes | int]:
+        try:
+            reply = await self._line.call("EVALSHA", self._admit.sha, len(keys), *keys, *arguments)
+        except redis.exceptions.NoScriptError:  # A Redis that has been started anew; redis-py sends the script.
+            reply = await self._admit(keys=keys, args=arguments)
+        return cast(Sequence[bytes | int], reply)
 
     async def append(self, events: Sequence[UsageEvent]) -> None:
         """Append usage events to the stream, in order. Raises StoreUnavailable; some may have been appended then."""
@@ -144,6 +155,7 @@ class Store:
 
     async def done(self) -> None:
         """Close all connections; mitmproxy calls this at the end, after the rooms that stand before."""
+        await self._line.close()
         await self._client.aclose()
 
 
