@@ -5,6 +5,7 @@ It listens when everything is running, not before, so that no connection ever me
 
 import asyncio
 import socket
+from collections.abc import Sequence
 
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -33,13 +34,13 @@ class Listener(Proxyserver):
         """Check options as mitmproxy does; the mode is fixed."""
         super().configure(updated - {"mode", "server"})
 
-    async def listen(self, host: str, port: int, bound: socket.socket | None = None) -> None:
-        """Take connections from now on: on a socket that is bound already, or on address and port. Raises OSError."""
-        if bound is not None:
-            self._servers.append(await asyncio.start_server(self._accept, sock=bound, backlog=BACKLOG))
-            return
-        server = await asyncio.start_server(self._accept, host or None, port, reuse_port=True, backlog=BACKLOG)
-        self._servers.append(server)
+    async def listen(self, host: str, port: int, bound: Sequence[socket.socket] = ()) -> None:
+        """Take connections from now on: on sockets that are bound already, or on address and port. Raises OSError."""
+        for each in bound:
+            self._servers.append(await asyncio.start_server(self._accept, sock=each, backlog=BACKLOG))
+        if not bound:
+            server = await asyncio.start_server(self._accept, host or None, port, reuse_port=True, backlog=BACKLOG)
+            self._servers.append(server)
 
     def close(self) -> None:
         """Take no more connections; those that are open stay."""

@@ -2,7 +2,7 @@
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mitmproxy.addons.core import Core
 from mitmproxy.addons.errorcheck import ErrorCheck
@@ -31,7 +31,7 @@ class Rooms:
 class EngineMaster(Master):
     """Runs rooms on one port. What is logged as an error while it starts ends the process with exit code 1."""
 
-    def __init__(self, options: Options, rooms: list[object], bound: socket.socket | None = None) -> None:
+    def __init__(self, options: Options, rooms: list[object], bound: Sequence[socket.socket] = ()) -> None:
         super().__init__(options)
         self.addons = HookTable(self)
         self.listener = Listener()

@@ -11,10 +11,33 @@ from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
 from addons.engine import loop
+from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 
 # They talk about every connection or frame.
 _TALKATIVE = ("tornado", "asyncio", "hpack")
+
+
+class Stop:
+    """What a stop signal does: the first one lets requests finish, a second one does not."""
+
+    def __init__(self, master: EngineMaster, seconds: float) -> None:
+        self._master = master
+        self._seconds = seconds
+        self._leaving: asyncio.Task[None] | None = None
+
+    def __call__(self) -> None:
+        """A signal has come."""
+        if self._leaving is not None:
+            self._master.shutdown()  # type: ignore[no-untyped-call]
+        else:
+            self._leaving = asyncio.get_running_loop().create_task(self._leave())
+
+    async def _leave(self) -> None:
+        try:
+            await Leave(self._master.listener).take(self._seconds)
+        finally:
+            self._master.shutdown()  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
@@ -22,8 +45,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="addons.engine.worker", description=__doc__)
     parser.add_argument("--listen-host", default="")
     parser.add_argument("--listen-port", type=int, default=0)
-    parser.add_argument("--socket", type=int, help="file descriptor of a bound socket to listen on instead")
+    parser.add_argument("--socket", type=int, action="append", help="descriptor of a bound socket to listen on instead")
     parser.add_argument("--ready", type=int, help="file descriptor that gets a byte when this worker listens")
+    parser.add_argument("--drain-seconds", type=int, default=30, help="what running requests get after a stop signal")
     parser.add_argument("--confdir", required=True, help="folder of mitmproxy's certificates")
     loop.run(_serve(parser.parse_args()))
 
@@ -34,14 +58,14 @@ async def _serve(chosen: argparse.Namespace) -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     options = Options(listen_host=chosen.listen_host, listen_port=chosen.listen_port, confdir=chosen.confdir)
-    bound = socket.socket(fileno=chosen.socket) if chosen.socket is not None else None
+    bound = [socket.socket(fileno=number) for number in chosen.socket or ()]
     try:
         master = EngineMaster(options, [rooms], bound)
     except OptionsError as error:
         raise SystemExit(f"llm-proxy cannot start: {error}") from None
-    running = asyncio.get_running_loop()
+    stop = Stop(master, chosen.drain_seconds)
     for number in (signal.SIGTERM, signal.SIGINT):
-        running.add_signal_handler(number, master.shutdown)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     await master.run(lambda: _tell(chosen.ready))
 
