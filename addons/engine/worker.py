@@ -10,7 +10,7 @@ import socket
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
-from addons.engine import loop
+from addons.engine import loop, quick_headers
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 
@@ -55,6 +55,7 @@ def main() -> None:
 async def _serve(chosen: argparse.Namespace) -> None:
     from addons import main as rooms  # Importing it reads the settings, and ends the process if they are faulty.
 
+    quick_headers.install()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     options = Options(listen_host=chosen.listen_host, listen_port=chosen.listen_port, confdir=chosen.confdir)

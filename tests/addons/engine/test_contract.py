@@ -1,8 +1,8 @@
 """What the engine replaces, takes over or relies on in mitmproxy, by the hash of its source.
 
-When this fails, mitmproxy has changed something that the engine does in its place. Compare the two versions of the named
-function (`git diff` in mitmproxy's repository), carry over to the named room what matters, run the whole suite with both
-runners, and only then put the new hash here: `pytest tests/addons/engine/test_contract.py` prints it.
+When this fails, mitmproxy has changed something that the engine does in its place. Compare the two versions of the
+named function (`git diff` in mitmproxy's repository), carry over to the named room what matters, run the whole suite
+with both runners, and only then put the new hash here: the message gives it.
 """
 
 import hashlib
@@ -10,8 +10,9 @@ import inspect
 from typing import Any
 
 import pytest
-from mitmproxy import addonmanager, hooks, master
+from mitmproxy import addonmanager, hooks, http, master
 from mitmproxy.addons import default_addons, errorcheck, proxyserver
+from mitmproxy.coretypes import multidict
 from mitmproxy.proxy import mode_servers, server
 from mitmproxy.tools import main
 from mitmproxy.utils import asyncio_utils
@@ -40,6 +41,8 @@ CONTRACT: list[tuple[Any, str, str]] = [
     (addonmanager.safecall, "hook_table", "f2052c18340e99b0"),
     (addonmanager.traverse, "hook_table", "bad3d9f88bdf9269"),
     (hooks.Hook.args, "hook_table", "5bab95f7aa358e18"),
+    (http.Headers, "quick_headers", "947aa0298abd4010"),
+    (multidict._MultiDict, "quick_headers", "9d8341c83747569d"),
     (master.Master, "master", "e466d3e6ff5956c3"),
     (default_addons, "master", "7eb18893c70be9a4"),
     (errorcheck.ErrorCheck, "master", "bc0b8e23f833d7ac"),
