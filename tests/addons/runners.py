@@ -44,12 +44,14 @@ def runner(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 
 @asynccontextmanager
-async def proxying(port: int, folder: Path, scripts: list[str], **more: Any) -> AsyncIterator[Master]:
-    """A proxy with our scripts, until the block ends."""
+async def proxying(
+    port: int, folder: Path, scripts: list[str], make: Runner | None = None, **more: Any
+) -> AsyncIterator[Master]:
+    """A proxy with our scripts, until the block ends; run by what the test's module or `make` says."""
     chosen = options.Options(
         listen_host="127.0.0.1", listen_port=port, mode=["reverse:http://upstream.invalid"], confdir=str(folder)
     )
-    master = RUNNERS[_chosen["name"]](chosen, scripts, more)
+    master = (make or RUNNERS[_chosen["name"]])(chosen, scripts, more)
     running = asyncio.create_task(master.run())
     async with asyncio.timeout(10):
         while not await _accepts(port):
