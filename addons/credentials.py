@@ -38,6 +38,11 @@ def direct(request: http.Request, base_url: str, path: str) -> None:
     request.path = parts.path.rstrip("/") + path
 
 
+@lru_cache(maxsize=1024)
+def _credential_headers(own: str) -> frozenset[bytes]:
+    return frozenset(name.lower().encode() for name in COMMON_HEADERS | {own})
+
+
 class Credentials:
     """Opens each sealed key once and remembers it; a changed key has another seal."""
 
@@ -71,8 +76,9 @@ class Credentials:
         if not call.attempts.base_url:
             call.path = flow.request.path
             call.attempts.started = time.monotonic()
-            for name in COMMON_HEADERS | {call.provider.credential.header}:
-                flow.request.headers.pop(name, None)
+            hidden = _credential_headers(call.provider.credential.header)
+            fields = flow.request.headers.fields
+            flow.request.headers.fields = tuple(field for field in fields if field[0].lower() not in hidden)
         call.credential = await self._credential(call, call.provider.credential)
         call.attempts.base_url = await self._base_url(call)
         direct(flow.request, call.attempts.base_url, call.path)
