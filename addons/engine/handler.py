@@ -24,6 +24,7 @@ from mitmproxy.utils import asyncio_utils
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
 
+_ANY_UPDATE = hooks.UpdateHook([])
 # asyncio and uvloop pause a writer whose buffer is larger than this, so that waiting for a smaller one is no waiting.
 HIGH_WATER = 64 << 10
 READ_BYTES = 65535
@@ -118,7 +119,7 @@ class EngineHandler(ProxyConnectionHandler):
     def _is_held(self, hook: commands.StartHook) -> bool:
         """Whether there is more to do when all have been called: somebody intercepts the flow, or wants updates."""
         (subject,) = arguments_of(hook)
-        return isinstance(subject, flow.Flow) and (subject.intercepted or self._hooks.has_listeners(_update(subject)))
+        return isinstance(subject, flow.Flow) and (subject.intercepted or self._hooks.has_listeners(_ANY_UPDATE))
 
     async def _finish_hook(self, hook: commands.StartHook, steps: Steps, pending: Awaitable[None] | None) -> None:
         with self.timeout_watchdog.disarm():
