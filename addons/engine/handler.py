@@ -15,19 +15,17 @@ from functools import cache
 from typing import Any, cast
 
 from mitmproxy import flow, hooks
-from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
+from addons.engine.attendance import attend
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
 
 _ANY_UPDATE = hooks.UpdateHook([])
-# asyncio and uvloop pause a writer whose buffer is larger than this, so that waiting for a smaller one is no waiting.
-HIGH_WATER = 64 << 10
-READ_BYTES = 65535
 
 
 class EngineHandler(ProxyConnectionHandler):
@@ -135,46 +133,10 @@ class EngineHandler(ProxyConnectionHandler):
 
     async def handle_connection(self, connection: Connection) -> None:
         """Read until the other side ends, then stay for as long as something may be sent."""
-        cancelled: asyncio.CancelledError | None = None
         try:
-            await self._read(connection)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        try:
-            if cancelled is None and connection.transport_protocol == "tcp":
-                connection.state &= ~ConnectionState.CAN_READ
-            else:
-                connection.state = ConnectionState.CLOSED
-            await self.server_event(events.ConnectionClosed(connection))
-            if connection.state is ConnectionState.CAN_WRITE:
-                await asyncio.Event().wait()
+            await attend(self, connection)
         finally:
             self.hang_up(connection)
-        if cancelled:
-            raise cancelled
-
-    async def _read(self, connection: Connection) -> None:
-        if connection is self.client:
-            await asyncio.sleep(0)  # Until mitmproxy has noted which task this is.
-        reader = cast(asyncio.StreamReader, self.transports[connection].reader)
-        while True:
-            try:
-                received = await reader.read(READ_BYTES)
-            except OSError:
-                return
-            if not received:
-                return
-            await self.server_event(events.DataReceived(connection, received))
-            if self._has_full_writers():
-                await self.drain_writers()  # type: ignore[no-untyped-call]
-
-    def _has_full_writers(self) -> bool:
-        for transport in self.transports.values():
-            if transport.writer is not None:
-                inner = cast(asyncio.StreamWriter, transport.writer).transport
-                if inner.is_closing() or inner.get_write_buffer_size() > HIGH_WATER:
-                    return True
-        return False
 
     def hang_up(self, connection: Connection) -> None:
         """Forget a connection and close its socket."""
