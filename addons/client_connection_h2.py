@@ -1,7 +1,6 @@
 """The client's HTTP/2 connection, where TLS is configured, and the answer to those who come without TLS there."""
 
 import h2.errors
-from hyperframe.frame import GoAwayFrame
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
@@ -15,9 +14,6 @@ from addons.refusal import invalid_request, respond
 # RFC 9113 section 8.2.2: an answer with one of these is malformed.
 _HTTP1_ONLY = ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
 
-# What a client has already sent is served.
-_ANY_STREAM = (1 << 31) - 1
-
 
 def as_http2(response: http.Response) -> http.Response:
     """Return an answer's head without what only HTTP/1 knows."""
@@ -30,8 +26,6 @@ def as_http2(response: http.Response) -> http.Response:
 class Http2ClientConnection(Http2Server):
     """mitmproxy's HTTP/2 server side, with our manners."""
 
-    _is_retiring = False
-
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, ResponseHeaders):
             head = ResponseHeaders(event.stream_id, as_http2(event.response), event.end_stream)
@@ -42,13 +36,13 @@ class Http2ClientConnection(Http2Server):
             yield from super()._handle_event(event)
 
     def retire(self, is_idle: bool) -> layer.CommandGenerator[None]:
-        """Tell the client to open no more streams here (RFC 9113 section 6.8); close if there are none."""
-        if not self._is_retiring:
-            self._is_retiring = True
-            # h2 would end the connection for itself, too, and with it the streams that are still running.
-            frame = GoAwayFrame(0, last_stream_id=_ANY_STREAM, error_code=h2.errors.ErrorCodes.NO_ERROR)
-            yield commands.SendData(self.conn, frame.serialize())
+        """Say goodbye and close as soon as no stream is left (RFC 9113 section 6.8).
+
+        Not before: Python's h2, and with it the OpenAI SDK, gives up its running streams when it hears GOAWAY.
+        """
         if is_idle:
+            self.h2_conn.close_connection()
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
             yield commands.CloseConnection(self.conn)
 
     def _stop_reading(self, event: StopReading) -> layer.CommandGenerator[None]:
