@@ -19,6 +19,9 @@ from manager import programs
 from manager.supervisor import Program, Supervisor
 from tests.journeys.conftest import Installation, Token, free_port, kill, until
 
+# Which proxies the installation has beside ours makes no difference here.
+pytestmark = pytest.mark.parametrize("runner", ["engine"], indirect=True, scope="session")
+
 DRAIN_SECONDS = 6
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 HOLD = {"x-mock-behaviour": json.dumps({"hold_after": 2})}
