@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from weakref import WeakKeyDictionary
 
 import uuid_utils
 from mitmproxy import http
@@ -15,6 +14,8 @@ from addons.dialects.answer import Answer
 from addons.ending import Interruption, Refusal
 from shared.models import Caller
 from shared.providers import Provider, Route
+
+_BESIDE = "_llm_proxy_call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +99,15 @@ class Call:
 
 
 class Calls:
-    """Finds the call of a flow, opening one at first sight."""
+    """Finds the call of a flow, opening one at first sight. Rooms ask dozens of times for each request.
 
-    def __init__(self) -> None:
-        self._by_flow: WeakKeyDictionary[http.HTTPFlow, Call] = WeakKeyDictionary()
+    It hangs on the flow, beside the state that mitmproxy saves, copies and shows.
+    """
 
     def of(self, flow: http.HTTPFlow) -> Call:
         """Return the call of this flow."""
-        call = self._by_flow.get(flow)
+        beside = flow.__dict__
+        call: Call | None = beside.get(_BESIDE)
         if call is None:
-            call = self._by_flow[flow] = Call()
+            call = beside[_BESIDE] = Call()
         return call

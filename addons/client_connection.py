@@ -55,6 +55,7 @@ class ClientConnection(Http1Server):
         self._lingered = 0
         self._is_http10 = False
         self._is_last = False
+        self._is_retiring = False
         self._refused_with: commands.SendData | None = None
 
     # What comes in
@@ -97,7 +98,7 @@ class ClientConnection(Http1Server):
         # The rooms are about to change this request to what the provider gets.
         self._is_http10 = request.http_version == "HTTP/1.0"
         wishes = [wish.strip().lower() for wish in request.headers.get("connection", "").split(",")]
-        self._is_last = self._is_http10 or "close" in wishes
+        self._is_last = self._is_http10 or self._is_retiring or "close" in wishes
 
     def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Read a request's body; one that is malformed is answered, if its client can still hear that."""
@@ -174,6 +175,13 @@ class ClientConnection(Http1Server):
         yield from super().send(ResponseHeaders(event.stream_id, response, event.end_stream))
 
     # Ends
+
+    def retire(self, is_idle: bool) -> layer.CommandGenerator[None]:
+        """Let the next answer, or the one under way, be the last; close if there is none."""
+        self._is_retiring = self._is_last = True
+        if is_idle and self.state == self.read_headers and not self.buf:
+            self.state = self.done
+            yield commands.CloseConnection(self.conn)
 
     def linger(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Drop what still comes, until the client closes, time is up or it was too much."""

@@ -45,6 +45,16 @@ class Http2ClientConnection(Http2Server):
             yield ReceiveHttp(gone)
         return (yield from super().handle_h2_event(event))
 
+    def retire(self, is_idle: bool) -> layer.CommandGenerator[None]:
+        """Say goodbye and close as soon as no stream is left (RFC 9113 section 6.8).
+
+        Not before: Python's h2, and with it the OpenAI SDK, gives up its running streams when it hears GOAWAY.
+        """
+        if is_idle:
+            self.h2_conn.close_connection()
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+            yield commands.CloseConnection(self.conn)
+
     def _stop_reading(self, event: StopReading) -> layer.CommandGenerator[None]:
         # RFC 9113 section 8.1: the answer is complete, so the client need not send the rest of its request.
         if not self.is_closed(event.stream_id):

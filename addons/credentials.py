@@ -52,6 +52,11 @@ def _will_pass(flow: http.HTTPFlow, call: Call, missing: Refusal) -> bool:
     return is_passing and not flow.request.stream
 
 
+@lru_cache(maxsize=1024)
+def _credential_headers(own: str) -> frozenset[bytes]:
+    return frozenset(name.lower().encode() for name in COMMON_HEADERS | {own})
+
+
 class Credentials:
     """Opens each sealed key once and remembers it; a changed key has another seal."""
 
@@ -85,8 +90,9 @@ class Credentials:
         if not call.attempts.base_url:
             call.path = flow.request.path
             call.attempts.started = time.monotonic()
-            for name in COMMON_HEADERS | {call.provider.credential.header}:
-                flow.request.headers.pop(name, None)
+            hidden = _credential_headers(call.provider.credential.header)
+            fields = flow.request.headers.fields
+            flow.request.headers.fields = tuple(field for field in fields if field[0].lower() not in hidden)
         while (missing := await self._choose(call, call.provider.credential)) is not None:
             if not _will_pass(flow, call, missing) or not await patience.outlasts(call, missing.retry_after or 1):
                 if call.interruption is not None:

@@ -56,8 +56,9 @@ class Posture:
 
     def load(self, loader: Loader) -> None:
         """Connect to providers only after all checks, print no flows, offer no side entrances."""
-        ctx.options.update(connection_strategy="lazy", onboarding=False, rawtcp=False)
-        ctx.options.update_known(flow_detail=0, termlog_verbosity="error", web_open_browser=False)
+        ctx.options.update(connection_strategy="lazy", rawtcp=False)
+        # The engine has none of these.
+        ctx.options.update_known(onboarding=False, flow_detail=0, termlog_verbosity="error", web_open_browser=False)
         _set_up_tls(self._configuration)
         if "web_port" in ctx.options and not ctx.options.has_changed("web_port"):
             ctx.options.update(web_port=self._configuration.inspector_port)

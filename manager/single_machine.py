@@ -62,8 +62,7 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
         supervisor.start(programs.valkey(settings))
     db.migrate(settings.database_url)
     _forget_metrics(programs.metrics_folder(settings))
-    workers = [programs.proxy(settings, secrets, number + 1) for number in range(settings.workers)]
-    supervisor.start(programs.manager(settings, secrets), programs.jobs(settings, secrets), *workers)
+    supervisor.start(*[make(settings, secrets) for make in (programs.manager, programs.jobs, programs.proxy)])
 
 
 def _forget_metrics(folder: Path) -> None:

@@ -9,9 +9,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 from manager.process import die_with_parent
 from shared import logs
@@ -33,13 +35,18 @@ class StartError(Exception):
 
 @dataclass(frozen=True)
 class Program:
-    """One child: what to run, with which environment, when it counts as ready, and how it learns of our death."""
+    """One child: what to run, with which environment, when it counts as ready, and how it learns of our death.
+
+    `stop_seconds` is what it may take to end; `descriptors` are the open files that it inherits.
+    """
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(repr=False)
     is_ready: Callable[[], bool]
     death_signal: signal.Signals = signal.SIGKILL
+    stop_seconds: float = STOP_SECONDS
+    descriptors: tuple[int, ...] = ()
 
 
 @dataclass
@@ -50,23 +57,28 @@ class _Running:
     started: float
     pause: float = FIRST_PAUSE
     restart_at: float | None = None
+    kill_at: float | None = None
 
 
 class Supervisor:
-    """Children by order of start; they are stopped in reverse. Their output goes to `<log folder>/<name>.log`."""
+    """Children by order of start; they are stopped in reverse.
+
+    Their output goes to `<log folder>/<name>.log`; without a folder, to where our own goes.
+    """
 
     def __init__(
         self,
-        log_folder: Path,
+        log_folder: Path | None,
         clock: Callable[[], float] = time.monotonic,
         start_seconds: float = START_SECONDS,
-        stop_seconds: float = STOP_SECONDS,
+        stop_seconds: float | None = None,
     ) -> None:
         self._log_folder = log_folder
         self._clock = clock
         self._start_seconds, self._stop_seconds = start_seconds, stop_seconds
         self._children: list[_Running] = []
-        log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if log_folder is not None:
+            log_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def start(self, *programs: Program) -> None:
         """Start programs side by side and wait until all are ready. Raises StartError."""
@@ -94,29 +106,59 @@ class Supervisor:
         """Stop everything, last started first; what does not end in time is killed."""
         while self._children:
             child = self._children.pop()
-            with contextlib.suppress(ProcessLookupError):
-                child.process.send_signal(signal.SIGTERM)
+            self._ask_to_stop(child)
             try:
-                child.process.wait(self._stop_seconds)
+                child.process.wait(self._stop_seconds or child.program.stop_seconds)
             except subprocess.TimeoutExpired:
-                log.error("killed_after_timeout", program=child.program.name)
-                child.process.kill()
-                child.process.wait()
+                self._kill(child)
+
+    def begin_stop(self) -> None:
+        """Tell everything to stop, all at the same time, and do not wait. Go on with `is_stopped`."""
+        for child in self._children:
+            self._ask_to_stop(child)
+            child.kill_at = self._clock() + child.program.stop_seconds
+
+    def is_stopped(self) -> bool:
+        """Tell whether all have ended after `begin_stop`; what has not in its time is killed. Call it again and again.
+
+        A child that had crashed is not started again.
+        """
+        for child in list(self._children):
+            if child.process.poll() is None and child.kill_at is not None and self._clock() >= child.kill_at:
+                self._kill(child)
+            if child.process.poll() is not None:
+                self._children.remove(child)
+        return not self._children
+
+    def _ask_to_stop(self, child: _Running) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            child.process.send_signal(signal.SIGTERM)
+
+    def _kill(self, child: _Running) -> None:
+        log.error("killed_after_timeout", program=child.program.name)
+        child.process.kill()
+        child.process.wait()
 
     def _spawn(self, program: Program) -> "tuple[subprocess.Popen[bytes], int]":
         """Start a program; return it and the size of its log before."""
-        with self._log_of(program).open("ab") as output:
-            log_begin = output.tell()
+        with self._output_of(program) as output:
+            log_begin = 0 if output is None else output.tell()
             process = subprocess.Popen(  # noqa: S603 - the commands are our own
                 program.command,
                 env=dict(program.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
-                stderr=subprocess.STDOUT,
+                stderr=None if output is None else subprocess.STDOUT,
+                pass_fds=program.descriptors,
                 process_group=0,  # Ctrl-C is for the supervisor, which then stops the others in order.
                 preexec_fn=partial(die_with_parent, os.getpid(), program.death_signal),  # noqa: PLW1509
             )
         return process, log_begin
+
+    def _output_of(self, program: Program) -> AbstractContextManager[IO[bytes] | None]:
+        if self._log_folder is None:
+            return contextlib.nullcontext()
+        return (self._log_folder / f"{program.name}.log").open("ab")
 
     def _await_ready(self, child: _Running) -> None:
         deadline = self._clock() + self._start_seconds
@@ -136,10 +178,9 @@ class Supervisor:
         log.error("crashed", program=child.program.name, exit_code=child.process.returncode, restart_in=child.pause)
         child.pause = min(child.pause * 2, LONGEST_PAUSE)
 
-    def _log_of(self, program: Program) -> Path:
-        return self._log_folder / f"{program.name}.log"
-
     def _tail(self, child: _Running) -> str:
-        with self._log_of(child.program).open("rb") as written:
+        if self._log_folder is None:
+            return "see above"
+        with (self._log_folder / f"{child.program.name}.log").open("rb") as written:
             written.seek(child.log_begin)
             return written.read().decode(errors="replace")[-_TAIL_LENGTH:]

@@ -23,6 +23,8 @@ _HIDDEN = "****"
 _KEY_SHAPES = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
 _SEPARATE_KEYS = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
+# However a secret is escaped on its way (see `_spellings`), these parts of it stay as they are.
+_PLAIN_RUNS = re.compile(r"[A-Za-z0-9]+")
 _URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
 
 
@@ -49,13 +51,20 @@ class Redactor:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = sorted({secret for secret in secrets if len(secret) >= 8}, key=len, reverse=True)
         self._known = re.compile("|".join(map(_pattern, known))) if known else None
+        self._hints = [max(_PLAIN_RUNS.findall(secret), key=len, default="") for secret in known]
 
     def __call__(self, text: str) -> str:
-        if self._known is not None:
+        # Most lines hold nothing of the kind. To look for a part that must be there is much quicker than to search.
+        if self._known is not None and any(hint in text for hint in self._hints):
             text = self._known.sub(_HIDDEN, text)
-        text = mask_keys(text)
-        text = _BEARER.sub(rf"\1 {_HIDDEN}", text)
-        return _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
+        if "sk-" in text:
+            text = mask_keys(text)
+        folded = text.casefold()
+        if "bearer" in folded or "basic" in folded or not text.isascii():
+            text = _BEARER.sub(rf"\1 {_HIDDEN}", text)
+        if "://" in text:
+            text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
+        return text
 
 
 class JsonFormatter(structlog.stdlib.ProcessorFormatter):

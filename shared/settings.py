@@ -201,7 +201,11 @@ class Settings:
     )  # fmt: skip
     workers: int = _variable(
         "LLM_PROXY_WORKERS", str(os.cpu_count() or 1), "Number of proxy processes; by default one per core.",
-        _number(1, 256), Plane.SUPERVISOR,
+        _number(1, 256), Plane.DATA | Plane.SUPERVISOR,
+    )  # fmt: skip
+    drain_seconds: int = _variable(
+        "LLM_PROXY_DRAIN_SECONDS", "30", "How long running requests may go on when a proxy is stopped or reloaded.",
+        _number(0, 3600), Plane.DATA | Plane.SUPERVISOR,
     )  # fmt: skip
     manager_threads: int = _variable(
         "LLM_PROXY_MANAGER_THREADS", "8", "Requests that the manager serves at the same time.",

@@ -1,1 +1,1 @@
-"""How the addons are run: what mitmproxy itself does not offer to a server with several workers."""
+"""The tuned runner of the same rooms: mitmproxy with only what is needed. shared_port.py is for stock mitmdump."""

@@ -7,7 +7,7 @@ import click
 
 _COMMANDS = {
     "up": ("manager.cli.up", "up"),
-    "proxy": ("manager.cli.services", "proxy"),
+    "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
     "mock-provider": ("manager.cli.services", "mock_provider"),

@@ -1,7 +1,5 @@
 """The single services, as a process manager or container runs them."""
 
-import os
-
 import click
 
 from manager.cli.start import start
@@ -22,16 +20,6 @@ def jobs() -> None:
     from manager.jobs import run
 
     run(start(Plane.CONTROL))
-
-
-@click.command()
-def proxy() -> None:
-    """Run one proxy worker (mitmdump with the addons); several may share the port."""
-    from manager import programs
-
-    settings = start(Plane.DATA)
-    program = programs.proxy(settings, {}, os.getpid())
-    os.execve(program.command[0], program.command, dict(program.environment))  # noqa: S606 - replaced, not spawned
 
 
 _MORE = (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import redis
-from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.master import Master
 
 from shared import redis_schema, settings
 from shared.models import Outcome
@@ -31,6 +31,7 @@ from tests.addons.test_proxy import (
     proxying,
 )
 from tests.addons.test_proxy import configuration as configuration  # a fixture
+from tests.addons.test_proxy import runner as runner  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
 
 TABLE = """
@@ -61,7 +62,7 @@ Answer = Callable[[bytes, asyncio.StreamWriter], object]
 @pytest.fixture
 async def proxy(
     configuration: settings.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_tcp_port: int
-) -> AsyncIterator[tuple[DumpMaster, int]]:
+) -> AsyncIterator[tuple[Master, int]]:
     """A proxy with short time-outs."""
     (tmp_path / "providers.toml").write_text(TABLE)
     monkeypatch.setenv("LLM_PROXY_PROVIDERS_FILE", str(tmp_path / "providers.toml"))
@@ -114,9 +115,7 @@ def header(answer: bytes, name: str) -> str | None:
     return next((line.partition(": ")[2] for line in lines if line.startswith(f"{name}: ")), None)
 
 
-async def test_a_busy_provider_is_asked_again_on_the_same_connection(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_a_busy_provider_is_asked_again_on_the_same_connection(proxy: tuple[Master, int], tenant: Tenant) -> None:
     script = Script(BUSY, BUSY, PLAIN)
     async with told(tenant, script):
         answer = await exchange(proxy[1], post(tenant, CHAT))
@@ -126,9 +125,7 @@ async def test_a_busy_provider_is_asked_again_on_the_same_connection(
     assert len(tenant.events()) == 1
 
 
-async def test_attempts_end_and_the_last_answer_is_the_providers_own(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_attempts_end_and_the_last_answer_is_the_providers_own(proxy: tuple[Master, int], tenant: Tenant) -> None:
     script = Script(BUSY, BUSY, BUSY, PLAIN)
     async with told(tenant, script):
         answer = await exchange(proxy[1], post(tenant, CHAT))
@@ -138,7 +135,7 @@ async def test_attempts_end_and_the_last_answer_is_the_providers_own(
 
 
 @pytest.mark.parametrize("more", ["", "x-llm-proxy-retry: off\r\n"], ids=["not on the list", "client says no"])
-async def test_what_must_not_be_repeated_is_sent_once(proxy: tuple[DumpMaster, int], tenant: Tenant, more: str) -> None:
+async def test_what_must_not_be_repeated_is_sent_once(proxy: tuple[Master, int], tenant: Tenant, more: str) -> None:
     raw = post(tenant, b"{}", more)
     if not more:
         raw = raw.replace(b"/v1/chat/completions", b"/v1/batches")
@@ -149,7 +146,7 @@ async def test_what_must_not_be_repeated_is_sent_once(proxy: tuple[DumpMaster, i
     assert answer.startswith(b"HTTP/1.1 503") and len(script.heads) == 1
 
 
-async def test_a_long_failed_answer_is_not_read_to_its_end(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_long_failed_answer_is_not_read_to_its_end(proxy: tuple[Master, int], tenant: Tenant) -> None:
     endless = b"HTTP/1.1 503 Busy\r\ncontent-length: 999999999\r\n\r\nbusy"
     script = Script(endless, PLAIN)
     async with told(tenant, script):
@@ -158,9 +155,7 @@ async def test_a_long_failed_answer_is_not_read_to_its_end(proxy: tuple[DumpMast
     assert answer.startswith(b"HTTP/1.1 200") and script.connections == 2
 
 
-async def test_a_connection_that_has_gone_stale_is_replaced_unseen(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_a_connection_that_has_gone_stale_is_replaced_unseen(proxy: tuple[Master, int], tenant: Tenant) -> None:
     script = Script(b"", PLAIN, closing=True)
     async with told(tenant, script):
         answer = await exchange(proxy[1], get(tenant))
@@ -168,7 +163,7 @@ async def test_a_connection_that_has_gone_stale_is_replaced_unseen(
     assert answer.startswith(b"HTTP/1.1 200") and script.connections == 2
 
 
-async def test_another_key_takes_over_unseen(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_another_key_takes_over_unseen(proxy: tuple[Master, int], tenant: Tenant) -> None:
     refused = b"HTTP/1.1 401 No\r\ncontent-length: 2\r\n\r\n{}"
     script = Script(refused, PLAIN, PLAIN)
     async with told(tenant, script, keys=2):
@@ -179,7 +174,7 @@ async def test_another_key_takes_over_unseen(proxy: tuple[DumpMaster, int], tena
     assert first != second == third
 
 
-async def test_no_key_left_is_a_503_that_says_when(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_no_key_left_is_a_503_that_says_when(proxy: tuple[Master, int], tenant: Tenant) -> None:
     refused = b"HTTP/1.1 401 No\r\nretry-after: 20\r\ncontent-length: 24\r\n\r\nIncorrect API key: sk-12"
     script = Script(refused)
     async with told(tenant, script):
@@ -190,9 +185,7 @@ async def test_no_key_left_is_a_503_that_says_when(proxy: tuple[DumpMaster, int]
     assert len(script.heads) == 1
 
 
-async def test_a_fallback_takes_over_from_a_provider_that_is_down(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_a_fallback_takes_over_from_a_provider_that_is_down(proxy: tuple[Master, int], tenant: Tenant) -> None:
     script = Script(PLAIN)
     async with provided(script) as spare:
         tenant.publish("http://127.0.0.1:9", fallback_urls=(spare,))
@@ -202,7 +195,7 @@ async def test_a_fallback_takes_over_from_a_provider_that_is_down(
 
 
 async def test_a_breaker_opens_answers_at_once_and_closes_by_itself(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, unused_tcp_port_factory: Callable[[], int]
+    proxy: tuple[Master, int], tenant: Tenant, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
     port = unused_tcp_port_factory()
     tenant.publish(f"http://127.0.0.1:{port}")
@@ -217,7 +210,7 @@ async def test_a_breaker_opens_answers_at_once_and_closes_by_itself(
     assert answer.startswith(b"HTTP/1.1 200")
 
 
-async def test_a_first_byte_that_does_not_come_is_a_504(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_first_byte_that_does_not_come_is_a_504(proxy: tuple[Master, int], tenant: Tenant) -> None:
     script = Script(b"")
     async with told(tenant, script):
         answer = await exchange(proxy[1], post(tenant, b"{}").replace(b"/v1/chat/completions", b"/v1/batches"))
@@ -229,7 +222,7 @@ async def test_a_first_byte_that_does_not_come_is_a_504(proxy: tuple[DumpMaster,
 
 
 async def test_a_first_byte_that_does_not_come_is_tried_again_where_that_is_allowed(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     script = Script(b"", PLAIN)
     async with told(tenant, script):
@@ -240,7 +233,7 @@ async def test_a_first_byte_that_does_not_come_is_tried_again_where_that_is_allo
 
 @pytest.mark.parametrize(("sent", "gap"), [(EVENT, b""), (b"8\r\ndata: {}\r\n", b"\n\n")], ids=["whole", "in an event"])
 async def test_a_stream_that_falls_silent_ends_cleanly_with_an_error_event(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, sent: bytes, gap: bytes
+    proxy: tuple[Master, int], tenant: Tenant, sent: bytes, gap: bytes
 ) -> None:
     script = Script(SSE + sent)
     async with told(tenant, script):
@@ -255,7 +248,7 @@ async def test_a_stream_that_falls_silent_ends_cleanly_with_an_error_event(
     assert (event.outcome, event.status, event.error_code) == (Outcome.UPSTREAM_ABORTED, 200, "upstream_timeout")
 
 
-async def test_a_stream_lasts_as_long_as_chunks_keep_coming(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_stream_lasts_as_long_as_chunks_keep_coming(proxy: tuple[Master, int], tenant: Tenant) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(SSE)
@@ -271,7 +264,7 @@ async def test_a_stream_lasts_as_long_as_chunks_keep_coming(proxy: tuple[DumpMas
     assert answer.count(EVENT) == 8 and b"error" not in answer
 
 
-async def test_a_total_time_ends_what_no_other_limit_ends(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_total_time_ends_what_no_other_limit_ends(proxy: tuple[Master, int], tenant: Tenant) -> None:
     async with told(tenant, Script(b"")):
         answer = await exchange(proxy[1], get(tenant, "/v1/slow"))
 
@@ -280,7 +273,7 @@ async def test_a_total_time_ends_what_no_other_limit_ends(proxy: tuple[DumpMaste
 
 @pytest.mark.parametrize("kind", ["token", "project"])
 async def test_a_revoked_caller_is_cut_off_in_the_middle_of_a_silent_stream(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, redis_client: redis.Redis, kind: str
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis, kind: str
 ) -> None:
     code = f"{kind}_inactive"
     script = Script(SSE + EVENT)
@@ -300,7 +293,7 @@ async def test_a_revoked_caller_is_cut_off_in_the_middle_of_a_silent_stream(
 
 
 async def test_a_revocation_that_was_not_heard_is_found_out_on_reconnecting(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, redis_client: redis.Redis
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
 ) -> None:
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -322,7 +315,7 @@ async def test_a_revocation_that_was_not_heard_is_found_out_on_reconnecting(
     assert b"token_inactive" in answer
 
 
-async def test_a_large_upload_is_passed_on_while_it_comes(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_large_upload_is_passed_on_while_it_comes(proxy: tuple[Master, int], tenant: Tenant) -> None:
     arrived = asyncio.Event()
 
     async def sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -348,7 +341,7 @@ async def test_a_large_upload_is_passed_on_while_it_comes(proxy: tuple[DumpMaste
 
 
 async def test_an_upload_that_outgrows_its_limit_is_refused_while_it_runs_and_ends_at_the_provider(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     gone = asyncio.Event()
 
@@ -376,7 +369,7 @@ async def test_an_upload_that_outgrows_its_limit_is_refused_while_it_runs_and_en
 
 
 async def test_interim_answers_and_trailers_are_not_taken_for_the_answer(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
     trailed = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n2\r\n{}\r\n0\r\nx-sum: 7\r\n\r\n"
@@ -388,7 +381,7 @@ async def test_interim_answers_and_trailers_are_not_taken_for_the_answer(
     assert second.startswith(b"HTTP/1.1 200")
 
 
-async def test_an_answers_head_that_does_not_end_is_an_error(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_an_answers_head_that_does_not_end_is_an_error(proxy: tuple[Master, int], tenant: Tenant) -> None:
     endless = b"HTTP/1.1 200 OK\r\n" + b"x-more: and more\r\n" * 20_000
     async with told(tenant, Script(endless)):
         answer = await exchange(proxy[1], get(tenant, more="x-llm-proxy-retry: off\r\n"))
@@ -409,7 +402,7 @@ async def test_an_answers_head_that_does_not_end_is_an_error(proxy: tuple[DumpMa
     ],
 )
 async def test_an_answers_head_that_is_garbled_is_an_error(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, head: bytes
+    proxy: tuple[Master, int], tenant: Tenant, head: bytes
 ) -> None:
     async with told(tenant, Script(head + b"\r\ncontent-length: 2\r\n\r\n{}", PLAIN)):
         refused = await exchange(proxy[1], get(tenant, more="x-llm-proxy-retry: off\r\n"))
@@ -426,7 +419,7 @@ async def open_breaker(port: int, tenant: Tenant, upstream_port: int) -> None:
 
 
 async def test_who_wants_retries_waits_for_a_provider_that_is_soon_tried_again(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, unused_tcp_port_factory: Callable[[], int]
+    proxy: tuple[Master, int], tenant: Tenant, unused_tcp_port_factory: Callable[[], int]
 ) -> None:
     upstream_port = unused_tcp_port_factory()
     await open_breaker(proxy[1], tenant, upstream_port)
@@ -439,7 +432,7 @@ async def test_who_wants_retries_waits_for_a_provider_that_is_soon_tried_again(
 
 
 async def test_a_caller_revoked_while_it_waits_for_a_provider_is_told_so_at_once(
-    proxy: tuple[DumpMaster, int],
+    proxy: tuple[Master, int],
     tenant: Tenant,
     redis_client: redis.Redis,
     unused_tcp_port_factory: Callable[[], int],
@@ -456,7 +449,7 @@ async def test_a_caller_revoked_while_it_waits_for_a_provider_is_told_so_at_once
 
 
 async def test_a_client_that_leaves_during_the_pause_before_a_retry_ends_it(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     patient = BUSY.replace(b"Busy\r\n", b"Busy\r\nretry-after: 4\r\n")
     script = Script(patient, PLAIN)
@@ -474,7 +467,7 @@ async def test_a_client_that_leaves_during_the_pause_before_a_retry_ends_it(
 
 
 async def test_what_a_provider_says_unasked_is_not_taken_for_the_next_answer(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     planted = b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\nplanted"
     script = Script(PLAIN + planted, PLAIN)
@@ -490,7 +483,7 @@ async def test_what_a_provider_says_unasked_is_not_taken_for_the_next_answer(
     assert answers == [(b"HTTP/1.1 200", b"{}")] * 2
 
 
-async def test_a_revoked_caller_is_cut_off_from_its_websocket(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_revoked_caller_is_cut_off_from_its_websocket(proxy: tuple[Master, int], tenant: Tenant) -> None:
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         key = next(line[19:] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key: "))
@@ -531,7 +524,7 @@ def hole() -> Iterator[str]:
 
 
 async def test_an_upload_does_not_pile_up_while_its_provider_is_connected_to(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, hole: str
+    proxy: tuple[Master, int], tenant: Tenant, hole: str
 ) -> None:
     tenant.publish(hole)
     head = post(tenant, b"").replace(b"/v1/chat/completions", b"/v1/unbounded")
@@ -552,7 +545,7 @@ async def test_an_upload_does_not_pile_up_while_its_provider_is_connected_to(
 
 
 async def test_a_caller_revoked_while_its_provider_is_connected_to_is_told_so_at_once(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, redis_client: redis.Redis, hole: str
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis, hole: str
 ) -> None:
     tenant.publish(hole)
     waiting = asyncio.create_task(exchange(proxy[1], get(tenant)))
@@ -568,7 +561,7 @@ async def test_a_caller_revoked_while_its_provider_is_connected_to_is_told_so_at
 
 
 async def test_a_provider_that_switches_protocols_unasked_makes_no_sense(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     script = Script(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n", PLAIN)
     async with told(tenant, script):

@@ -14,22 +14,28 @@ from typing import Any
 import pytest
 import redis
 import trustme
-from mitmproxy import http, options
-from mitmproxy.tools.dump import DumpMaster
+from mitmproxy import http
+from mitmproxy.master import Master
 
 from shared import redis_schema, sealing, settings, tokens
 from shared.models import Outcome, Project, Token, UpstreamKey, UsageEvent
+from tests.addons.runners import ADDONS as ADDONS
+from tests.addons.runners import proxying as proxying
+from tests.addons.runners import runner as runner  # a fixture
 
-ADDONS = Path(__file__).parents[2] / "addons"
 KEY = "sk-proj-a-provider-key-of-this-test"
 Provider = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @pytest.fixture
 def configuration(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, valkey_url: str, unused_tcp_port_factory: Callable[[], int]
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    valkey_url: str,
+    redis_client: redis.Redis,
+    unused_tcp_port_factory: Callable[[], int],
 ) -> settings.Settings:
-    """The data plane's settings, taken from the environment as in life."""
+    """The data plane's settings, taken from the environment as in life; Redis is empty before a proxy starts."""
     monkeypatch.setenv("ENCRYPTION_KEYS", f"k1:{sealing.generate_key()}")
     monkeypatch.setenv("TOKEN_PEPPER", settings.generate_secret())
     monkeypatch.setenv("REDIS_URL", valkey_url)
@@ -39,41 +45,10 @@ def configuration(
     return settings.load(settings.Plane.DATA)
 
 
-@asynccontextmanager
-async def proxying(port: int, folder: Path, scripts: list[str], **more: object) -> AsyncIterator[DumpMaster]:
-    """mitmdump's own master with our scripts, until the block ends."""
-    chosen = options.Options(
-        listen_host="127.0.0.1", listen_port=port, mode=["reverse:http://upstream.invalid"], confdir=str(folder)
-    )
-    master = DumpMaster(chosen, with_termlog=False, with_dumper=False)
-    chosen.update(scripts=scripts, **more)
-    running = asyncio.create_task(master.run())
-    async with asyncio.timeout(10):
-        while not await _accepts(port):
-            assert not running.done(), running.exception()
-            await asyncio.sleep(0.01)
-    try:
-        yield master
-    finally:
-        servers = master.addons.get("proxyserver").servers
-        await servers.update([])
-        master.shutdown()
-        await running
-
-
-async def _accepts(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except OSError:
-        return False
-    writer.close()
-    return True
-
-
 @pytest.fixture
 async def proxy(
     configuration: settings.Settings, tmp_path: Path, unused_tcp_port: int
-) -> AsyncIterator[tuple[DumpMaster, int]]:
+) -> AsyncIterator[tuple[Master, int]]:
     async with proxying(unused_tcp_port, tmp_path, [str(ADDONS / "main.py")]) as master:
         yield master, unused_tcp_port
 
@@ -189,9 +164,7 @@ STREAM = b'{"model":"m","messages":[],"stream":true}'
 PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
-async def test_the_provider_gets_the_key_and_the_flow_never_has_it(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_the_provider_gets_the_key_and_the_flow_never_has_it(proxy: tuple[Master, int], tenant: Tenant) -> None:
     master, port = proxy
     seen: list[bytes] = []
     states: list[str] = []
@@ -212,7 +185,7 @@ async def test_the_provider_gets_the_key_and_the_flow_never_has_it(
     assert len(states) == 4 and not any(KEY in state or tenant.secret in state for state in states)
 
 
-async def test_an_event_is_recorded_for_a_finished_request(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_an_event_is_recorded_for_a_finished_request(proxy: tuple[Master, int], tenant: Tenant) -> None:
     body = b'{"model":"gpt-4o-2024","usage":{"prompt_tokens":1,"completion_tokens":2,"total_tokens":3}}'
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
     async with provided(answering(head, body)) as base_url:
@@ -234,7 +207,7 @@ async def test_an_event_is_recorded_for_a_finished_request(proxy: tuple[DumpMast
     ],
 )
 async def test_a_provider_that_makes_no_sense_is_one_json_error(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, said: bytes, expected: tuple[int, str]
+    proxy: tuple[Master, int], tenant: Tenant, said: bytes, expected: tuple[int, str]
 ) -> None:
     async with provided(answering(said)) as base_url:
         tenant.publish(base_url)
@@ -250,9 +223,7 @@ async def test_a_provider_that_makes_no_sense_is_one_json_error(
     [b"application/json", b"text/event-stream\r\ncontent-encoding: gzip", b"audio/mpeg"],
     ids=["json", "gzip", "mp3"],
 )
-async def test_a_body_that_breaks_off_never_looks_whole(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, kind: bytes
-) -> None:
+async def test_a_body_that_breaks_off_never_looks_whole(proxy: tuple[Master, int], tenant: Tenant, kind: bytes) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ntransfer-encoding: chunked\r\n\r\n"
     async with provided(answering(head, b"5\r\ndata:\r\n")) as base_url:
         tenant.publish(base_url)
@@ -264,7 +235,7 @@ async def test_a_body_that_breaks_off_never_looks_whole(
 
 
 async def test_a_client_that_goes_away_ends_the_request_at_the_provider(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     gone = asyncio.Event()
 
@@ -291,7 +262,7 @@ async def test_a_client_that_goes_away_ends_the_request_at_the_provider(
     assert (event.outcome, event.status, event.is_stream) == (Outcome.CLIENT_ABORTED, 200, True)
 
 
-async def test_each_chunk_is_passed_on_before_the_next_one_comes(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_each_chunk_is_passed_on_before_the_next_one_comes(proxy: tuple[Master, int], tenant: Tenant) -> None:
     arrived = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -329,14 +300,12 @@ async def test_each_chunk_is_passed_on_before_the_next_one_comes(proxy: tuple[Du
     ],
 )
 async def test_what_is_refused_early_is_answered_at_once(
-    proxy: tuple[DumpMaster, int], raw: bytes, expected: tuple[int, str]
+    proxy: tuple[Master, int], raw: bytes, expected: tuple[int, str]
 ) -> None:
     assert code_of(await exchange(proxy[1], raw)) == expected
 
 
-async def test_a_refused_upload_is_read_no_further_than_manners_ask(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_a_refused_upload_is_read_no_further_than_manners_ask(proxy: tuple[Master, int], tenant: Tenant) -> None:
     tenant.publish("http://127.0.0.1:9")
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
     writer.write(post(tenant, b"")[:-4].replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"\r\n\r\n")
@@ -355,7 +324,7 @@ async def test_a_refused_upload_is_read_no_further_than_manners_ask(
 
 
 async def test_a_keep_alive_connection_serves_one_request_after_another(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.readline():
@@ -378,9 +347,7 @@ async def test_a_keep_alive_connection_serves_one_request_after_another(
     assert statuses == [200, 200, 429]
 
 
-async def test_a_flow_that_was_never_admitted_reaches_no_provider(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_a_flow_that_was_never_admitted_reaches_no_provider(proxy: tuple[Master, int], tenant: Tenant) -> None:
     """Even if every room were bypassed: another addon takes our refusal off again."""
 
     class Saboteur:
@@ -409,7 +376,7 @@ async def test_without_redis_nobody_is_admitted(
 
 
 async def test_health_is_served_on_a_port_of_its_own(
-    proxy: tuple[DumpMaster, int], configuration: settings.Settings, tenant: Tenant
+    proxy: tuple[Master, int], configuration: settings.Settings, tenant: Tenant
 ) -> None:
     port = configuration.metrics_port
 
@@ -459,7 +426,7 @@ async def test_a_provider_over_tls_is_verified_before_it_sees_the_key(
 
 
 async def test_a_burst_of_requests_waits_for_redis_and_is_not_refused(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     tenant.publish("http://127.0.0.1:9", max_requests=10)
 
@@ -470,7 +437,8 @@ async def test_a_burst_of_requests_waits_for_redis_and_is_not_refused(
     assert codes["quota_exceeded"] == 490 and codes["service_unavailable"] == 0
 
 
-async def test_a_replayed_request_is_refused_and_spends_nothing(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+@pytest.mark.parametrize("runner", ["mitmdump"], indirect=True)  # The engine has no commands, so nothing replays.
+async def test_a_replayed_request_is_refused_and_spends_nothing(proxy: tuple[Master, int], tenant: Tenant) -> None:
     master, port = proxy
     flows: list[http.HTTPFlow] = []
     replayed = asyncio.Event()
@@ -493,7 +461,7 @@ async def test_a_replayed_request_is_refused_and_spends_nothing(proxy: tuple[Dum
 
 
 async def test_a_client_that_closes_its_side_is_gone_and_recorded_as_that(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
+    proxy: tuple[Master, int], tenant: Tenant
 ) -> None:
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -511,7 +479,7 @@ async def test_a_client_that_closes_its_side_is_gone_and_recorded_as_that(
     assert (event.outcome, event.status, event.error_code) == (Outcome.CLIENT_ABORTED, 0, None)
 
 
-async def test_a_body_of_tiny_chunks_is_read_as_it_comes(proxy: tuple[DumpMaster, int], tenant: Tenant) -> None:
+async def test_a_body_of_tiny_chunks_is_read_as_it_comes(proxy: tuple[Master, int], tenant: Tenant) -> None:
     seen: list[bytes] = []
     body = b"".join(b"1\r\n" + bytes([byte]) + b"\r\n" for byte in CHAT) + b"0\r\n\r\n"
     head = post(tenant, b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")

@@ -58,7 +58,7 @@ async def test_an_error_is_the_reply_of_one_call_only(valkey_url: str) -> None:
 async def test_a_caller_that_went_away_does_not_shift_the_replies(valkey_url: str) -> None:
     async with line_to(valkey_url) as line:
         await line.call("PING")
-        gone = asyncio.create_task(line.call("ECHO", "gone"))
+        gone = line.call("ECHO", "gone")
         await asyncio.sleep(0)
         gone.cancel()
 

@@ -11,13 +11,14 @@ import httpx2
 import pytest
 import redis
 import trustme
-from mitmproxy.tools.dump import DumpMaster
+from mitmproxy.master import Master
 
 from shared import redis_schema, settings
 from shared.models import Outcome
 from tests.addons.test_attempts import TABLE, Script
 from tests.addons.test_proxy import ADDONS, PLAIN, STREAM, Tenant, code_of, exchange, get, provided, proxying
 from tests.addons.test_proxy import configuration as configuration  # a fixture
+from tests.addons.test_proxy import runner as runner  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
 
 EVENTS = (
@@ -37,7 +38,7 @@ async def proxy(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     unused_tcp_port: int,
-) -> AsyncIterator[tuple[DumpMaster, int]]:
+) -> AsyncIterator[tuple[Master, int]]:
     """A proxy whose clients must use TLS, with short time-outs."""
     (tmp_path / "providers.toml").write_text(TABLE)
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "proxy.pem"))
@@ -53,9 +54,7 @@ async def proxy(
 
 
 @pytest.fixture
-async def client(
-    authority: trustme.CA, proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(authority: trustme.CA, proxy: tuple[Master, int], tenant: Tenant) -> AsyncIterator[httpx2.AsyncClient]:
     """An HTTP/2 client that trusts the proxy's certificate and no other."""
     context = ssl.create_default_context()
     authority.configure_trust(context)
@@ -134,9 +133,7 @@ async def test_a_stream_that_the_client_gives_up_ends_at_the_provider(
         assert (await client.get("/v1/nothing")).status_code == 404  # The connection lives on.
 
 
-async def test_without_tls_nobody_is_served_where_it_is_configured(
-    proxy: tuple[DumpMaster, int], tenant: Tenant
-) -> None:
+async def test_without_tls_nobody_is_served_where_it_is_configured(proxy: tuple[Master, int], tenant: Tenant) -> None:
     assert code_of(await exchange(proxy[1], get(tenant))) == (400, "invalid_request")
 
 
@@ -205,7 +202,7 @@ async def all_recorded(tenant: Tenant, redis_client: redis.Redis) -> Counter[Out
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02, 0.05, 0.1, 0.2])
 async def test_a_connection_that_is_dropped_in_any_moment_leaves_nothing_unrecorded(
-    proxy: tuple[DumpMaster, int],
+    proxy: tuple[Master, int],
     tenant: Tenant,
     authority: trustme.CA,
     redis_client: redis.Redis,
@@ -224,7 +221,7 @@ async def test_a_connection_that_is_dropped_in_any_moment_leaves_nothing_unrecor
 
 
 async def test_a_request_that_is_taken_back_with_its_end_goes_no_further(
-    proxy: tuple[DumpMaster, int], tenant: Tenant, authority: trustme.CA, redis_client: redis.Redis
+    proxy: tuple[Master, int], tenant: Tenant, authority: trustme.CA, redis_client: redis.Redis
 ) -> None:
     rude = Rude(tenant.secret)
     rude.ask(20, is_taken_back=True)

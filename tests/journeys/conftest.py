@@ -139,11 +139,27 @@ def stock_proxy(configuration: Settings, environment: dict[str, str], number: in
     command += ["--save-stream-file", str(configuration.data_dir / f"flows-{number}.mitm")]
     own = {**environment, "LLM_PROXY_METRICS_PORT": str(metrics)}
     url = f"http://127.0.0.1:{metrics}/healthz"
-    return Program(f"stock-{number}", tuple(command), own, lambda: programs.is_up(url))
+    return Program(f"proxy-{number}", tuple(command), own, lambda: programs.is_up(url))
+
+
+def engine_proxy(configuration: Settings, environment: dict[str, str], number: int, port: int, metrics: int) -> Program:
+    """One worker of the engine, on a port of its own."""
+    command = [sys.executable, "-O", "-m", "addons.engine.worker", "--listen-host", "127.0.0.1"]
+    command += ["--listen-port", str(port), "--confdir", str(configuration.data_dir / "mitmproxy" / str(number))]
+    own = {**environment, "LLM_PROXY_METRICS_PORT": str(metrics)}
+    return Program(f"proxy-{number}", tuple(command), own, lambda: accepts(port))
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+RUNNERS = {"mitmdump": stock_proxy, "engine": engine_proxy}
 
 
 @contextmanager
-def installed(database_url: str = "", providers: str = "") -> Iterator[Installation]:
+def installed(database_url: str = "", providers: str = "", runner: str = "engine") -> Iterator[Installation]:
     """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
 
     `providers` is the text of an own provider table; it stands in the installation's `settings.providers_file`.
@@ -174,7 +190,7 @@ def installed(database_url: str = "", providers: str = "") -> Iterator[Installat
             programs.manager(configuration, {}),
             programs.jobs(configuration, {}),
             programs.mock_provider(mock_port, key),
-            *[stock_proxy(configuration, data_plane, at, ports[at], metrics[at]) for at in range(len(ports))],
+            *[RUNNERS[runner](configuration, data_plane, at, ports[at], metrics[at]) for at in range(len(ports))],
         ]
     supervisor = Supervisor(folder / "logs")
     try:
@@ -200,24 +216,31 @@ def installed(database_url: str = "", providers: str = "") -> Iterator[Installat
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session", params=list(RUNNERS))
+def runner(request: pytest.FixtureRequest) -> str:
+    """What runs the proxies: everything holds under both."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def installation() -> Iterator[Installation]:
+def installation(runner: str) -> Iterator[Installation]:
     """One installation for all journeys that leave it as it was."""
-    with installed() as running:
+    with installed(runner=runner) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def hurried_installation() -> Iterator[Installation]:
+def hurried_installation(runner: str) -> Iterator[Installation]:
     """One installation whose table, `providers.toml` beside this file, has little patience, and a provider more."""
-    with installed(providers=Path(__file__).with_name("providers.toml").read_text()) as running:
+    with installed(providers=Path(__file__).with_name("providers.toml").read_text(), runner=runner) as running:
         yield running
 
 
 @pytest.fixture
-def fresh_installation() -> Iterator[Installation]:
+def fresh_installation(runner: str) -> Iterator[Installation]:
     """An installation that a journey may break."""
-    with installed() as running:
+    with installed(runner=runner) as running:
         yield running
 
 

@@ -88,7 +88,7 @@ def test_a_killed_worker_neither_loosens_nor_loses_the_limit(fresh_installation:
     token = fresh_installation.token(fresh_installation.project("killed"), max_requests=3)
     assert fresh_installation.send(token.secret, worker=0).status_code == 200
 
-    kill(fresh_installation.supervisor.pids()["stock-0"])
+    kill(fresh_installation.supervisor.pids()["proxy-0"])
     statuses = [fresh_installation.send(token.secret, worker=1).status_code for _ in range(3)]
 
     assert statuses == [200, 200, 429]

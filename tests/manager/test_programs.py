@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from manager import programs
+from manager.ready_pipe import ReadyPipe
 from manager.supervisor import Program
 from shared import sealing, settings
 from shared.settings import Plane, Settings, variables
@@ -28,18 +29,28 @@ def configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     return settings.load(Plane.SUPERVISOR)
 
 
-def test_all_proxy_workers_add_up_their_metrics_in_one_folder(configuration: Settings, tmp_path: Path) -> None:
-    workers = [programs.proxy(configuration, {}, number) for number in (1, 2)]
+@pytest.fixture
+def readiness() -> Iterator[ReadyPipe]:
+    """A pipe for a worker."""
+    made = ReadyPipe()
+    yield made
+    made.close()
+
+
+def test_all_proxy_workers_add_up_their_metrics_in_one_folder(
+    configuration: Settings, readiness: ReadyPipe, tmp_path: Path
+) -> None:
+    workers = [programs.worker(configuration, number, [], readiness) for number in (1, 2)]
 
     assert {worker.environment["PROMETHEUS_MULTIPROC_DIR"] for worker in workers} == {f"{tmp_path}/metrics"}
 
 
 def test_the_operator_may_choose_the_folder_of_the_metrics(
-    configuration: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    configuration: Settings, readiness: ReadyPipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", f"{tmp_path}/elsewhere")
 
-    worker = programs.proxy(settings.load(Plane.SUPERVISOR), {}, 1)
+    worker = programs.worker(settings.load(Plane.DATA), 1, [], readiness)
 
     assert worker.environment["PROMETHEUS_MULTIPROC_DIR"] == f"{tmp_path}/elsewhere"
 
@@ -61,7 +72,7 @@ PLANES: dict[str, tuple[Callable[[Settings], Program], Plane | None]] = {
     "valkey": (programs.valkey, None),
     "manager": (lambda configuration: programs.manager(configuration, SECRETS), Plane.CONTROL),
     "jobs": (lambda configuration: programs.jobs(configuration, SECRETS), Plane.CONTROL),
-    "proxy": (lambda configuration: programs.proxy(configuration, SECRETS, 1), Plane.DATA),
+    "proxy": (lambda configuration: programs.proxy(configuration, SECRETS), Plane.DATA),
     "mock-provider": (lambda _: programs.mock_provider(8090, "sk-mock-0123456789"), Plane.MOCK),
 }
 
@@ -113,13 +124,25 @@ def test_the_mock_provider_takes_its_key_from_the_environment() -> None:
     assert program.command[-2:] == ("--port", "8090")
 
 
-def test_a_proxy_without_addons_has_nowhere_to_send_requests(configuration: Settings) -> None:
-    command = programs.proxy(configuration, {}, 1).command
+def test_a_worker_inherits_its_sockets_and_gets_time_to_finish(configuration: Settings, readiness: ReadyPipe) -> None:
+    program = programs.worker(replace(configuration, drain_seconds=7), 1, [41, 42], readiness)
 
-    assert command[command.index("--mode") + 1] == "reverse:http://upstream.invalid"
+    words = program.command
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--socket"] == ["41", "42"]
+    assert words[words.index("--drain-seconds") + 1] == "7" and program.stop_seconds > 7
+    assert program.descriptors == (readiness.writer, 41, 42)
 
 
-# Readiness
+def test_a_worker_is_ready_when_it_says_so(configuration: Settings, readiness: ReadyPipe) -> None:
+    program = programs.worker(configuration, 1, [], readiness)
+    before = program.is_ready()
+
+    os.write(readiness.writer, b".")
+
+    assert (before, program.is_ready(), program.is_ready()) == (False, True, True)
+
+
+# ReadyPipe
 
 
 @pytest.fixture
@@ -184,7 +207,7 @@ def test_a_service_is_ready_when_its_page_is_up(configuration: Settings, website
 def test_a_proxy_is_ready_when_it_accepts_connections(configuration: Settings, host: str, closed_port: int) -> None:
     with socket.create_server((host, 0)) as listener:
         ports = [listener.getsockname()[1], closed_port]
-        made = [programs.proxy(replace(configuration, listen_host=host, proxy_port=port), {}, 1) for port in ports]
+        made = [programs.proxy(replace(configuration, listen_host=host, proxy_port=port), {}) for port in ports]
 
         assert [program.is_ready() for program in made] == [True, False]
 

@@ -218,3 +218,44 @@ def test_killing_the_supervisor_ends_its_programs(tmp_path: Path) -> None:
     parent.stdout.close()
 
     until(lambda: not is_alive(child))
+
+
+def test_everything_may_be_stopped_at_the_same_time(supervisor: Supervisor) -> None:
+    slow = "import signal, time, sys; signal.signal(15, lambda *_: (time.sleep(0.5), sys.exit())); time.sleep(60)"
+    supervisor.start(*[program(f"slow-{number}", slow) for number in range(4)])
+    time.sleep(0.3)  # Until they have set up their handlers.
+    began = time.monotonic()
+
+    supervisor.begin_stop()
+    assert not supervisor.is_stopped()
+    until(supervisor.is_stopped)
+
+    assert time.monotonic() - began < 1.8
+
+
+def test_what_does_not_stop_in_its_own_time_is_killed(supervisor: Supervisor) -> None:
+    deaf = Program(
+        "deaf",
+        (sys.executable, "-c", "import signal, time; signal.signal(15, 1); time.sleep(60)"),
+        {},
+        lambda: True,
+        stop_seconds=0.2,
+    )
+    supervisor.start(deaf)
+    time.sleep(0.3)  # Until it is deaf.
+
+    supervisor.begin_stop()
+    until(supervisor.is_stopped)
+
+    assert supervisor.pids() == {}
+
+
+def test_an_open_file_is_handed_down(supervisor: Supervisor) -> None:
+    reader, writer = os.pipe()
+    code = f"import os, time; os.write({writer}, b'.'); time.sleep(60)"
+
+    supervisor.start(Program("writer", (sys.executable, "-c", code), {}, lambda: True, descriptors=(writer,)))
+
+    assert os.read(reader, 1) == b"."
+    os.close(reader)
+    os.close(writer)

@@ -1,0 +1,64 @@
+"""The port of a worker: takes client connections, and knows those that are open. Stands in for mitmproxy's Proxyserver.
+
+It listens when everything is running, not before, so that no connection ever meets a half-loaded worker.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+
+from mitmproxy import ctx
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy.layers.modes import ReverseProxy
+from mitmproxy.proxy.mode_specs import ProxyMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from addons.engine.handler import EngineHandler
+
+# Requests go where their project says. If the rooms were ever missing, there must be nowhere else to go.
+NOWHERE = "reverse:http://upstream.invalid"
+BACKLOG = 1024
+
+
+class Listener(Proxyserver):
+    """Keeps mitmproxy's options and its commands, and opens one TCP port in reverse mode, shared with other workers."""
+
+    name = "proxyserver"
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._mode = ProxyMode.parse(NOWHERE)
+        self._servers: list[asyncio.Server] = []
+
+    def configure(self, updated: set[str]) -> None:
+        """Check options as mitmproxy does; the mode is fixed."""
+        super().configure(updated - {"mode", "server"})
+
+    async def listen(self, host: str, port: int, bound: Sequence[socket.socket] = ()) -> None:
+        """Take connections from now on: on sockets that are bound already, or on address and port. Raises OSError."""
+        for each in bound:
+            self._servers.append(await asyncio.start_server(self._accept, sock=each, backlog=BACKLOG))
+        if not bound:
+            server = await asyncio.start_server(self._accept, host or None, port, reuse_port=True, backlog=BACKLOG)
+            self._servers.append(server)
+
+    def close(self) -> None:
+        """Take no more connections; those that are open stay."""
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+
+    def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Refuse to call this very port, as mitmproxy does."""
+        super().server_connect(data)
+        host, port = (data.server.address or ("", 0))[:2]
+        for server in self._servers:
+            for own_host, own_port, *_ in (bound.getsockname() for bound in server.sockets):
+                if port == own_port and host in ("localhost", "127.0.0.1", "::1", own_host):
+                    data.server.error = "Request destination unknown: it is this proxy itself."
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = EngineHandler(ctx.master, reader, writer, ctx.options, self._mode)
+        handler.layer = ReverseProxy(handler.layer.context)
+        with self.register_connection(handler.client.id, handler):
+            await handler.handle_client()
