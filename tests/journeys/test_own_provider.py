@@ -121,11 +121,11 @@ def test_a_faulty_table_is_refused_with_its_place_and_the_old_one_stays(
 ) -> None:
     file = installation.settings.providers_file
     assert file is not None
-    refusals = installation.logs("stock-0").count("providers_refused")
+    refusals = installation.logs("proxy-0").count("providers_refused")
 
     file.write_text(file.read_text().replace('dialect = "opaque"', 'dialect = "acmese"'))
-    until(lambda: installation.logs("stock-0").count("providers_refused") == refusals + 1, 10)
+    until(lambda: installation.logs("proxy-0").count("providers_refused") == refusals + 1, 10)
 
-    [line] = [line for line in installation.logs("stock-0").splitlines() if "providers_refused" in line][-1:]
+    [line] = [line for line in installation.logs("proxy-0").splitlines() if "providers_refused" in line][-1:]
     assert "acme" in line and "dialect" in line
     assert installation.send(token.secret, "POST", "/acme/words", data=b"still").content == b"acme heard still"

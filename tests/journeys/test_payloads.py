@@ -96,7 +96,7 @@ def worker_pid(installation: Installation, token: Token) -> int:
     """The first worker, when it has served a request of each kind and so loaded what it needs."""
     installation.send(token.secret, path="/v1/files/one/content")
     installation.send(token.secret, "POST", "/v1/uploads/one/parts", data=b"x" * MIB)
-    return installation.supervisor.pids()["stock-0"]
+    return installation.supervisor.pids()["proxy-0"]
 
 
 def entry_of(installation: Installation, answer: requests.Response) -> dict[str, Any]:

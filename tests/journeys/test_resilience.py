@@ -139,7 +139,7 @@ def test_a_provider_that_is_killed_and_restarted_is_hardly_noticed(installation:
     assert set(load.outcomes) <= {"whole", "error event", "broken"}, "only what had begun may end badly"
     assert load.outcomes["error event"] + load.outcomes["broken"] <= CLIENTS
     assert all(changes(installation, state) > before[state] for state in before)
-    lines = [json.loads(line) for line in installation.logs("stock-*").splitlines() if line]
+    lines = [json.loads(line) for line in installation.logs("proxy-*").splitlines() if line]
     logged = {line["state"] for line in lines if line["event"] == "breaker_changed"}
     assert logged >= {"open", "half_open", "closed"}
 
@@ -213,7 +213,7 @@ def test_a_client_that_leaves_while_a_retry_is_due_is_not_retried_for(installati
     before = installation.ledger()["requests"]
     busy = behaving(error_rate=1, error_status=503, retry_after_s=4)["x-mock-behaviour"]
     client = Leaver(installation, token, "GET", "/v1/models", f"x-mock-behaviour: {busy}\r\n")
-    until(lambda: "attempt_failed" in installation.logs("stock-0") and installation.ledger()["requests"] == before + 1)
+    until(lambda: "attempt_failed" in installation.logs("proxy-0") and installation.ledger()["requests"] == before + 1)
 
     left = time.monotonic()
     client.leave()

@@ -164,7 +164,7 @@ def calm(installation: Installation) -> int:
     with ThreadPoolExecutor(CLIENTS) as clients:
         list(clients.map(lambda _: asked(installation, token, "plain"), range(8 * CLIENTS)))
     until(lambda: installation.metric("llm_proxy_requests_in_flight") == 0)
-    return sockets(installation.supervisor.pids()["stock-0"])
+    return sockets(installation.supervisor.pids()["proxy-0"])
 
 
 def asked(installation: Installation, token: Token, kind: str) -> tuple[bytes, float]:
@@ -183,7 +183,7 @@ def test_a_fault_is_healed_or_seen_and_leaves_nothing_behind(
     installation: Installation, engine: sa.Engine, calm: int, name: str
 ) -> None:
     fault, count, mock = FAULTS[name], REQUESTS[name], urlsplit(installation.mock_url)
-    pid = installation.supervisor.pids()["stock-0"]
+    pid = installation.supervisor.pids()["proxy-0"]
     kinds = [("plain", "stream", "download")[number % 3] for number in range(count)]
 
     with FaultProxy(mock.hostname or "", mock.port or 0, fault) as provider:
