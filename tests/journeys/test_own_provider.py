@@ -64,6 +64,7 @@ def installation(hurried_installation: Installation) -> Iterator[Installation]:
     file = hurried_installation.settings.providers_file
     assert file is not None
     before = file.read_text()
+    Acme.keys.clear()
     yield hurried_installation
     file.write_text(before)
 
