@@ -10,7 +10,8 @@ def facing(response: http.Response, is_http10: bool, is_last: bool) -> http.Resp
     chunks: there the body ends with the connection. Interim answers (RFC 9110 section 15.2) and 101 keep their version
     and `Connection`.
     """
-    response = without_needless_framing(response)
+    if response.status_code < 200 or response.status_code == 204:
+        response = without_needless_framing(response)
     if response.status_code < 200:
         return response
     headers = http.Headers([field for field in response.headers.fields if field[0].lower() != b"connection"])

@@ -92,6 +92,7 @@ class Call:
     answer: Answer = field(default_factory=Answer)
     is_settled: bool = False
     is_logged: bool = False
+    is_counted: bool = False
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request's head arrived."""

@@ -11,7 +11,7 @@ allowed: callers are known by tokens, not by cookies.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -90,11 +90,14 @@ class Preflight:
         self._origins = origins
 
     @fail_closed
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Answer with 204, or refuse with 403."""
+        return self._answer(flow) if is_preflight(flow.request) else None
+
+    async def _answer(self, flow: http.HTTPFlow) -> None:
         request = flow.request
         methods = self._table.current.match("OPTIONS", request.path.partition("?")[0]).allowed
-        if not is_preflight(request) or not methods:
+        if not methods:
             return
         if not await self._is_allowed(request.headers["origin"]):
             raise Refused(ORIGIN_NOT_ALLOWED)

@@ -5,6 +5,7 @@ written to the provider (see stream_answers.py), so that the flow itself never h
 """
 
 import time
+from collections.abc import Awaitable
 from functools import lru_cache
 from urllib.parse import SplitResult, urlsplit
 
@@ -66,23 +67,21 @@ class Credentials:
         self._open = lru_cache(maxsize=4096)(keyring.open)
 
     @fail_closed
-    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Equip a request whose body is streamed: its head goes to the provider before the body has come."""
-        if flow.request.stream:
-            await self._equip(flow)
+        return self._equip(flow) if flow.request.stream else None
 
     @fail_closed
-    async def request(self, flow: http.HTTPFlow) -> None:
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Equip a request that has come completely."""
-        if not flow.request.stream:
-            await self._equip(flow)
+        return None if flow.request.stream else self._equip(flow)
 
     @fail_closed
-    async def upstream_retry(self, flow: http.HTTPFlow) -> None:
+    def upstream_retry(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Equip a request anew for its next attempt."""
-        await self._equip(flow)
+        return self._equip(flow)
 
-    async def _equip(self, flow: http.HTTPFlow) -> None:
+    def _equip(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Direct the request to its provider, with a key; refuse with 503 if there is none that can be used."""
         call = self.calls.of(flow)
         if call.caller is None or call.provider is None:
@@ -93,7 +92,26 @@ class Credentials:
             hidden = _credential_headers(call.provider.credential.header)
             fields = flow.request.headers.fields
             flow.request.headers.fields = tuple(field for field in fields if field[0].lower() not in hidden)
-        while (missing := await self._choose(call, call.provider.credential)) is not None:
+        if not self._choose_at_once(call, call.provider.credential):
+            return self._wait_for_choice(flow, call, call.provider.credential)
+        direct(flow.request, call.attempts.base_url, call.path)
+        return None
+
+    def _choose_at_once(self, call: Call, credential: Credential) -> bool:
+        """Choose, unless a breaker has a say: then it has to be asked, and perhaps waited for."""
+        url = self._targets.url_at_once(call)
+        for key in self._targets.pick_keys(call) if url is not None else ():
+            plain = self._opened(key)
+            if plain is not None:
+                if self._targets.is_kept_away(key):
+                    return False
+                call.credential = UpstreamCredential(key.id, credential.header, credential.value(plain))
+                call.attempts.base_url = url or ""
+                return True
+        return False
+
+    async def _wait_for_choice(self, flow: http.HTTPFlow, call: Call, credential: Credential) -> None:
+        while (missing := await self._choose(call, credential)) is not None:
             if not _will_pass(flow, call, missing) or not await patience.outlasts(call, missing.retry_after or 1):
                 if call.interruption is not None:
                     return  # Whatever interrupted it also says how it ends: see stream_attempts.py.

@@ -8,6 +8,7 @@ a provider lay down rules for this host's name: other addresses (Alt-Svc), HTTPS
 """
 
 import re
+from functools import lru_cache
 
 from mitmproxy import http
 
@@ -39,11 +40,13 @@ _FOR_THIS_HOST = frozenset(
     b"alt-svc set-cookie set-cookie2 strict-transport-security public-key-pins expect-ct report-to nel "
     b"reporting-endpoints clear-site-data service-worker-allowed".split()
 )
+_NONE: frozenset[bytes] = frozenset()
 _HOP = re.compile(r"(?:HTTP/)?(\d(?:\.\d)?)\s+\S")
 
 NO_UPGRADE = invalid_request("This endpoint does not switch protocols.")
 
 
+@lru_cache(maxsize=4096)
 def _folded(name: bytes) -> bytes:
     # Servers that hand headers on as variables, as CGI has it, do not tell these apart.
     return name.lower().replace(b"_", b"-")
@@ -51,12 +54,15 @@ def _folded(name: bytes) -> bytes:
 
 def named_by_connection(headers: http.Headers) -> frozenset[bytes]:
     """Return the names, folded, that `Connection` declares to be for one connection only."""
-    values = [value for name, value in headers.fields if name.lower() == b"connection"]
+    values = [value for name, value in headers.fields if len(name) == 10 and name.lower() == b"connection"]
+    if not values:
+        return _NONE
     return frozenset(_folded(name.strip()) for value in values for name in value.split(b",")) - _NOT_TO_BE_NAMED
 
 
 def _crossing(headers: http.Headers) -> list[tuple[bytes, bytes]]:
-    left_out = _HOP_BY_HOP | named_by_connection(headers)
+    named = named_by_connection(headers)
+    left_out = _HOP_BY_HOP | named if named else _HOP_BY_HOP
     return [field for field in headers.fields if _folded(field[0]) not in left_out]
 
 
@@ -79,17 +85,19 @@ def via(received: str, http_version: str) -> str:
 
 def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
     """Return a request's headers as the provider gets them, but for its key; a WebSocket's handshake is kept."""
-    passed = http.Headers([field for field in _crossing(request.headers) if not _is_private(_folded(field[0]))])
-    passed["x-request-id"] = correlation_id
-    passed["via"] = via(request.headers.get("via", ""), request.http_version)
+    fields = [field for field in _crossing(request.headers) if not _is_replaced(field[0])]
+    hops = via(request.headers.get("via", ""), request.http_version)
+    passed = http.Headers([*fields, (b"x-request-id", correlation_id.encode()), (b"via", hops.encode())])
     if asks_for_websocket(request):
         passed["connection"], passed["upgrade"] = "Upgrade", "websocket"
         _hide_key(passed)
     return passed
 
 
-def _is_private(name: bytes) -> bool:
-    return name in _PRIVATE or name.startswith(_PRIVATE_PREFIXES)
+@lru_cache(maxsize=4096)
+def _is_replaced(name: bytes) -> bool:
+    folded = _folded(name)
+    return folded in _PRIVATE or folded.startswith(_PRIVATE_PREFIXES) or name.lower() in (b"x-request-id", b"via")
 
 
 def _hide_key(headers: http.Headers) -> None:
@@ -107,9 +115,12 @@ def for_client(response: http.Response, correlation_id: str, request_id: str) ->
     the client's own. The two ids are what to quote: the client's, or the provider's if it has one, and the log's.
     """
     crossing = _crossing(response.headers)
-    passed = http.Headers([field for field in crossing if _folded(field[0]) not in _FOR_THIS_HOST])
-    passed.setdefault("x-request-id", correlation_id)
-    passed["x-llm-proxy-request-id"] = request_id
+    fields = [field for field in crossing if _folded(field[0]) not in _FOR_THIS_HOST]
+    names = {name.lower() for name, _ in fields}
+    if b"x-request-id" not in names:
+        fields.append((b"x-request-id", correlation_id.encode()))
+    fields = [field for field in fields if field[0].lower() != b"x-llm-proxy-request-id"]
+    passed = http.Headers([*fields, (b"x-llm-proxy-request-id", request_id.encode())])
     if response.status_code == 101:
         passed["connection"], passed["upgrade"] = "Upgrade", response.headers.get("upgrade", "")
     elif b"close" in named_by_connection(response.headers):

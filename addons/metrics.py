@@ -6,6 +6,7 @@ workers of one machine write into one folder if they are given one, so that a sc
 
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import (
@@ -50,6 +51,9 @@ class Metrics:
         self._cuts = self._counter("stream_cuts", "Answers that the proxy ended early.", "reason")
         self._usage_waiting = self._gauge("usage_events_waiting", "Usage events not yet handed to Redis.")
         self._redis_errors = self._counter("redis_errors", "Calls to Redis that failed.")
+        # Looking a child up by its labels costs more than counting, and there are few of them.
+        self._requests_of, self._tokens_of = cache(self._requests.labels), cache(self._tokens.labels)
+        self._seconds_of, self._first_byte_of = cache(self._seconds.labels), cache(self._first_byte.labels)
 
     def _counter(self, name: str, help: str, *labels: str) -> Counter:
         return Counter(f"llm_proxy_{name}_total", help, labels, registry=self._registry)
@@ -67,10 +71,10 @@ class Metrics:
     ) -> None:
         """A request ended, however it did; provider and route are "" if it was refused before they were known."""
         provider, route = provider or "none", route or "none"
-        self._requests.labels(provider, route, str(status), outcome).inc()
-        self._seconds.labels(provider, route).observe(seconds)
+        self._requests_of(provider, route, str(status), outcome).inc()
+        self._seconds_of(provider, route).observe(seconds)
         if first_byte_seconds is not None:
-            self._first_byte.labels(provider, route).observe(first_byte_seconds)
+            self._first_byte_of(provider, route).observe(first_byte_seconds)
 
     def refused(self, code: str) -> None:
         """The proxy itself answered a request, with this error code."""
@@ -78,8 +82,8 @@ class Metrics:
 
     def tokens_used(self, provider: str, prompt: int | None, completion: int | None) -> None:
         """A provider reported what an answer cost; None is what it did not say."""
-        self._tokens.labels(provider or "none", "prompt").inc(prompt or 0)
-        self._tokens.labels(provider or "none", "completion").inc(completion or 0)
+        self._tokens_of(provider or "none", "prompt").inc(prompt or 0)
+        self._tokens_of(provider or "none", "completion").inc(completion or 0)
 
     def requests_in_flight(self, count: int) -> None:
         """So many requests of this worker have not ended."""

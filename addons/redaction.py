@@ -52,10 +52,11 @@ class Redaction:
         """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
         flow.request.path = logs.mask_separate_keys(flow.request.path)
         headers = flow.request.headers
+        present = {name.lower() for name, _ in headers.fields}
         for name in sorted(COMMON_HEADERS | self._table.credential_headers):
-            if values := headers.get_all(name):
+            if name.lower().encode() in present and (values := headers.get_all(name)):
                 self.calls.of(flow).presented += [(name, value) for value in values]
                 headers.set_all(name, [masked(value) for value in values])
-        if protocols := headers.get(PROTOCOL_HEADER):
+        if PROTOCOL_HEADER.encode() in present and (protocols := headers.get(PROTOCOL_HEADER)):
             self.calls.of(flow).presented += [(PROTOCOL_HEADER, key) for key in keys_in_protocols(protocols)]
             headers[PROTOCOL_HEADER] = logs.mask_keys(protocols)

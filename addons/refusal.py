@@ -5,7 +5,6 @@ raised on, so that it is logged: mitmproxy alone would let the request through w
 """
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -112,38 +111,37 @@ Hook = Callable[[Any, http.HTTPFlow], Awaitable[None] | None]
 def fail_closed(hook: Hook) -> Callable[[Any, http.HTTPFlow], Awaitable[None]]:
     """Guard a request-side hook: skipped once the flow is answered or broken, refusing whenever it raises.
 
-    What guards a hook that waits for nothing has it `at_once`, too: the same without a coroutine, for who can call it.
+    What it guards may wait, never, or only at times. It has this `at_once`, too: called as a function, it returns what
+    is still to be awaited, or None; so what does not wait costs no coroutine.
     """
+
+    def at_once(room: Room, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        if flow.response is not None or flow.error is not None:
+            return None
+        try:
+            rest = hook(room, flow)
+        except BaseException as raised:
+            if not _refused(flow, room.calls.of(flow), raised):
+                raise
+            return None
+        return None if rest is None else _guarded(room, flow, rest)
 
     @functools.wraps(hook)
     async def guarded(room: Room, flow: http.HTTPFlow) -> None:
-        if flow.response is not None or flow.error is not None:
-            return
-        try:
-            outcome = hook(room, flow)
-            if inspect.isawaitable(outcome):
-                await outcome
-        except BaseException as raised:
-            if not _refused(flow, room.calls.of(flow), raised):
-                raise
+        rest = at_once(room, flow)
+        if rest is not None:
+            await rest
 
-    if not inspect.iscoroutinefunction(hook):
-        guarded.at_once = _guarded(hook)  # type: ignore[attr-defined]
+    guarded.at_once = at_once  # type: ignore[attr-defined]
     return guarded
 
 
-def _guarded(hook: Hook) -> Callable[[Any, http.HTTPFlow], None]:
-    @functools.wraps(hook)
-    def at_once(room: Room, flow: http.HTTPFlow) -> None:
-        if flow.response is not None or flow.error is not None:
-            return
-        try:
-            hook(room, flow)
-        except BaseException as raised:
-            if not _refused(flow, room.calls.of(flow), raised):
-                raise
-
-    return at_once
+async def _guarded(room: Room, flow: http.HTTPFlow, rest: Awaitable[None]) -> None:
+    try:
+        await rest
+    except BaseException as raised:
+        if not _refused(flow, room.calls.of(flow), raised):
+            raise
 
 
 def _refused(flow: http.HTTPFlow, call: Call, raised: BaseException) -> bool:

@@ -17,7 +17,7 @@ _UNFIT_FOR_A_LINE = re.compile(rb"[^\x21-\x7e]|#")
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 # At most one of each may be there: two of them would let proxy and provider each believe another one.
-_SINGLE = ("authorization", "x-api-key", "host", "content-type", "content-length", "transfer-encoding")
+_SINGLE = frozenset(b"authorization x-api-key host content-type content-length transfer-encoding".split())
 
 
 def check(request: http.Request) -> None:
@@ -32,9 +32,10 @@ def check(request: http.Request) -> None:
     is_absolute = request.first_line_format != "relative" and not request.is_http2  # HTTP/2 names the host apart.
     if is_absolute or _UNFIT_FOR_A_LINE.search(request.data.path):
         raise Refused(invalid_request("The request target must be a path."))
-    if not all(_is_text(name) and _is_text(value) for name, value in fields):
+    if not _is_text(b" ".join([part for field in fields for part in field])):
         raise Refused(invalid_request("A header is not plain UTF-8 text: it holds other bytes or control characters."))
-    if any(len(request.headers.get_all(name)) > 1 for name in _SINGLE):
+    single = [name for name, _ in fields if name.lower() in _SINGLE]
+    if len(single) > 1 and len({name.lower() for name in single}) < len(single):
         raise Refused(invalid_request("A header that may only be sent once was sent several times."))
     if request.headers.get("expect", "100-continue").strip().lower() != "100-continue":
         raise Refused(UNKNOWN_EXPECTATION)

@@ -6,7 +6,7 @@ from addons.call import Calls
 from addons.meter import broke_off, error_code_of, outcome_of, status_of
 from shared import logs
 
-log = logs.get("request")
+log = logs.EventLog("request")
 
 
 class RequestLog:

@@ -32,7 +32,6 @@ class RequestMetrics:
         self.calls = calls
         self._metrics = metrics
         self._running: WeakSet[http.HTTPFlow] = WeakSet()
-        self._ended: WeakSet[http.HTTPFlow] = WeakSet()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """A request has come in."""
@@ -53,12 +52,12 @@ class RequestMetrics:
         self._end(flow, is_broken=True)
 
     def _end(self, flow: http.HTTPFlow, is_broken: bool) -> None:
-        if flow in self._ended:
+        call = self.calls.of(flow)
+        if call.is_counted:
             return
-        self._ended.add(flow)
+        call.is_counted = True
         self._running.discard(flow)
         self._metrics.requests_in_flight(len(self._running))
-        call = self.calls.of(flow)
         self._count_end(call, status_of(call, flow), outcome_of(call, is_broken))
         if is_broken:
             self._count_failure(call, flow.error.msg if flow.error else "")

@@ -36,11 +36,13 @@ _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_F
 @contextmanager
 def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None]:
     """Put the provider key on a request, and off again."""
-    request.headers[credential.header] = credential.value
+    without, name = request.headers.fields, credential.header.encode()
+    others = [field for field in without if field[0].lower() != name.lower()]
+    request.headers.fields = (*others, (name, credential.value.encode("utf-8", "surrogateescape")))
     try:
         yield
     finally:
-        del request.headers[credential.header]
+        request.headers.fields = without
 
 
 class AnsweringStream(HttpStream):

@@ -36,6 +36,8 @@ def by_weight(keys: Sequence[UpstreamKey], chance: Callable[[], float]) -> list[
 
     After Efraimidis and Spirakis, "Weighted random sampling with a reservoir" (2006).
     """
+    if len(keys) < 2:
+        return list(keys)
     return sorted(keys, key=lambda key: math.log(max(chance(), 1e-300)) / max(key.weight, 1), reverse=True)
 
 
@@ -45,6 +47,15 @@ class Targets:
     def __init__(self, breakers: Breakers, chance: Callable[[], float] = random.random) -> None:
         self._breakers = breakers
         self._chance = chance
+
+    def url_at_once(self, call: Call) -> str | None:
+        """Return what `pick_url` would return, if that needs no waiting; None if it does."""
+        url = min(base_urls(call), key=lambda url: url in call.attempts.failed_urls, default=None)
+        return url if url and not self._breakers.is_open(origin_subject(url)) else None
+
+    def is_kept_away(self, key: UpstreamKey) -> bool:
+        """Tell whether a breaker has a say about a key, so that `enters` may have to wait."""
+        return self._breakers.is_open(key_subject(key.id))
 
     async def pick_url(self, call: Call) -> str | None:
         """Return the first base URL that is not kept away, those untried first; None if there is none."""

@@ -17,6 +17,8 @@ from typing import Any, cast
 from mitmproxy import flow, hooks
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layer import NextLayer
+from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
@@ -36,6 +38,7 @@ class EngineHandler(ProxyConnectionHandler):
         self._hooks = cast(HookTable, self.master.addons)
         self._waiting: deque[events.Event] = deque()
         self._is_at_work = False
+        self._is_flat = False
         self._unsent: dict[Connection, list[bytes]] = {}
 
     # Events and commands
@@ -58,12 +61,20 @@ class EngineHandler(ProxyConnectionHandler):
 
     def _handle(self, event: events.Event) -> None:
         self.timeout_watchdog.register_activity()
+        if not self._is_flat:
+            self._flatten()
         try:
             for command in self.layer.handle_event(event):
                 kind: Any = type(command)
                 executor_of(kind)(self, command)
         except Exception:
             self.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
+
+    def _flatten(self) -> None:
+        """Once it is chosen what the client speaks, talk to that layer itself: the two above only hand on."""
+        choice = getattr(self.layer, "child_layer", None)
+        if isinstance(self.layer, ReverseProxy) and isinstance(choice, NextLayer) and choice._handle is not None:
+            self.layer, self._is_flat = choice.layer, True  # type: ignore[assignment]
 
     def _open(self, command: commands.OpenConnection) -> None:
         self.transports[command.connection] = ConnectionIO()

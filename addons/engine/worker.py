@@ -14,6 +14,7 @@ from mitmproxy.options import Options
 from addons.engine import loop, quick_headers
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
+from shared import logs
 
 # A request leaves about a hundred objects in cycles, which only the garbage collector finds.
 GARBAGE_THRESHOLD = 20_000
@@ -59,6 +60,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     from addons import main as rooms  # Importing it reads the settings, and ends the process if they are faulty.
 
     quick_headers.install()
+    logs.write_off_thread()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     options = Options(listen_host=chosen.listen_host, listen_port=chosen.listen_port, confdir=chosen.confdir)

@@ -13,7 +13,8 @@ import pytest
 from mitmproxy import addonmanager, hooks, http, master
 from mitmproxy.addons import default_addons, errorcheck, proxyserver
 from mitmproxy.coretypes import multidict
-from mitmproxy.proxy import mode_servers, server
+from mitmproxy.proxy import layer, mode_servers, server
+from mitmproxy.proxy.layers import modes
 from mitmproxy.tools import main
 from mitmproxy.utils import asyncio_utils
 
@@ -41,6 +42,9 @@ CONTRACT: list[tuple[Any, str, str]] = [
     (addonmanager.safecall, "hook_table", "f2052c18340e99b0"),
     (addonmanager.traverse, "hook_table", "bad3d9f88bdf9269"),
     (hooks.Hook.args, "hook_table", "5bab95f7aa358e18"),
+    (layer.NextLayer, "handler", "3cbcbafad282cba3"),
+    (modes.DestinationKnown, "handler", "d2e8fcf6359c592a"),
+    (modes.ReverseProxy, "handler", "42407c2beaa5defc"),
     (http.Headers, "quick_headers", "947aa0298abd4010"),
     (multidict._MultiDict, "quick_headers", "9d8341c83747569d"),
     (master.Master, "master", "e466d3e6ff5956c3"),
