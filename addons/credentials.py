@@ -35,8 +35,9 @@ def direct(request: http.Request, base_url: str, path: str) -> None:
     """Address a request to scheme, host, port and path prefix of a base URL, and to `path` there."""
     parts = origin(base_url)
     request.scheme = parts.scheme
-    request.host = parts.hostname or ""
-    request.port = parts.port or (443 if parts.scheme == "https" else 80)
+    # mitmproxy's own setters of these two would each write the Host header, too.
+    request.data.host = parts.hostname or ""
+    request.data.port = parts.port or (443 if parts.scheme == "https" else 80)
     request.host_header = parts.netloc
     request.path = parts.path.rstrip("/") + path
 

@@ -4,6 +4,8 @@ Logs, mitmweb, HAR and flow files see the mask. The token lives on in the Call; 
 at all (see stream_answers.py).
 """
 
+from functools import lru_cache
+
 from mitmproxy import http
 
 from addons.call import Calls
@@ -41,6 +43,11 @@ def masked(value: str) -> str:
     return f"{scheme} {tokens.mask(credential)}".strip()
 
 
+@lru_cache(maxsize=64)
+def _all_names(own: frozenset[str]) -> tuple[str, ...]:
+    return tuple(sorted(COMMON_HEADERS | own))
+
+
 class Redaction:
     """Moves what the client presented from the headers to the call. Runs on refused and broken flows, too."""
 
@@ -52,11 +59,10 @@ class Redaction:
         """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
         flow.request.path = logs.mask_separate_keys(flow.request.path)
         headers = flow.request.headers
-        present = {name.lower() for name, _ in headers.fields}
-        for name in sorted(COMMON_HEADERS | self._table.credential_headers):
-            if name.lower().encode() in present and (values := headers.get_all(name)):
+        for name in _all_names(self._table.credential_headers):
+            if name in headers and (values := headers.get_all(name)):
                 self.calls.of(flow).presented += [(name, value) for value in values]
                 headers.set_all(name, [masked(value) for value in values])
-        if PROTOCOL_HEADER.encode() in present and (protocols := headers.get(PROTOCOL_HEADER)):
+        if protocols := headers.get(PROTOCOL_HEADER):
             self.calls.of(flow).presented += [(PROTOCOL_HEADER, key) for key in keys_in_protocols(protocols)]
             headers[PROTOCOL_HEADER] = logs.mask_keys(protocols)

@@ -55,11 +55,14 @@ class AnsweringStream(HttpStream):
         self._silence = Deadline(self._expire)
         self._total = Deadline(self._expire)
         self._tail = b""
+        self._known: Call | None = None
 
     @property
     def call(self) -> Call:
         """What is known about this request."""
-        return self._calls.of(self.flow)
+        if self._known is None:
+            self._known = self._calls.of(self.flow)
+        return self._known
 
     def _expire(self, cause: Cause) -> None:
         self._interrupts.interrupt(self.call, timed_out(cause))

@@ -1,35 +1,90 @@
 """A quicker look into mitmproxy's headers, which rooms and layers do some sixty times for each request.
 
-mitmproxy calls three functions for each field of each look. This does the same with none.
+mitmproxy goes through all fields for each look, and calls three functions for each field. Here the first look makes an
+index, which counts for as long as the fields are the same tuple: whoever changes headers replaces that.
 """
 
+from collections.abc import Iterable
+from functools import lru_cache
+
 from mitmproxy.http import Headers
+
+_INDEX = "_llm_proxy_index"
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@lru_cache(maxsize=1024)
+def _key(name: str | bytes) -> bytes:
+    return (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+
+
+def _index(headers: Headers) -> dict[bytes, list[str]]:
+    kept: tuple[Fields, dict[bytes, list[str]]] | None = headers.__dict__.get(_INDEX)
+    if kept is not None and kept[0] is headers.fields:
+        return kept[1]
+    index: dict[bytes, list[str]] = {}
+    for name, value in headers.fields:
+        index.setdefault(name.lower(), []).append(value.decode("utf-8", "surrogateescape"))
+    headers.__dict__[_INDEX] = (headers.fields, index)
+    return index
 
 
 def get_all(self: Headers, name: str | bytes) -> list[str]:
     """Return what `mitmproxy.http.Headers.get_all` returns: the values of all fields of a name, whatever its case."""
-    wanted = (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
-    return [value.decode("utf-8", "surrogateescape") for field, value in self.fields if field.lower() == wanted]
+    values = _index(self).get(_key(name))
+    return [] if values is None else list(values)
 
 
 def contains(self: Headers, name: str | bytes) -> bool:
     """Tell what `name in headers` tells."""
-    wanted = (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
-    return any([field.lower() == wanted for field, _ in self.fields])
+    return _key(name) in _index(self)
 
 
 def get_item(self: Headers, name: str | bytes) -> str:
     """Return what `headers[name]` returns: all values of a name, joined. Raises KeyError."""
-    values = get_all(self, name)
+    values = _index(self).get(_key(name))
     if not values:
         raise KeyError(name)
-    return ", ".join(values)
+    return values[0] if len(values) == 1 else ", ".join(values)
 
 
 def get[T](self: Headers, name: str | bytes, default: T | None = None) -> str | T | None:
     """Return what `headers.get(name, default)` returns."""
-    values = get_all(self, name)
-    return ", ".join(values) if values else default
+    values = _index(self).get(_key(name))
+    if not values:
+        return default
+    return values[0] if len(values) == 1 else ", ".join(values)
+
+
+def set_all(self: Headers, name: str | bytes, values: Iterable[str | bytes]) -> None:
+    """Do what `headers.set_all(name, values)` does: new values take the places of the old ones, the rest is added."""
+    own, key = _bytes(name), _key(name)
+    fresh = [_bytes(value) for value in values]
+    if key not in _index(self):
+        self.fields = (*self.fields, *[(own, value) for value in fresh])
+        return
+    fields: list[tuple[bytes, bytes]] = []
+    for field in self.fields:
+        if field[0].lower() != key:
+            fields.append(field)
+        elif fresh:
+            fields.append((field[0], fresh.pop(0)))
+    self.fields = (*fields, *[(own, value) for value in fresh])
+
+
+def init(self: Headers, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:
+    """Do what `Headers(fields, **headers)` does. Raises TypeError for fields that are not bytes."""
+    self.fields = tuple([(name, value) for name, value in fields])
+    for name, value in self.fields:
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise TypeError("Header fields must be bytes.")
+    for word, text in headers.items():
+        set_all(self, _bytes(word).replace(b"_", b"-"), [text])
 
 
 def install() -> None:
@@ -38,3 +93,5 @@ def install() -> None:
     Headers.__contains__ = contains  # type: ignore[method-assign,assignment]
     Headers.get = get  # type: ignore[method-assign,assignment]
     Headers.__getitem__ = get_item  # type: ignore[method-assign,assignment]
+    Headers.set_all = set_all  # type: ignore[method-assign]
+    Headers.__init__ = init  # type: ignore[method-assign]

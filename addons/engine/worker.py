@@ -11,7 +11,7 @@ import socket
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
-from addons.engine import loop, quick_headers
+from addons.engine import loop, quick_headers, quick_options
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 from shared import logs
@@ -60,6 +60,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     from addons import main as rooms  # Importing it reads the settings, and ends the process if they are faulty.
 
     quick_headers.install()
+    quick_options.install()
     logs.write_off_thread()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)

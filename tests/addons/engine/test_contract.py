@@ -10,7 +10,7 @@ import inspect
 from typing import Any
 
 import pytest
-from mitmproxy import addonmanager, hooks, http, master
+from mitmproxy import addonmanager, hooks, http, master, optmanager
 from mitmproxy.addons import default_addons, errorcheck, proxyserver
 from mitmproxy.coretypes import multidict
 from mitmproxy.proxy import layer, mode_servers, server
@@ -47,6 +47,7 @@ CONTRACT: list[tuple[Any, str, str]] = [
     (modes.ReverseProxy, "handler", "42407c2beaa5defc"),
     (http.Headers, "quick_headers", "947aa0298abd4010"),
     (multidict._MultiDict, "quick_headers", "9d8341c83747569d"),
+    (optmanager._Option.current, "quick_options", "6859c2d9c826806e"),
     (master.Master, "master", "e466d3e6ff5956c3"),
     (default_addons, "master", "7eb18893c70be9a4"),
     (errorcheck.ErrorCheck, "master", "bc0b8e23f833d7ac"),
