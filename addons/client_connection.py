@@ -8,6 +8,7 @@ wait for its answer, but then a client that vanished could not be told from it, 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from h11._readers import ChunkedReader
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
@@ -102,7 +103,7 @@ class ClientConnection(Http1Server):
 
     def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Read a request's body; one that is malformed is answered, if its client can still hear that."""
-        if not isinstance(self.body_reader, WithoutTrailers):
+        if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         end: commands.CloseConnection | None = None
         for command in self._joined(super().read_body(event)):

@@ -5,6 +5,10 @@ from h11._receivebuffer import ReceiveBuffer
 _CONTROL = bytes([*range(0, 9), *range(10, 32), 127])
 
 
+def _holds_control(text: bytes) -> bool:
+    return len(text.translate(None, _CONTROL)) != len(text)
+
+
 class HeadBuffer(ReceiveBuffer):
     """What has come and not been read; gives no head with control characters in it.
 
@@ -14,8 +18,6 @@ class HeadBuffer(ReceiveBuffer):
     def maybe_extract_lines(self) -> list[bytearray] | None:
         """Return the lines of a complete head or trailer; one that is none if they are not plain."""
         lines = super().maybe_extract_lines()
-        if lines and (
-            lines[0].startswith((b" ", b"\t")) or any(line.translate(None, _CONTROL) != line for line in lines)
-        ):
+        if lines and (lines[0].startswith((b" ", b"\t")) or _holds_control(b"".join(lines))):
             return [bytearray(b"malformed")]
         return lines

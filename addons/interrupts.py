@@ -107,6 +107,7 @@ class Deadline:
         self._cause = Cause.TOTAL
         self._seconds = 0.0
         self._moved = 0.0
+        self._due = 0.0
 
     @property
     def is_armed(self) -> bool:
@@ -115,10 +116,15 @@ class Deadline:
 
     def arm(self, cause: Cause, seconds: float | None) -> None:
         """Start anew; None never expires."""
-        self.disarm()
-        if seconds is not None:
-            self._cause, self._seconds, self._moved = cause, seconds, time.monotonic()
-            self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
+        if seconds is None:
+            self.disarm()
+            return
+        now = time.monotonic()
+        if self._timer is None or now + seconds < self._due:
+            self.disarm()
+            self._timer, self._due = asyncio.get_running_loop().call_later(seconds, self._look), now + seconds
+        # Else the timer that runs looks soon enough, and then waits on.
+        self._cause, self._seconds, self._moved = cause, seconds, now
 
     def touch(self) -> None:
         """Something happened: count from now."""
@@ -131,8 +137,10 @@ class Deadline:
             self._timer = None
 
     def _look(self) -> None:
-        rest = self._moved + self._seconds - time.monotonic()
+        now = time.monotonic()
+        rest = self._moved + self._seconds - now
         if rest > 0:
+            self._due = now + rest
             self._timer = asyncio.get_running_loop().call_later(rest, self._look)
         else:
             self._timer = None

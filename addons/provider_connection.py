@@ -2,6 +2,7 @@
 
 import re
 
+from h11._readers import ChunkedReader
 from mitmproxy import http
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events, layer
@@ -106,7 +107,7 @@ class ProviderConnection(Http1Client):
 
     def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Read an answer's body; trailers are dropped."""
-        if not isinstance(self.body_reader, WithoutTrailers):
+        if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         yield from super().read_body(event)
 

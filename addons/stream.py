@@ -58,7 +58,7 @@ class ProxyStream(AttemptingStream):
             yield from self._watch(self._refuse_size())
         else:
             yield from self._watch(super()._handle_event(event))
-        if self._reads_on(event) and self.flow.response and self.call.refused_with:
+        if self._known is not None and self._known.refused_with and self.flow.response and self._reads_on(event):
             yield from self._watch(self._give(self.flow.response))
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> layer.CommandGenerator[None]:

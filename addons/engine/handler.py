@@ -27,6 +27,8 @@ from addons.engine.attendance import attend
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
 
+# The event loop itself keeps only weak references.
+_hook_tasks: set["asyncio.Task[None]"] = set()
 _ANY_UPDATE = hooks.UpdateHook([])
 
 
@@ -116,12 +118,10 @@ class EngineHandler(ProxyConnectionHandler):
         steps = self._hooks.call(hook)
         pending = next(steps, None)
         if pending is not None or self._is_held(hook):
-            asyncio_utils.create_task(
-                self._finish_hook(hook, steps, pending),
-                name=f"handle_hook({hook.name})",
-                keep_ref=True,
-                client=self.client.peername,
-            )
+            task = asyncio.get_running_loop().create_task(self._finish_hook(hook, steps, pending))
+            if not task.done():
+                _hook_tasks.add(task)
+                task.add_done_callback(_hook_tasks.discard)
         elif hook.blocking:
             self._waiting.append(events.HookCompleted(hook))
 
@@ -134,7 +134,7 @@ class EngineHandler(ProxyConnectionHandler):
         with self.timeout_watchdog.disarm():
             await finish(steps, pending)
             (subject,) = arguments_of(hook)
-            if isinstance(subject, flow.Flow):
+            if self._is_held(hook):
                 await self._hooks.trigger_event(_update(subject))
                 await subject.wait_for_resume()
         if hook.blocking:
