@@ -1,6 +1,7 @@
 """What is asked and answered: OpenAI-shaped chats, and a model's name that tells the provider what to answer.
 
-`bench-json-SIZE` is answered with JSON of about SIZE bytes, `bench-sse-COUNT-RATE` with COUNT chunks, RATE each second.
+`bench-json-SIZE` is answered with JSON of about SIZE bytes, `bench-once-SIZE` with the same on a connection that the
+provider then closes, and `bench-sse-COUNT-RATE` with COUNT chunks, RATE each second.
 """
 
 import json
@@ -10,7 +11,7 @@ import time
 PATH = "/v1/chat/completions"
 PROVIDER_KEY = "sk-provider-000000000000000000000000000000000000000000000000"
 SMALL = 0
-_MODEL = re.compile(rb"bench-(json|sse)-(\d+)(?:-(\d+))?")
+_MODEL = re.compile(rb"bench-(json|once|sse)-(\d+)(?:-(\d+))?")
 _STAMP = re.compile(rb"@(\d{19})@")
 _DIGITS = 19
 
@@ -18,6 +19,11 @@ _DIGITS = 19
 def json_model(size: int) -> str:
     """Return the model that is answered with JSON of about `size` bytes, SMALL for a short answer."""
     return f"bench-json-{size}"
+
+
+def once_model(size: int) -> str:
+    """Return the model that is answered like that on a connection which the provider does not keep."""
+    return f"bench-once-{size}"
 
 
 def stream_model(chunks: int, per_second: int) -> str:
@@ -34,7 +40,7 @@ def request_body(model: str, size: int = 0) -> bytes:
 
 
 def wanted(request: bytes) -> tuple[str, int, int] | None:
-    """Return what a request's model asks for: ("json", size, 0) or ("sse", chunks, per second)."""
+    """Return what a request's model asks for: ("json" or "once", size, 0) or ("sse", chunks, per second)."""
     found = _MODEL.search(request)
     return (found[1].decode(), int(found[2]), int(found[3] or 0)) if found else None
 

@@ -14,7 +14,10 @@ def burst(
     Gives rps, p50_ms, p99_ms and, of what has processes, cpu_us (for each request), cpu_share (of one core) and rss_mb.
     """
     answered, cpu = services.answered(), processes.cpu_seconds(endpoint.pids)
-    seen = wrk.run(endpoint, body, connections, seconds)
+    try:
+        seen = wrk.run(endpoint, body, connections, seconds)
+    except wrk.LoadError as error:
+        return Burst({}, complaint=str(error))
     cpu, answered = processes.cpu_seconds(endpoint.pids) - cpu, services.answered() - answered
     figures = {"rps": seen.rps, "p50_ms": seen.p50_ms, "p99_ms": seen.p99_ms}
     if endpoint.pids and seen.requests:

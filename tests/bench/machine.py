@@ -42,21 +42,23 @@ def split(available: frozenset[int]) -> Cores:
 
 
 def take_place() -> Cores:
-    """Move this process, and what it will start, to the core of everything else; allow it all files there are."""
+    """Move this process, and what it will start, to the core of everything else."""
     cores = split(frozenset(os.sched_getaffinity(0)))
     os.sched_setaffinity(0, cores.rest)
     return cores
 
 
-def raise_file_limit(wanted: int) -> int:
-    """Let this process and its children open up to `wanted` files; return how many it will be."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for limit in (max(hard, wanted), hard):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(wanted, limit)), limit))
-        except (ValueError, OSError):
-            continue
-        break
+def raise_file_limit(wanted: int) -> None:
+    """Let this process and its children open up to `wanted` files, or as many as it may."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, hard), max(wanted, hard)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def file_limit() -> int:
+    """Return how many files this process may have open."""
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
@@ -71,6 +73,7 @@ def facts() -> dict[str, str | int]:
         "python": platform.python_version(),
         "mitmproxy": version("mitmproxy"),
         "uvloop": version("uvloop"),
+        "open_files": file_limit(),
     }
 
 

@@ -11,12 +11,15 @@ import re
 import signal
 import ssl
 from functools import cache
+from typing import cast
 
 import uvloop
 
 from tests.bench import answers
 
 BACKLOG = 4096
+# How long an idle connection is kept where it is not kept for good.
+KEPT_SECONDS = 0.05
 # So much of a request is kept; the model's name stands in it.
 _KEPT_BYTES = 4096
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
@@ -44,8 +47,7 @@ class Exchange(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._stream is not None:
@@ -81,10 +83,12 @@ class Exchange(asyncio.Protocol):
         else:
             self._counter.chats += 1
             kind, amount, rate = wish
-            if kind == "json":
-                self._transport.write(_chat(amount))
-            else:
+            if kind == "sse":
                 self._stream = Stream(self._transport, amount, rate)
+            else:
+                self._transport.write(_chat(amount))
+            if kind == "once":
+                asyncio.get_running_loop().call_later(KEPT_SECONDS, self._transport.close)
 
 
 class Stream:

@@ -103,5 +103,10 @@ def whole(content: Mapping[str, Any], groups: Mapping[str, str]) -> str:
     """Return all tables of a run's content as text: ratios, figures of each group, targets."""
     parts = [as_text(ratio_table(content["ratios"]))] if content["ratios"] else []
     parts += [as_text(figure_table(members)) for members in by_group(content["rows"], groups).values()]
-    parts += [f"! {row['scenario']} {row['subject']}: {why}" for row in content["rows"] for why in row["complaints"]]
+    parts += ["\n".join(_complaints(content["rows"]))] if any(row["complaints"] for row in content["rows"]) else []
     return "\n\n".join([*parts, as_text(target_table(content["targets"]))])
+
+
+def _complaints(rows: Sequence[Row]) -> list[str]:
+    faulty = [row for row in rows if row["complaints"]]
+    return [f"! {row['scenario']} {row['subject']}: {row['complaints'][0]}" for row in faulty]

@@ -12,6 +12,10 @@ from tests.bench.stage import Stage
 WARM_UP_SECONDS = 1.0
 
 
+type Turn = tuple[Scenario, str]
+type Key = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Pace:
     """How long a run takes its time."""
@@ -21,7 +25,8 @@ class Pace:
 
     def rounds_of(self, scenario: Scenario) -> int:
         """How often a scenario's turn comes."""
-        return min(self.rounds, scenario.rounds or self.rounds)
+        limit = (scenario.quick_rounds if self.quick else 0) or scenario.rounds or self.rounds
+        return min(self.rounds, limit)
 
     def seconds_of(self, scenario: Scenario) -> float:
         """How long one burst is."""
@@ -32,11 +37,13 @@ class Pace:
         chosen = scenario.quick_subjects if self.quick else None
         return scenario.subjects if chosen is None else chosen
 
+    def warm_ups(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Return what is done once before the first round: every turn, or in a quick run one of each subject."""
+        wanted = [turn for turn in turns if turn[0].warms_up]
+        return list({subject: (scenario, subject) for scenario, subject in wanted}.values()) if self.quick else wanted
+
 
 FULL, QUICK = Pace(quick=False, rounds=5), Pace(quick=True, rounds=3)
-
-type Turn = tuple[Scenario, str]
-type Key = tuple[str, str]
 
 
 class Results:
@@ -87,9 +94,8 @@ def run(
 def _run_group(
     stage: Stage, group: str, turns: Sequence[Turn], pace: Pace, say: Callable[[str], None], results: Results
 ) -> None:
-    for scenario, subject in turns:
-        if scenario.warms_up:
-            scenario.make(stage, subject, WARM_UP_SECONDS)
+    for scenario, subject in pace.warm_ups(turns):
+        scenario.make(stage, subject, WARM_UP_SECONDS)
     for number in range(max((pace.rounds_of(scenario) for scenario, _ in turns), default=0)):
         say(f"{group}: round {number + 1}")
         for scenario, subject in rotated(turns, number):

@@ -34,7 +34,7 @@ def _row(results: Results, key: Key) -> Row:
 
 
 def ratios(results: Results) -> dict[str, float]:
-    """Return `scenario/peer`: ours divided by the peer's, in requests or chunks each second, as the median of rounds."""
+    """Return `scenario/peer`: ours divided by the peer's requests or chunks each second, the median of rounds."""
     found = {}
     for scenario, subject in results.bursts:
         for figure in ("rps", "chunks_per_s"):

@@ -16,18 +16,19 @@ type Make = Callable[[Stage, str, float], Burst]
 class Scenario:
     """One kind of load. Scenarios of one group take turns within a round, so that they can be compared as well.
 
-    `make(stage, subject, seconds)` makes one burst of about so many seconds. `seconds` and `rounds` are those of a
-    full run; zero rounds: as many as the run has. A scenario that is not `usual` runs only when it is asked for by
-    name. `warms_up` says whether a first burst is thrown away.
+    `make(stage, subject, seconds)` makes one burst of about so many seconds. Zero rounds: as many as the run has. A
+    quick run has its own seconds, rounds and subjects. A scenario that is not `usual` runs only when it is asked for
+    by name. `warms_up` says whether a first burst is thrown away.
     """
 
     name: str
     group: str
     subjects: tuple[str, ...]
     make: Make
-    seconds: float = 3.0
+    seconds: float = 2.0
     rounds: int = 0
     quick_seconds: float = 1.0
+    quick_rounds: int = 0
     quick_subjects: tuple[str, ...] | None = None
     usual: bool = True
     warms_up: bool = True

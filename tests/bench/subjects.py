@@ -101,10 +101,10 @@ def _of_provider(services: Services, name: str, command: list[str], port: int) -
 
 def _several_workers(services: Services, variant: Variant) -> Launch:
     """`llm-proxy proxy --workers N` on both cores."""
-    port, metrics = services.configuration.proxy_port, services.configuration.metrics_port
+    port = services.configuration.proxy_port
     cores = services.cores.worker | services.cores.rest
     command = (*pinned(cores), sys.executable, "-m", "manager.cli", "proxy", "--workers", str(variant.workers))
-    program = Program(f"engine-{variant.workers}-workers", command, services.data_plane, lambda: accepts(metrics))
+    program = Program(f"engine-{variant.workers}-workers", command, services.data_plane, lambda: accepts(port))
     return Launch(program, Endpoint(port, bearer(services.token(variant.tls))), processes.children)
 
 

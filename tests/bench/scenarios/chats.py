@@ -8,7 +8,7 @@ from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.stage import Stage
 
 _CONNECTIONS = (1, 16, 64, 256)
-_BODIES = {"64k": 64_000, "1m": 1_000_000}
+_SIZES = {"64k": 64_000, "1m": 1_000_000}
 
 
 def _chats(size: int, connections: int, stage: Stage, subject: str, seconds: float) -> Burst:
@@ -22,5 +22,6 @@ SMALL = tuple(
     for connections in _CONNECTIONS
 )
 BODIES = tuple(
-    Scenario(f"body-{name}", "bodies", SUBJECTS, partial(_chats, size, 16)) for name, size in _BODIES.items()
+    Scenario(f"body-{name}", "bodies", SUBJECTS, partial(_chats, size, 16), rounds=3, quick_rounds=2)
+    for name, size in _SIZES.items()
 )
