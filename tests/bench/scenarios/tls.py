@@ -1,0 +1,36 @@
+"""A provider behind TLS: connections that stay open, and a new client connection for each request."""
+
+from tests.bench import answers, closed_loop, exchanges, processes
+from tests.bench.burst import Burst, spread
+from tests.bench.scenario import PROXIES, Scenario
+from tests.bench.stage import Stage
+from tests.bench.subjects import Variant
+
+TLS = Variant(tls=True)
+_CONNECTIONS = 16
+_BODY = answers.request_body(answers.json_model(answers.SMALL))
+
+
+def _kept(stage: Stage, subject: str, seconds: float) -> Burst:
+    return closed_loop.burst(stage.services, stage.endpoint(subject, TLS), _BODY, _CONNECTIONS, seconds)
+
+
+def _new(stage: Stage, subject: str, seconds: float) -> Burst:
+    """Latencies begin before the connection is made."""
+    endpoint = stage.endpoint(subject, TLS)
+    cpu = processes.cpu_seconds(endpoint.pids)
+    found = exchanges.run(endpoint, _BODY, _CONNECTIONS, seconds, reconnects=True)
+    cpu = processes.cpu_seconds(endpoint.pids) - cpu
+    good = [answer.ms for answer in found if answer.status == 200]
+    errors = len(found) - len(good)
+    figures = {"rps": len(good) / seconds, "cpu_share": cpu / seconds, "rss_mb": processes.rss_mb(endpoint.pids)}
+    figures |= spread("", good)
+    if good:
+        figures["cpu_us"] = cpu / len(good) * 1e6
+    return Burst(figures, errors, f"{errors} of {len(found)} were not answered with 200" if errors else "")
+
+
+PROVIDER_TLS = (
+    Scenario("tls-kept", "tls", PROXIES, _kept),
+    Scenario("tls-new", "tls", PROXIES, _new),
+)
