@@ -36,10 +36,13 @@ CLOSED = Failure("closed", "origin", may_have_acted=True)
 GARBLED = Failure("protocol", "origin", may_have_acted=True)
 FIRST_BYTE_TIMEOUT = Failure("first_byte_timeout", "origin", may_have_acted=True)
 CONNECT_TIMEOUT = "connect timeout"
+# The worker's own limit, not the provider's fault.
+CROWDED = "too many connections to this provider"
 
 # What asyncio, the resolver and mitmproxy's TLS layer say, in the order in which it is looked for.
 _CONNECT_ERRORS = (
     (CONNECT_TIMEOUT, "connect_timeout"),
+    (CROWDED, "crowded"),
     ("connection cancelled", "connect_timeout"),
     ("Errno -", "dns"),
     ("getaddrinfo", "dns"),
@@ -53,7 +56,10 @@ _CONNECT_ERRORS = (
 
 
 def of_connect_error(message: str) -> Failure:
-    """Return the failure behind an error while connecting: dns, refused, unreachable, tls, connect_timeout, connect."""
+    """Return the failure behind an error while connecting: dns, refused, unreachable, tls, connect_timeout, connect.
+
+    Or crowded: then the worker itself has refused to connect.
+    """
     kind = next((kind for part, kind in _CONNECT_ERRORS if part in message), "connect")
     return Failure(kind, "origin", may_have_acted=False)
 

@@ -50,6 +50,9 @@ class Metrics:
         self._breakers = self._counter("breaker_changes", "Circuit breakers' changes of state.", "subject", "state")
         self._cuts = self._counter("stream_cuts", "Answers that the proxy ended early.", "reason")
         self._usage_waiting = self._gauge("usage_events_waiting", "Usage events not yet handed to Redis.")
+        self._connections_open = self._gauge("provider_connections_open", "Connections to providers.")
+        self._connections_idle = self._gauge("provider_connections_idle", "Connections to providers without request.")
+        self._connections_used = self._counter("provider_connections_used", "Connections given to requests.", "how")
         self._redis_errors = self._counter("redis_errors", "Calls to Redis that failed.")
         # Looking a child up by its labels costs more than counting, and there are few of them.
         self._requests_of, self._tokens_of = cache(self._requests.labels), cache(self._tokens.labels)
@@ -108,6 +111,16 @@ class Metrics:
     def usage_waiting(self, count: int) -> None:
         """So many usage events of this worker have not been handed to Redis."""
         self._usage_waiting.set(count)
+
+    def provider_connections(self, open_now: int, idle: int) -> None:
+        """So many connections to providers are open, and so many of them idle."""
+        self._connections_open.set(open_now)
+        self._connections_idle.set(idle)
+
+    def connections_used(self, dialed: int, reused: int) -> None:
+        """So many more connections were opened, and so many used again."""
+        self._connections_used.labels("dialed").inc(dialed)
+        self._connections_used.labels("reused").inc(reused)
 
     def redis_failed(self) -> None:
         """Redis did not answer in time, or not sensibly."""

@@ -1,10 +1,11 @@
 """The provider's HTTP/1.1 connection: quiet once an attempt has been given up, bounded heads, one request at a time."""
 
 import re
+from collections.abc import Callable
 
 from h11._readers import ChunkedReader
 from mitmproxy import http
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import ConnectionState, Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import RegisterHttpConnection
@@ -54,8 +55,8 @@ class ProviderConnection(Http1Client):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it is open and carries no request."""
-        return self.stream_id is None and self.state == self.read_headers and self.conn.connected
+        """Whether it is open, carries no request, and nothing has come that nobody asked for."""
+        return self.stream_id is None and not self.buf and self.state == self.read_headers and self.conn.connected
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if self._is_given_up:
@@ -112,6 +113,14 @@ class ProviderConnection(Http1Client):
         yield from super().read_body(event)
 
 
+class OpenProvider(commands.OpenConnection):
+    """Open a connection for our HTTP layer. While `is_idle`, it may be taken away and serve somebody else."""
+
+    def __init__(self, connection: Server, is_idle: Callable[[], bool]) -> None:
+        super().__init__(connection)
+        self.is_idle = is_idle
+
+
 class ProviderClient(layer.Layer):
     """Opens the connection and registers it with the HTTP layer; always speaks HTTP/1.1."""
 
@@ -126,7 +135,7 @@ class ProviderClient(layer.Layer):
         return self.connection is not None and self.connection.is_idle
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        error = yield commands.OpenConnection(self.context.server)
+        error = yield OpenProvider(self.context.server, lambda: self.is_idle)
         if not error:
             self.connection = ProviderConnection(self.context)
             self._handle_event = self.connection.handle_event  # type: ignore[method-assign]

@@ -142,6 +142,9 @@ class Recovery:
 
     def _learn(self, call: Call, failure: Failure) -> None:
         self._note_failure(call.provider.name if call.provider else "", failure.kind)
+        if failure.kind == "crowded":
+            self._targets.leave(call)  # Nothing was learned about the provider.
+            return
         if not has_feature(call, Feature.BREAKER):
             return
         origin = origin_subject(call.attempts.base_url)
@@ -158,7 +161,7 @@ class Recovery:
 
     def _decide(self, call: Call, method: str, failure: Failure, can_resend: bool) -> Decision:
         policy = call.route.retry if call.route else None
-        if policy is None or not can_resend or not call.attempts.wanted:
+        if policy is None or not can_resend or failure.kind == "crowded" or not call.attempts.wanted:
             return self._final(call, failure)
         if failure.blames == "key" and self._targets.fail_over(call):
             return Decision(Action.AGAIN)
@@ -185,6 +188,8 @@ class Recovery:
             return Decision(Action.END, refusal=self._targets.keys_exhausted(call))
         if failure.status:
             return Decision(Action.PASS)
+        if failure.kind == "crowded":
+            return Decision(Action.END, refusal=refusal.TOO_MANY_CONNECTIONS)
         if failure.kind.endswith("_timeout"):
             return Decision(Action.END, refusal=refusal.UPSTREAM_TIMEOUT)
         return Decision(Action.END)

@@ -39,6 +39,7 @@ UNKNOWN_EXPECTATION = Refusal(417, "invalid_request", "Only Expect: 100-continue
 QUOTA_EXCEEDED = Refusal(429, "quota_exceeded", "All requests of this token have been used.")
 UPSTREAM_ERROR = Refusal(502, "upstream_error", "The provider could not be reached or broke off its answer.")
 UPSTREAM_TIMEOUT = Refusal(504, "upstream_timeout", "The provider did not answer in time.")
+TOO_MANY_CONNECTIONS = Refusal(503, "upstream_crowded", "Too many requests are at this provider. Try again.", 1)
 SERVICE_UNAVAILABLE = Refusal(503, "service_unavailable", "The proxy cannot decide right now. Try again.", 1)
 
 

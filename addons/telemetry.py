@@ -2,16 +2,35 @@
 
 import asyncio
 import json
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import tornado.httpserver
 import tornado.netutil
 import tornado.web
+from mitmproxy import hooks
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from addons.metrics import Metrics
 from addons.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCounts:
+    """Provider connections of this worker: open and idle now; requests so far that had to dial or could reuse one."""
+
+    open: int = 0
+    idle: int = 0
+    dials: int = 0
+    reuses: int = 0
+
+
+@dataclass
+class ProviderPoolHook(hooks.Hook):
+    """The counts of the engine's connection pool have changed."""
+
+    counts: PoolCounts
 
 
 class _Json(tornado.web.RequestHandler):
@@ -60,6 +79,7 @@ class Telemetry:
         self._store = store
         self._metrics = metrics
         self._address = (host, port)
+        self._pool = PoolCounts()
         self._server: tornado.httpserver.HTTPServer | None = None
 
     def running(self) -> None:
@@ -73,6 +93,12 @@ class Telemetry:
         self._server = tornado.httpserver.HTTPServer(app, max_body_size=1024)
         host, port = self._address
         self._server.add_sockets(tornado.netutil.bind_sockets(port, host, reuse_port=True))
+
+    def provider_pool(self, counts: PoolCounts) -> None:
+        """Count what the pool has done since it last told."""
+        self._metrics.provider_connections(counts.open, counts.idle)
+        self._metrics.connections_used(counts.dials - self._pool.dials, counts.reuses - self._pool.reuses)
+        self._pool = counts
 
     def done(self) -> None:
         """Stop listening."""

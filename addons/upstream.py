@@ -45,13 +45,19 @@ Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 
 
 class ProxyLayer(HttpLayer):
-    """One client connection with its streams, and the provider connections that they use."""
+    """One client connection with its streams, and the provider connections that they use.
 
-    def __init__(self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts) -> None:
+    Unless it `does_tls`, whoever opens these connections does.
+    """
+
+    def __init__(
+        self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts, does_tls: bool
+    ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._calls = calls
         self._recovery = recovery
         self._interrupts = interrupts
+        self._does_tls = does_tls
         self._providers: dict[Server, ProviderClient] = {}
         self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
@@ -119,7 +125,8 @@ class ProxyLayer(HttpLayer):
         context, stack = self.context.fork(), LayerStack()
         context.server = server = Server(address=event.address)
         if event.tls:
-            server.sni, server.alpn_offers = event.address[0], (b"http/1.1",)
+            server.tls, server.sni, server.alpn_offers = True, event.address[0], (b"http/1.1",)
+        if event.tls and self._does_tls:
             stack /= ServerTLSLayer(context)
         self._providers[server] = ProviderClient(context)
         stack /= self._providers[server]
@@ -183,8 +190,12 @@ class Upstream:
             choice.layer = ClientTLSLayer(context) if choice.data_client()[:1] == _HANDSHAKE else TlsRequired(context)
         else:
             self._lift_limit(context.client.id)
-            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts)
+            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, self._does_tls(context.client))
             choice.layer = self._layers[context.client.id] = made
+
+    def _does_tls(self, client: Client) -> bool:
+        # The engine's connections are shared by clients, and so is the TLS on them.
+        return not getattr(self._handlers().get(client.id), "does_tls", False)
 
     def _lift_limit(self, client_id: str) -> None:
         # mitmproxy opens five connections for one client and provider, and lets the sixth stream wait.

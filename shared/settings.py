@@ -203,6 +203,22 @@ class Settings:
         "LLM_PROXY_WORKERS", str(os.cpu_count() or 1), "Number of proxy processes; by default one per core.",
         _number(1, 256), Plane.DATA | Plane.SUPERVISOR,
     )  # fmt: skip
+    upstream_connections: int = _variable(
+        "LLM_PROXY_UPSTREAM_CONNECTIONS", "1000", "How many connections a worker may have to one provider.",
+        _number(1, 65535), Plane.DATA,
+    )  # fmt: skip
+    upstream_queue: int = _variable(
+        "LLM_PROXY_UPSTREAM_QUEUE", "1000", "How many requests of a worker may wait for one of them.",
+        _number(0, 65535), Plane.DATA,
+    )  # fmt: skip
+    upstream_idle_seconds: int = _variable(
+        "LLM_PROXY_UPSTREAM_IDLE_SECONDS", "30", "How long an unused connection to a provider is kept.",
+        _number(1, 3600), Plane.DATA,
+    )  # fmt: skip
+    upstream_age_seconds: int = _variable(
+        "LLM_PROXY_UPSTREAM_AGE_SECONDS", "600", "How long a connection to a provider is used at most.",
+        _number(1, 86400), Plane.DATA,
+    )  # fmt: skip
     drain_seconds: int = _variable(
         "LLM_PROXY_DRAIN_SECONDS", "30", "How long running requests may go on when a proxy is stopped or reloaded.",
         _number(0, 3600), Plane.DATA | Plane.SUPERVISOR,

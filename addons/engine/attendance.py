@@ -42,11 +42,11 @@ async def _read(handler: ConnectionHandler, connection: Connection) -> None:
         if not received:
             return
         await handler.server_event(events.DataReceived(connection, received))
-        if _has_full_writers(handler):
+        if has_full_writers(handler):
             await handler.drain_writers()
 
 
-def _has_full_writers(handler: ConnectionHandler) -> bool:
+def has_full_writers(handler: ConnectionHandler) -> bool:
     """Whether waiting for the writers would wait for something; one that is broken has to be found, too."""
     for transport in handler.transports.values():
         if transport.writer is not None:

@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from functools import cache
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from mitmproxy import flow, hooks
 from mitmproxy.connection import Connection
@@ -27,17 +27,26 @@ from addons.engine.attendance import attend
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
 
+if TYPE_CHECKING:
+    from addons.engine.master import EngineMaster
+
 # The event loop itself keeps only weak references.
 _hook_tasks: set["asyncio.Task[None]"] = set()
 _ANY_UPDATE = hooks.UpdateHook([])
 
 
 class EngineHandler(ProxyConnectionHandler):
-    """Speaks to mitmproxy's layers exactly as ProxyConnectionHandler does."""
+    """Speaks to mitmproxy's layers exactly as ProxyConnectionHandler does.
+
+    Its connections to providers come from the worker's pool, and speak TLS below the layers.
+    """
+
+    does_tls = True
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
         self._hooks = cast(HookTable, self.master.addons)
+        self.pool = cast("EngineMaster", self.master).pool
         self._waiting: deque[events.Event] = deque()
         self._is_at_work = False
         self._is_flat = False
@@ -47,6 +56,10 @@ class EngineHandler(ProxyConnectionHandler):
 
     async def server_event(self, event: events.Event) -> None:
         """Take an event. If one is being handled, as when a hook raises another, it comes after that."""
+        self.take_event(event)
+
+    def take_event(self, event: events.Event) -> None:
+        """Do what `server_event` does, for whoever is no coroutine."""
         self._waiting.append(event)
         if not self._is_at_work:
             self._work()
@@ -82,12 +95,12 @@ class EngineHandler(ProxyConnectionHandler):
         self.transports[command.connection] = ConnectionIO()
         dial = Dial(self, command)
         name = f"server connection handler {command.connection.address}"
-        task = self._task(dial.run(), name)
+        task = self.start(dial.run(), name)
         if (transport := self.transports.get(command.connection)) is not None:
             transport.handler = task
 
     def _plan_wakeup(self, command: commands.RequestWakeup) -> None:
-        self.wakeup_timer.add(self._task(self.wakeup(command), f"wakeup timer ({command.delay:.1f}s)"))
+        self.wakeup_timer.add(self.start(self.wakeup(command), f"wakeup timer ({command.delay:.1f}s)"))
 
     def _send(self, command: commands.SendData) -> None:
         if command.connection in self.transports:
@@ -149,17 +162,22 @@ class EngineHandler(ProxyConnectionHandler):
         finally:
             self.hang_up(connection)
 
+    def forget(self, connection: Connection) -> ConnectionIO | None:
+        """Send what is to be sent on a connection, and know it no longer."""
+        self._write_out(connection)
+        return self.transports.pop(connection, None)
+
     def hang_up(self, connection: Connection) -> None:
         """Forget a connection and close its socket."""
-        self._write_out(connection)
-        transport = self.transports.pop(connection, None)
+        transport = self.forget(connection)
         if transport is not None and transport.writer is not None:
             try:
                 transport.writer.close()
             except OSError:
                 pass
 
-    def _task(self, steps: Any, name: str) -> "asyncio.Task[None]":
+    def start(self, steps: Any, name: str) -> "asyncio.Task[None]":
+        """Run something for this client in a task."""
         return asyncio_utils.create_task(steps, name=name, keep_ref=False, client=self.client.peername)
 
 

@@ -14,6 +14,9 @@ from mitmproxy.utils import asyncio_utils
 from addons.engine.hook_table import HookTable
 from addons.engine.listener import NOWHERE, Listener
 from addons.engine.loop import eager_tasks
+from addons.engine.pool import Pool
+from addons.engine.provider_lines import Limits
+from addons.telemetry import PoolCounts, ProviderPoolHook
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +34,13 @@ class Rooms:
 class EngineMaster(Master):
     """Runs rooms on one port. What is logged as an error while it starts ends the process with exit code 1."""
 
-    def __init__(self, options: Options, rooms: list[object], bound: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self, options: Options, rooms: list[object], bound: Sequence[socket.socket] = (), limits: Limits | None = None
+    ) -> None:
         super().__init__(options)
-        self.addons = HookTable(self)
+        self.addons: HookTable = HookTable(self)
         self.listener = Listener()
+        self.pool = Pool(limits or Limits(), self._tell)
         self._bound = bound
         options.update(mode=[NOWHERE])
         self._errors = ErrorCheck()
@@ -54,7 +60,12 @@ class EngineMaster(Master):
                 await self.should_exit.wait()
             finally:
                 self.listener.close()
+                self.pool.close()
                 await self.done()
+
+    def _tell(self, counts: PoolCounts) -> None:
+        for _ in self.addons.call(ProviderPoolHook(counts)):
+            raise RuntimeError("counting waits for nothing")
 
     async def _listen(self) -> None:
         host, port = self.options.listen_host, self.options.listen_port

@@ -14,7 +14,8 @@ from mitmproxy.options import Options
 from addons.engine import loop, quick_headers, quick_options
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
-from shared import logs
+from addons.engine.provider_lines import Limits
+from shared import logs, settings
 
 # A request leaves about a hundred objects in cycles, which only the garbage collector finds.
 GARBAGE_THRESHOLD = 20_000
@@ -67,7 +68,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     options = Options(listen_host=chosen.listen_host, listen_port=chosen.listen_port, confdir=chosen.confdir)
     bound = [socket.socket(fileno=number) for number in chosen.socket or ()]
     try:
-        master = EngineMaster(options, [rooms], bound)
+        master = EngineMaster(options, [rooms], bound, _limits(settings.load(settings.Plane.DATA)))
     except OptionsError as error:
         raise SystemExit(f"llm-proxy cannot start: {error}") from None
     stop = Stop(master, chosen.drain_seconds)
@@ -76,6 +77,15 @@ async def _serve(chosen: argparse.Namespace) -> None:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     _settle()
     await master.run(lambda: _tell(chosen.ready))
+
+
+def _limits(configuration: settings.Settings) -> Limits:
+    return Limits(
+        configuration.upstream_connections,
+        configuration.upstream_queue,
+        configuration.upstream_idle_seconds,
+        configuration.upstream_age_seconds,
+    )
 
 
 def _settle() -> None:

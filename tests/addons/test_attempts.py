@@ -205,6 +205,7 @@ async def test_a_breaker_opens_answers_at_once_and_closes_by_itself(
     async with server, asyncio.timeout(10):
         while (answer := await exchange(proxy[1], get(tenant))).startswith(b"HTTP/1.1 503"):
             await asyncio.sleep(0.05)
+        server.close_clients()
 
     assert codes == [(502, "upstream_error")] * 5 + [(503, "circuit_open")]
     assert answer.startswith(b"HTTP/1.1 200")
@@ -425,8 +426,9 @@ async def test_who_wants_retries_waits_for_a_provider_that_is_soon_tried_again(
     await open_breaker(proxy[1], tenant, upstream_port)
 
     waiting = [asyncio.create_task(exchange(proxy[1], get(tenant))) for _ in range(4)]
-    async with await asyncio.start_server(Script(*[PLAIN] * 4), "127.0.0.1", upstream_port):
+    async with await asyncio.start_server(Script(*[PLAIN] * 4), "127.0.0.1", upstream_port) as server:
         answers = await asyncio.gather(*waiting)
+        server.close_clients()
 
     assert [answer[:12] for answer in answers] == [b"HTTP/1.1 200"] * 4
 

@@ -54,6 +54,8 @@ def exercised(metrics: Metrics) -> Metrics:
     metrics.breaker_changed("origin", "open")
     metrics.stream_cut("idle_timeout")
     metrics.usage_waiting(2)
+    metrics.provider_connections(5, 3)
+    metrics.connections_used(6, 7)
     metrics.redis_failed()
     return metrics
 
@@ -92,6 +94,10 @@ def test_everything_that_happens_is_shown(metrics: Metrics) -> None:
         'llm_proxy_breaker_changes_total{state="open",subject="origin"}': 1,
         'llm_proxy_stream_cuts_total{reason="idle_timeout"}': 1,
         "llm_proxy_usage_events_waiting": 2,
+        "llm_proxy_provider_connections_open": 5,
+        "llm_proxy_provider_connections_idle": 3,
+        'llm_proxy_provider_connections_used_total{how="dialed"}': 6,
+        'llm_proxy_provider_connections_used_total{how="reused"}': 7,
         "llm_proxy_redis_errors_total": 1,
     }
     assert {name: shown[name] for name in expected} == expected
@@ -101,6 +107,8 @@ def test_what_needs_no_label_is_shown_before_it_happens(metrics: Metrics) -> Non
     assert samples(metrics.text()) == {
         "llm_proxy_requests_in_flight": 0,
         "llm_proxy_usage_events_waiting": 0,
+        "llm_proxy_provider_connections_open": 0,
+        "llm_proxy_provider_connections_idle": 0,
         "llm_proxy_redis_errors_total": 0,
     }
 

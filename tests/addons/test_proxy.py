@@ -112,6 +112,7 @@ async def provided(answer: Provider) -> AsyncIterator[str]:
     host, port = server.sockets[0].getsockname()[:2]
     async with server:
         yield f"http://{host}:{port}"
+        server.close_clients()  # The engine's pool may keep connections that nobody uses.
 
 
 def answering(*parts: bytes, seen: list[bytes] | None = None) -> Provider:
