@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from manager.supervisor import StartError
-from tests.bench import machine, report, rounds, rows, services, subjects, targets, wrk
+from shared import logs
+from tests.bench import machine, peers, report, rounds, rows, services, subjects, targets, wrk
 from tests.bench.rounds import Pace, Results
 from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.scenarios import ALL
@@ -32,6 +33,7 @@ def parser() -> Parser:
     made = Parser(prog="scripts/bench", description="Measures the engine beside mitmdump, the provider and peers.")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     made.add_argument("--quick", action="store_true", help="short bursts and few rounds: within five minutes")
+    made.add_argument("--peers", action="store_true", help="install litellm and portkey, and measure them as well")
     made.add_argument("--rounds", type=int, metavar="N", help="how often each turn comes")
     made.add_argument("--scenario", action="append", choices=[each.name for each in ALL], metavar="NAME")
     made.add_argument("--subject", action="append", choices=SUBJECTS, metavar="NAME")
@@ -46,17 +48,20 @@ def chosen_scenarios(names: Sequence[str] | None) -> list[Scenario]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run. Ends with exit code 1 if something could not be started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logs.configure("error", [])
     parse = parser()
     chosen = parse.parse_args(arguments)
     if chosen.rounds is not None and chosen.rounds < 1:
         parse.error("--rounds: must be at least 1")
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
         parse.error(f"--json: there is no folder {chosen.json.absolute().parent}")
+    if not chosen.peers and (missing := set(chosen.subject or ()) & set(peers.LAUNCHERS)):
+        parse.error(f"--subject {min(missing)}: needs --peers")
     try:
         _measure(chosen)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (StartError, wrk.LoadError) as error:
+    except (StartError, wrk.LoadError, peers.PeerError) as error:
         sys.exit(f"scripts/bench: {error}")
 
 
@@ -65,7 +70,9 @@ def _measure(chosen: argparse.Namespace) -> None:
     pace = rounds.QUICK if chosen.quick else rounds.FULL
     pace = Pace(pace.quick, chosen.rounds or pace.rounds)
     scenarios = chosen_scenarios(chosen.scenario)
-    launchers = dict(subjects.OURS)
+    if chosen.peers:
+        peers.install()
+    launchers = subjects.OURS | (peers.LAUNCHERS if chosen.peers else {})
     wanted = set(chosen.subject or SUBJECTS) & set(launchers)
     began = time.monotonic()
     machine.raise_file_limit(FILES)
@@ -75,15 +82,15 @@ def _measure(chosen: argparse.Namespace) -> None:
     with services.running(cores) as running:
         stage = Stage(running, launchers)
         try:
-            results = rounds.run(stage, scenarios, wanted, pace, _say)
+            results = rounds.run(stage, scenarios, wanted, pace, lambda line: _say(began, line))
         finally:
             stage.stop()
     facts["seconds"] = round(time.monotonic() - began)
     _show(results, facts, chosen.json)
 
 
-def _say(line: str) -> None:
-    print(f"# {line}", file=sys.stderr, flush=True)
+def _say(began: float, line: str) -> None:
+    print(f"# {time.monotonic() - began:4.0f} s  {line}", file=sys.stderr, flush=True)
 
 
 def _show(results: Results, facts: dict[str, Any], path: Path | None) -> None:

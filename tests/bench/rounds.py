@@ -95,11 +95,13 @@ def _run_group(
     stage: Stage, group: str, turns: Sequence[Turn], pace: Pace, say: Callable[[str], None], results: Results
 ) -> None:
     for scenario, subject in pace.warm_ups(turns):
+        stage.settle()
         scenario.make(stage, subject, WARM_UP_SECONDS)
     for number in range(max((pace.rounds_of(scenario) for scenario, _ in turns), default=0)):
         say(f"{group}: round {number + 1}")
         for scenario, subject in rotated(turns, number):
             if number < pace.rounds_of(scenario):
+                stage.settle()
                 results.add(scenario.name, subject, scenario.make(stage, subject, pace.seconds_of(scenario)))
 
 
