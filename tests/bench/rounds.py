@@ -1,7 +1,7 @@
 """Takes turns: every subject of every scenario of a group in each round, so that noise of the machine meets all."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -81,7 +81,7 @@ class Results:
 
 
 def run(
-    stage: Stage, scenarios: Sequence[Scenario], subjects: set[str], pace: Pace, say: Callable[[str], None]
+    stage: Stage, scenarios: Sequence[Scenario], subjects: Collection[str], pace: Pace, say: Callable[[str], None]
 ) -> Results:
     """Run groups one after the other, each in turns. `say` gets a line for each round of a group."""
     results = Results()
