@@ -1,22 +1,23 @@
-"""`scripts/bench`: reads the arguments, runs, prints, writes."""
+"""`scripts/bench`: reads the arguments, and does what they say."""
 
 import argparse
 import json
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from manager.supervisor import StartError
-from tests.bench import machine, report, rounds, rows, services, subjects, targets, wrk
-from tests.bench.rounds import Pace, Results
-from tests.bench.scenario import SUBJECTS, Scenario
+from shared import logs
+from tests.bench import document, peers, profile, report, rounds, session, wrk
+from tests.bench.rounds import Pace
+from tests.bench.scenario import SUBJECTS
 from tests.bench.scenarios import ALL
-from tests.bench.stage import Stage
+from tests.bench.session import Plan
 
-FILES = 40_000
+GROUPS = {scenario.name: scenario.group for scenario in ALL}
+SOAK = "soak-streams"
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,67 +33,76 @@ def parser() -> Parser:
     made = Parser(prog="scripts/bench", description="Measures the engine beside mitmdump, the provider and peers.")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
     made.add_argument("--quick", action="store_true", help="short bursts and few rounds: within five minutes")
+    made.add_argument("--peers", action="store_true", help="install litellm and portkey, and measure them as well")
     made.add_argument("--rounds", type=int, metavar="N", help="how often each turn comes")
-    made.add_argument("--scenario", action="append", choices=[each.name for each in ALL], metavar="NAME")
-    made.add_argument("--subject", action="append", choices=SUBJECTS, metavar="NAME")
+    made.add_argument("--scenario", action="append", choices=list(GROUPS), metavar="NAME", help=", ".join(GROUPS))
+    made.add_argument("--subject", action="append", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
+    made.add_argument("--soak", action="store_true", help="half an hour of streams through the engine, nothing else")
+    made.add_argument("--profile", type=int, metavar="SECONDS", help="show where the engine's time goes, nothing else")
+    made.add_argument(
+        "--docs", type=Path, metavar="FILE", help="put tables and pictures of a JSON file into docs/, nothing else"
+    )
     return made
 
 
-def chosen_scenarios(names: Sequence[str] | None) -> list[Scenario]:
-    """Return the scenarios of these names, the usual ones if there are none, in their order."""
-    return [each for each in ALL if (each.name in names if names else each.usual)]
+def checked(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the arguments; ends with exit code 2 and one line if they are faulty."""
+    parse = parser()
+    chosen = parse.parse_args(arguments)
+    for name in ("rounds", "profile"):
+        if (number := getattr(chosen, name)) is not None and number < 1:
+            parse.error(f"argument --{name}: must be at least 1")
+    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
+        parse.error(f"argument --json: there is no folder {chosen.json.absolute().parent}")
+    if not chosen.peers and (missing := set(chosen.subject or ()) & set(peers.LAUNCHERS)):
+        parse.error(f"argument --subject: {min(missing)} needs --peers")
+    if chosen.docs is not None:
+        try:
+            chosen.docs = json.loads(chosen.docs.read_text())
+        except (OSError, ValueError) as error:
+            parse.error(f"argument --docs: {error}")
+    return chosen
+
+
+def plan_of(chosen: argparse.Namespace) -> Plan:
+    """Return what is to be run."""
+    names = [SOAK] if chosen.soak else chosen.scenario
+    pace = rounds.QUICK if chosen.quick else rounds.FULL
+    scenarios = tuple(each for each in ALL if (each.name in names if names else each.usual))
+    return Plan(
+        scenarios,
+        frozenset(chosen.subject or SUBJECTS),
+        Pace(pace.quick, chosen.rounds or pace.rounds),
+        chosen.peers,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run. Ends with exit code 1 if something could not be started."""
+    """Run. Ends with exit code 1 if something could not be started, 130 on Ctrl-C."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    parse = parser()
-    chosen = parse.parse_args(arguments)
-    if chosen.rounds is not None and chosen.rounds < 1:
-        parse.error("--rounds: must be at least 1")
-    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
-        parse.error(f"--json: there is no folder {chosen.json.absolute().parent}")
+    logs.configure("critical", [])
+    chosen = checked(arguments)
     try:
-        _measure(chosen)
+        _do(chosen)
     except KeyboardInterrupt:
         sys.exit(130)
-    except (StartError, wrk.LoadError) as error:
+    except (StartError, wrk.LoadError, peers.PeerError, profile.ProfileError, document.DocumentError) as error:
         sys.exit(f"scripts/bench: {error}")
 
 
-def _measure(chosen: argparse.Namespace) -> None:
-    wrk.provide()
-    pace = rounds.QUICK if chosen.quick else rounds.FULL
-    pace = Pace(pace.quick, chosen.rounds or pace.rounds)
-    scenarios = chosen_scenarios(chosen.scenario)
-    launchers = dict(subjects.OURS)
-    wanted = set(chosen.subject or SUBJECTS) & set(launchers)
-    began = time.monotonic()
-    machine.raise_file_limit(FILES)
-    cores = machine.take_place()
-    facts: dict[str, Any] = {**machine.facts(), "placement": str(cores)}
-    print(f"# {cores}", file=sys.stderr)
-    with services.running(cores) as running:
-        stage = Stage(running, launchers)
-        try:
-            results = rounds.run(stage, scenarios, wanted, pace, _say)
-        finally:
-            stage.stop()
-    facts["seconds"] = round(time.monotonic() - began)
-    _show(results, facts, chosen.json)
+def _do(chosen: argparse.Namespace) -> None:
+    if chosen.docs is not None:
+        document.write(chosen.docs, GROUPS)
+    elif chosen.profile is not None:
+        content = session.profiled(chosen.profile)
+        _write(content, chosen.json)
+        print(report.as_text(content["profile"]))
+    else:
+        content = session.measured(plan_of(chosen))
+        _write(content, chosen.json)
+        print(report.whole(content, GROUPS))
 
 
-def _say(line: str) -> None:
-    print(f"# {line}", file=sys.stderr, flush=True)
-
-
-def _show(results: Results, facts: dict[str, Any], path: Path | None) -> None:
-    content = {
-        "machine": facts,
-        "rows": rows.rows(results),
-        "ratios": rows.ratios(results),
-        "targets": targets.judge(results),
-    }
+def _write(content: dict[str, Any], path: Path | None) -> None:
     if path is not None:
         path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    print(report.whole(content, {each.name: each.group for each in ALL}))

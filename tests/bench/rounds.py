@@ -1,7 +1,7 @@
 """Takes turns: every subject of every scenario of a group in each round, so that noise of the machine meets all."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -81,7 +81,7 @@ class Results:
 
 
 def run(
-    stage: Stage, scenarios: Sequence[Scenario], subjects: set[str], pace: Pace, say: Callable[[str], None]
+    stage: Stage, scenarios: Sequence[Scenario], subjects: Collection[str], pace: Pace, say: Callable[[str], None]
 ) -> Results:
     """Run groups one after the other, each in turns. `say` gets a line for each round of a group."""
     results = Results()
@@ -95,11 +95,13 @@ def _run_group(
     stage: Stage, group: str, turns: Sequence[Turn], pace: Pace, say: Callable[[str], None], results: Results
 ) -> None:
     for scenario, subject in pace.warm_ups(turns):
+        stage.settle()
         scenario.make(stage, subject, WARM_UP_SECONDS)
     for number in range(max((pace.rounds_of(scenario) for scenario, _ in turns), default=0)):
         say(f"{group}: round {number + 1}")
         for scenario, subject in rotated(turns, number):
             if number < pace.rounds_of(scenario):
+                stage.settle()
                 results.add(scenario.name, subject, scenario.make(stage, subject, pace.seconds_of(scenario)))
 
 

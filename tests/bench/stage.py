@@ -1,15 +1,21 @@
 """Keeps the subjects running that scenarios ask for, and starts fresh ones."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from manager.supervisor import Supervisor
+from tests.bench import processes
 from tests.bench.endpoint import Endpoint
 from tests.bench.services import Services
 from tests.bench.subjects import Launch, Launcher, Variant
 
 PLAIN = Variant()
+# Subjects are quiet when all together use less than this share of a core.
+_QUIET_SHARE = 0.15
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 5.0
 
 
 class Stage:
@@ -37,6 +43,16 @@ class Stage:
             yield _started(self.launchers[subject](self.services, variant), supervisor)
         finally:
             supervisor.stop()
+
+    def settle(self) -> None:
+        """Wait until nobody works any more on what has been asked before, but not for ever."""
+        pids = [pid for endpoint in self._endpoints.values() for pid in endpoint.pids]
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            before = processes.cpu_seconds(pids)
+            time.sleep(_LOOK_SECONDS)
+            if processes.cpu_seconds(pids) - before < _LOOK_SECONDS * _QUIET_SHARE:
+                return
 
     def stop(self) -> None:
         """Stop all of them, without waiting for what they are still doing."""

@@ -63,12 +63,27 @@ def own(scenario: str, figure: str) -> Callable[[Results], float | None]:
     return lambda results: results.median(ours(scenario), figure)
 
 
+def drift(scenario: str) -> Callable[[Results], float | None]:
+    """How far our memory at the end is from what it was when all had settled, as a share of that."""
+    return lambda results: None if (growth := own(scenario, "rss_growth")(results)) is None else abs(growth - 1)
+
+
 TARGETS: tuple[Target, ...] = (
     Target("16 connections, over mitmdump-bare", over("small-16", "mitmdump-bare"), 2.0, "×", aim=3.0),
     Target("64 connections, over mitmdump-bare", over("small-64", "mitmdump-bare"), 2.0, "×", aim=3.0),
     Target("16 connections, over portkey", over("small-16", "portkey"), 1.5, "×", aim=2.5),
     Target("16 connections, over litellm", over("small-16", "litellm"), 15.0, "×", aim=25.0),
     Target("added latency p50, 1 connection", added("small-1", "p50_ms"), 0.7, "ms", at_most=True),
+    Target("added time to first byte p50, 128 streams", added("sse-128", "ttfb_p50_ms"), 2.0, "ms", at_most=True),
+    Target("added time to first byte p99, 128 streams", added("sse-128", "ttfb_p99_ms"), 10.0, "ms", at_most=True),
+    Target("chunks at saturation, 512 streams", own("sse-512", "chunks_per_s"), 7000, "per s"),
+    Target("new client connections over kept ones, provider behind TLS", between("tls-new", "tls-kept"), 0.6, "×"),
+    Target("two workers over one, as far as cores allow", between("workers-2", "workers-1"), 1.7, "×"),
+    Target("idle worker", own("memory-streams", "idle_rss_mb"), 120, "MB", at_most=True),
+    Target("open stream", own("memory-streams", "kb_per_stream"), 60, "kB", at_most=True),
+    Target("memory after 200,000 requests", drift("flat-requests"), 0.05, "away from 1", at_most=True),
+    Target("memory after 30 minutes of streams", drift("soak-streams"), 0.05, "away from 1", at_most=True),
+    Target("refused (401) over admitted, 16 connections", between("reject-401", "small-16"), 2.0, "×"),
 )
 
 

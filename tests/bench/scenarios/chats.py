@@ -7,6 +7,7 @@ from tests.bench.burst import Burst
 from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.stage import Stage
 
+SMALL_JSON = "Small JSON and refusals"
 _CONNECTIONS = (1, 16, 64, 256)
 _SIZES = {"64k": 64_000, "1m": 1_000_000}
 
@@ -18,10 +19,10 @@ def _chats(size: int, connections: int, stage: Stage, subject: str, seconds: flo
 
 
 SMALL = tuple(
-    Scenario(f"small-{connections}", "requests", SUBJECTS, partial(_chats, answers.SMALL, connections))
+    Scenario(f"small-{connections}", SMALL_JSON, SUBJECTS, partial(_chats, answers.SMALL, connections))
     for connections in _CONNECTIONS
 )
 BODIES = tuple(
-    Scenario(f"body-{name}", "bodies", SUBJECTS, partial(_chats, size, 16), rounds=3, quick_rounds=2)
+    Scenario(f"body-{name}", "Bodies", SUBJECTS, partial(_chats, size, 16), rounds=3, quick_rounds=2)
     for name, size in _SIZES.items()
 )

@@ -83,9 +83,9 @@ def _many_requests(stage: Stage, subject: str, seconds: float) -> Burst:
     return Burst({**burst.figures, **growth}, notes={"memory MB over time": ", ".join(f"{mb:.1f}" for mb in memory)})
 
 
-_once = partial(Scenario, rounds=1, warms_up=False)
+_once = partial(Scenario, group="Memory", rounds=1, warms_up=False)
 MEMORY = (
-    _once("memory-streams", "memory-streams", PROXIES, _per_stream, seconds=2.0, quick_subjects=("engine",)),
-    _once("idle-10000", "idle", PROXIES, partial(_idle, _IDLE), seconds=3.0, quick_subjects=("engine",)),
-    _once("flat-requests", "flat", ("engine",), _many_requests, seconds=5.0, quick_subjects=()),
+    _once("memory-streams", subjects=PROXIES, make=_per_stream, quick_subjects=("engine",)),
+    _once("idle-10000", subjects=PROXIES, make=partial(_idle, _IDLE), seconds=3.0, quick_subjects=()),
+    _once("flat-requests", subjects=("engine",), make=_many_requests, seconds=5.0, quick_subjects=()),
 )

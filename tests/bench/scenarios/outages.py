@@ -78,7 +78,7 @@ def judged(found: list[Answer], is_back: bool) -> Burst:
     return Burst(figures, errors, complaint or ("" if is_back else "it was not served again in time"), notes)
 
 
-_once_in_a_while = partial(Scenario, group="outages", subjects=("engine",), seconds=8.0, rounds=2, warms_up=False)
+_once_in_a_while = partial(Scenario, group="Redis away", subjects=("engine",), seconds=8.0, rounds=2, warms_up=False)
 OUTAGES = tuple(
     _once_in_a_while(name, make=partial(_outage, plan), quick_seconds=4.0, quick_rounds=1)
     for name, plan in {"redis-stalled": stall, "redis-killed": kill}.items()

@@ -8,6 +8,7 @@ from tests.bench import answers, closed_loop
 from tests.bench.burst import Burst
 from tests.bench.endpoint import Endpoint
 from tests.bench.scenario import Scenario
+from tests.bench.scenarios.chats import SMALL_JSON
 from tests.bench.stage import Stage
 
 _BODY = answers.request_body(answers.json_model(answers.SMALL))
@@ -43,7 +44,7 @@ def _status(endpoint: Endpoint) -> int:
 REJECTS = tuple(
     Scenario(
         f"reject-{status}",
-        "requests",
+        SMALL_JSON,
         ("engine", "mitmdump-addons"),
         partial(_rejects, status),
         quick_subjects=("engine",),

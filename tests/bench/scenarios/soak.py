@@ -32,4 +32,4 @@ async def _soaked(endpoint: Endpoint) -> Burst:
     return Burst(figures_of(seen) | growth, seen.errors, complaint, notes)
 
 
-SOAK = (Scenario("soak-streams", "soak", ("engine",), _soak, rounds=1, usual=False, warms_up=False),)
+SOAK = (Scenario("soak-streams", "Half an hour of streams", ("engine",), _soak, rounds=1, usual=False, warms_up=False),)

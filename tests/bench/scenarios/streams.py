@@ -45,7 +45,7 @@ def figures_of(seen: Seen) -> dict[str, float]:
     return figures | spread("ttfb_", seen.first_byte_ms) | spread("delay_", seen.delays_ms)
 
 
-_streams_scenario = partial(Scenario, group="streams", subjects=SUBJECTS, seconds=4.0, rounds=3, warms_up=False)
+_streams_scenario = partial(Scenario, group="Streams", subjects=SUBJECTS, seconds=4.0, rounds=3)
 _quick = partial(_streams_scenario, quick_seconds=1.5, quick_rounds=2)
 STREAMS = (
     _quick("sse-128", make=partial(_streams, 128)),

@@ -1,5 +1,7 @@
 """A provider behind TLS: connections that stay open, and a new client connection for each request."""
 
+from functools import partial
+
 from tests.bench import answers, closed_loop, exchanges, processes
 from tests.bench.burst import Burst, spread
 from tests.bench.scenario import PROXIES, Scenario
@@ -30,7 +32,5 @@ def _new(stage: Stage, subject: str, seconds: float) -> Burst:
     return Burst(figures, errors, f"{errors} of {len(found)} were not answered with 200" if errors else "")
 
 
-PROVIDER_TLS = (
-    Scenario("tls-kept", "tls", PROXIES, _kept),
-    Scenario("tls-new", "tls", PROXIES, _new),
-)
+_scenario = partial(Scenario, group="Provider behind TLS", subjects=PROXIES, quick_subjects=("engine", "mitmdump-bare"))
+PROVIDER_TLS = (_scenario("tls-kept", make=_kept), _scenario("tls-new", make=_new))

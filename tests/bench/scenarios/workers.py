@@ -22,4 +22,4 @@ def _workers(count: int, stage: Stage, subject: str, seconds: float) -> Burst:
     return Burst({**made.figures, **more}, made.errors, made.complaint, {"also ran": where} if where else {})
 
 
-WORKERS = tuple(Scenario(f"workers-{count}", "workers", ("engine",), partial(_workers, count)) for count in (1, 2))
+WORKERS = tuple(Scenario(f"workers-{count}", "Workers", ("engine",), partial(_workers, count)) for count in (1, 2))
