@@ -3,22 +3,22 @@
 from tests.bench import processes, wrk
 from tests.bench.burst import Burst
 from tests.bench.endpoint import Endpoint
-from tests.bench.services import Services
+from tests.bench.provider import Provider
 
 
 def burst(
-    services: Services, endpoint: Endpoint, body: bytes, connections: int, seconds: float, refused: bool = False
+    provider: Provider, endpoint: Endpoint, body: bytes, connections: int, seconds: float, refused: bool = False
 ) -> Burst:
     """Load an endpoint; `refused` says that every answer is to be a refusal which the provider never hears of.
 
     Gives rps, p50_ms, p99_ms and, of what has processes, cpu_us (for each request), cpu_share (of one core) and rss_mb.
     """
-    answered, cpu = services.answered(), processes.cpu_seconds(endpoint.pids)
+    answered, cpu = provider.answered(), processes.cpu_seconds(endpoint.pids)
     try:
         seen = wrk.run(endpoint, body, connections, seconds)
     except wrk.LoadError as error:
         return Burst({}, complaint=str(error))
-    cpu, answered = processes.cpu_seconds(endpoint.pids) - cpu, services.answered() - answered
+    cpu, answered = processes.cpu_seconds(endpoint.pids) - cpu, provider.answered() - answered
     figures = {"rps": seen.rps, "p50_ms": seen.p50_ms, "p99_ms": seen.p99_ms}
     if endpoint.pids and seen.requests:
         figures |= {"cpu_us": cpu / seen.requests * 1e6, "cpu_share": cpu * seen.rps / seen.requests}

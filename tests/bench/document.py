@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tests.bench import plots, report
-from tests.bench.services import ROOT
+from tests.bench.provider import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 _MARK = "<!-- bench: {name} -->"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.bench.answers import PROVIDER_KEY
 from tests.bench.endpoint import Endpoint, bearer
-from tests.bench.services import ROOT, Services, free_port, plain_environment
+from tests.bench.provider import ROOT, free_port, plain_environment
+from tests.bench.services import Services
 from tests.bench.subjects import Launch, Launcher, Variant, pinned_program
 
 FOLDER = ROOT / ".bench"
@@ -73,7 +74,7 @@ def _into(folder: Path, steps: Callable[[str], list[list[str]]]) -> None:
 def litellm(services: Services, variant: Variant) -> Launch:
     """LiteLLM's proxy with one worker and a master key, without a database."""
     port = free_port()
-    provider = {"model": "openai/*", "api_base": f"{services.provider_url(variant.tls)}/v1", "api_key": PROVIDER_KEY}
+    provider = {"model": "openai/*", "api_base": f"{services.provider.url(variant.tls)}/v1", "api_key": PROVIDER_KEY}
     settings = {
         "model_list": [{"model_name": "*", "litellm_params": provider}],
         "general_settings": {"master_key": _MASTER_KEY},
@@ -83,7 +84,11 @@ def litellm(services: Services, variant: Variant) -> Launch:
     configuration.write_text(json.dumps(settings))  # YAML takes JSON.
     command = [str(_litellm_folder() / "bin" / "litellm"), "--config", str(configuration), "--host", "127.0.0.1"]
     command += ["--port", str(port), "--num_workers", "1", "--telemetry", "False"]
-    own = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "SSL_CERT_FILE": str(services.ca_file)}
+    own = {
+        "LITELLM_LOG": "ERROR",
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+        "SSL_CERT_FILE": str(services.provider.ca_file),
+    }
     program = pinned_program(services, "litellm", command, plain_environment(**own), port)
     return Launch(program, Endpoint(port, bearer(_MASTER_KEY)))
 
@@ -92,9 +97,13 @@ def portkey(services: Services, variant: Variant) -> Launch:
     """Portkey's gateway, told by headers where the provider is; it takes the provider's key from the caller."""
     port = free_port()
     command = ["node", str(_portkey_folder() / _PORTKEY_SERVER), f"--port={port}", "--headless"]
-    own = {"NODE_EXTRA_CA_CERTS": str(services.ca_file), "NODE_ENV": "production", "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}
+    own = {
+        "NODE_EXTRA_CA_CERTS": str(services.provider.ca_file),
+        "NODE_ENV": "production",
+        "TRUSTED_CUSTOM_HOSTS": "127.0.0.1",
+    }
     program = pinned_program(services, "portkey", command, plain_environment(**own), port)
-    where = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"{services.provider_url(variant.tls)}/v1"}
+    where = {"x-portkey-provider": "openai", "x-portkey-custom-host": f"{services.provider.url(variant.tls)}/v1"}
     return Launch(program, Endpoint(port, {**bearer(PROVIDER_KEY), **where}))
 
 

@@ -44,13 +44,13 @@ class ProfileError(Exception):
 def run(stage: Stage, seconds: int) -> tuple[float, Counter[str]]:
     """Return µs of processor time for each request, and samples by stage. Raises ProfileError."""
     endpoint, body = stage.endpoint("engine"), answers.request_body(answers.json_model(answers.SMALL))
-    closed_loop.burst(stage.services, endpoint, body, CONNECTIONS, 2)
-    plain = closed_loop.burst(stage.services, endpoint, body, CONNECTIONS, min(seconds, 5))
+    closed_loop.burst(stage.services.provider, endpoint, body, CONNECTIONS, 2)
+    plain = closed_loop.burst(stage.services.provider, endpoint, body, CONNECTIONS, min(seconds, 5))
     with tempfile.NamedTemporaryFile(prefix="bench-profile-") as written:
         command = [str(Path(sys.executable).with_name("py-spy")), "record", "--pid", str(endpoint.pids[0])]
         command += ["--duration", str(seconds), "--rate", str(_PER_SECOND), "--format", "raw", "--output", written.name]
         spy = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        closed_loop.burst(stage.services, endpoint, body, CONNECTIONS, seconds + 1)
+        closed_loop.burst(stage.services.provider, endpoint, body, CONNECTIONS, seconds + 1)
         said, _ = spy.communicate(timeout=60)
         samples = by_stage(Path(written.name).read_text().splitlines())
     if spy.returncode or not samples or plain.complaint:

@@ -1,162 +1,75 @@
-"""The provider of the benchmark: `python -O -m tests.bench.provider`. As little work for each answer as possible.
+"""The provider as a program, with its certificate, and what can be asked of it."""
 
-It takes `answers.PROVIDER_KEY` alone, so that a key which was not swapped is seen, and does what the model's name says.
-`GET /count` tells how many chats it has answered.
-"""
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
-import argparse
-import asyncio
-import gc
-import re
-import signal
-import ssl
-from functools import cache
-from typing import cast
+import trustme
 
-import uvloop
+from manager import local_http
+from manager.supervisor import Program
+from shared import settings
 
-from tests.bench import answers
-
-BACKLOG = 4096
-# How long an idle connection is kept where it is not kept for good.
-KEPT_SECONDS = 0.05
-# So much of a request is kept; the model's name stands in it.
-_KEPT_BYTES = 4096
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
-_KEY = answers.PROVIDER_KEY.encode()
-_REFUSAL = answers.whole("401 Unauthorized", b'{"error":{"message":"not the provider\'s key","code":"wrong_key"}}')
-_UNKNOWN = answers.whole("400 Bad Request", b'{"error":{"message":"unknown model","code":"unknown_model"}}')
-_chat = cache(answers.chat)
+ROOT = Path(__file__).parents[2]
 
 
-class Counter:
-    """How many chats were answered."""
-
-    def __init__(self) -> None:
-        self.chats = 0
-
-
-class Exchange(asyncio.Protocol):
-    """One connection: a request after the other."""
-
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-        self._start = b""
-        self._missing = -1  # Bytes of the body that have not come; -1 while the head has not.
-        self._stream: Stream | None = None
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._stream is not None:
-            self._stream.stop()
-
-    def pause_writing(self) -> None:
-        if self._stream is not None:
-            self._stream.is_held = True
-
-    def resume_writing(self) -> None:
-        if self._stream is not None:
-            self._stream.release()
-
-    def data_received(self, data: bytes) -> None:
-        if len(self._start) < _KEPT_BYTES:
-            self._start += data
-        if self._missing >= 0:
-            self._missing -= len(data)
-        elif (end := self._start.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(self._start, 0, end)
-            self._missing = (int(length[1]) if length else 0) - (len(self._start) - end - 4)
-        if self._missing == 0:
-            request, self._start, self._missing = self._start, b"", -1
-            self._answer(request)
-
-    def _answer(self, request: bytes) -> None:
-        if request.startswith(b"GET /count "):
-            self._transport.write(answers.whole("200 OK", b"%d" % self._counter.chats))
-        elif _KEY not in request:
-            self._transport.write(_REFUSAL)
-        elif (wish := answers.wanted(request)) is None:
-            self._transport.write(_UNKNOWN)
-        else:
-            self._counter.chats += 1
-            kind, amount, rate = wish
-            if kind == "sse":
-                self._stream = Stream(self._transport, amount, rate)
-            else:
-                self._transport.write(_chat(amount))
-            if kind == "once":
-                asyncio.get_running_loop().call_later(KEPT_SECONDS, self._transport.close)
+def free_port() -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
-class Stream:
-    """One answer of so many chunks at so many each second; 0 is as fast as the connection takes them."""
-
-    def __init__(self, transport: asyncio.Transport, chunks: int, per_second: int) -> None:
-        self._transport = transport
-        self._left = chunks
-        self._pause = 1 / per_second if per_second else 0.0
-        self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-        self.is_held = False
-        self._write(answers.STREAM_HEAD + answers.stream_chunk())
-
-    def stop(self) -> None:
-        """Send nothing any more."""
-        self._left = 0
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def release(self) -> None:
-        """Go on after the connection was full."""
-        self.is_held = False
-        if self._timer is None and self._left:
-            self._plan()
-
-    def _write(self, piece: bytes) -> None:
-        self._left -= 1
-        self._transport.write(piece if self._left else piece + answers.STREAM_END)
-        if self._left and not self.is_held:
-            self._plan()
-
-    def _plan(self) -> None:
-        self._due += self._pause
-        self._timer = self._loop.call_at(self._due, self._next)
-
-    def _next(self) -> None:
-        self._timer = None
-        if self._left:
-            self._write(answers.stream_chunk())
+def accepts(port: int) -> bool:
+    """Tell whether something listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def _serve(chosen: argparse.Namespace) -> None:
-    loop, counter = asyncio.get_running_loop(), Counter()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(chosen.certificate)
-    host = "127.0.0.1"
-    plain = await loop.create_server(lambda: Exchange(counter), host, chosen.port, backlog=BACKLOG)
-    secure = await loop.create_server(lambda: Exchange(counter), host, chosen.tls_port, backlog=BACKLOG, ssl=tls)
-    async with plain, secure:
-        gc.freeze()
-        await stopped.wait()
+def plain_environment(**more: str) -> dict[str, str]:
+    """Return an environment without any variable of the product, in which this package can be imported."""
+    return settings.child_environment(None, {"PYTHONPATH": str(ROOT), **more})
 
 
-def main() -> None:
-    """Serve until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser(prog="tests.bench.provider", description=__doc__)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--tls-port", type=int, required=True)
-    parser.add_argument("--certificate", required=True, help="PEM file with private key and certificate")
-    chosen = parser.parse_args()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(chosen))
+@dataclass(frozen=True)
+class Provider:
+    """Where the provider listens, in the clear and behind TLS. Its folder holds ca.pem, its authority."""
+
+    folder: Path
+    port: int
+    tls_port: int
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority of its certificate."""
+        return self.folder / "ca.pem"
+
+    @property
+    def program(self) -> Program:
+        """What runs it."""
+        command = [sys.executable, "-O", "-m", "tests.bench.provider_server", "--port", str(self.port)]
+        command += ["--tls-port", str(self.tls_port), "--certificate", str(_certificate(self.folder))]
+        return Program("provider", tuple(command), plain_environment(), lambda: accepts(self.tls_port))
+
+    def url(self, tls: bool = False) -> str:
+        """Return its address."""
+        return f"https://127.0.0.1:{self.tls_port}" if tls else f"http://127.0.0.1:{self.port}"
+
+    def answered(self) -> int:
+        """Return how many chats it has answered."""
+        with local_http.session() as session:
+            return int(session.get(f"{self.url()}/count", timeout=30).text)
 
 
-if __name__ == "__main__":
-    main()
+def prepared(folder: Path) -> Provider:
+    """Choose ports and make a certificate in the folder."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    certificate = authority.issue_cert("localhost", "127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(str(_certificate(folder)))
+    return Provider(folder, free_port(), free_port())
+
+
+def _certificate(folder: Path) -> Path:
+    return folder / "provider.pem"

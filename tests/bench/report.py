@@ -20,6 +20,15 @@ _COLUMNS = {
     "cpu_us": "CPU µs/request",
     "cpu_share": "CPU share",
     "rss_mb": "memory MB",
+    "reads_per_s": "pieces/s",
+    "cpu_us_per_chunk": "CPU µs/chunk",
+    "idle_rss_mb": "idle memory MB",
+    "kb_per_stream": "kB/stream",
+    "kb_per_connection": "kB/connection",
+    "rss_growth": "memory, end/begin",
+    "rps_per_core": "requests/s per core",
+    "away_ms": "away ms",
+    "slowest_ms": "slowest ms",
 }
 _SHOWN_SPREAD = ("rps", "chunks_per_s")
 

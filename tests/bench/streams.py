@@ -5,6 +5,7 @@ streams open and end all the while.
 """
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Coroutine, Iterator
@@ -26,12 +27,13 @@ PAUSE_SECONDS = 0.1
 class Seen:
     """What came while it was looked at: ms to first bytes, ms of each chunk on its way, and reads that brought any.
 
-    `errors` are streams that broke off or were refused, at any time.
+    `begun` are streams that have had their first byte and `errors` those that broke off or were refused, at any time.
     """
 
     first_byte_ms: list[float] = field(default_factory=list)
     delays_ms: list[float] = field(default_factory=list)
     reads: int = 0
+    begun: int = 0
     errors: int = 0
     seconds: float = 0.0
     is_looking: bool = False
@@ -76,7 +78,9 @@ class Listener(asyncio.Protocol):
         self._is_first = False
         if status_of(data) != 200:
             self.hang_up()
-        elif self._seen.is_looking:
+            return
+        self._seen.begun += 1
+        if self._seen.is_looking:
             self._seen.first_byte_ms.append(now / 1e6 - self._asked * 1e3)
 
     def _note(self, stamps: list[int], now: int) -> None:
@@ -130,6 +134,13 @@ class Streams:
         for caller in self._callers:
             caller.cancel()
         await asyncio.gather(*self._callers, return_exceptions=True)
+
+    async def begin(self, patience: float) -> None:
+        """Wait until as many streams have begun as there are to be, but no longer than so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.seen.begun < self._load.streams:
+                    await asyncio.sleep(PAUSE_SECONDS)
 
     async def look(self, seconds: float) -> Seen:
         """Look for so long at what comes, and return that alone."""

@@ -9,7 +9,8 @@ from manager.supervisor import Program
 from tests.bench import answers, processes
 from tests.bench.endpoint import Endpoint, bearer
 from tests.bench.machine import pinned
-from tests.bench.services import ROOT, Services, accepts, free_port, plain_environment
+from tests.bench.provider import ROOT, accepts, free_port, plain_environment
+from tests.bench.services import Services
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ type Launcher = Callable[[Services, Variant], Launch]
 
 def direct(services: Services, variant: Variant) -> Launch:
     """The provider itself."""
-    return Launch(None, Endpoint(services.provider_port, bearer(answers.PROVIDER_KEY)))
+    return Launch(None, Endpoint(services.provider.port, bearer(answers.PROVIDER_KEY)))
 
 
 def engine(services: Services, variant: Variant) -> Launch:
@@ -64,8 +65,8 @@ def mitmdump_addons(services: Services, variant: Variant) -> Launch:
 def mitmdump_bare(services: Services, variant: Variant) -> Launch:
     """Stock mitmdump with no addon, told not to print flows; it streams only where streams are measured."""
     port = free_port()
-    command = [*_mitmdump(services, port), "--mode", f"reverse:{services.provider_url(variant.tls)}"]
-    command += ["--set", "flow_detail=0", "--set", f"ssl_verify_upstream_trusted_ca={services.ca_file}"]
+    command = [*_mitmdump(services, port), "--mode", f"reverse:{services.provider.url(variant.tls)}"]
+    command += ["--set", "flow_detail=0", "--set", f"ssl_verify_upstream_trusted_ca={services.provider.ca_file}"]
     if variant.streams:
         command += ["--set", "stream_large_bodies=1"]
     return _of_provider(services, "mitmdump-bare", command, port)
@@ -75,8 +76,8 @@ def engine_no_redis(services: Services, variant: Variant) -> Launch:
     """The engine with one small addon, which swaps the key and streams: no Redis and none of the product's rooms."""
     port = free_port()
     command = [sys.executable, "-O", "-m", "tests.bench.plain_engine", "--port", str(port)]
-    command += ["--provider", services.provider_url(variant.tls), "--confdir", str(_confdir(services, port))]
-    command += ["--ca-file", str(services.ca_file)]
+    command += ["--provider", services.provider.url(variant.tls), "--confdir", str(_confdir(services, port))]
+    command += ["--ca-file", str(services.provider.ca_file)]
     return _of_provider(services, "engine-no-redis", command, port)
 
 

@@ -15,7 +15,7 @@ _SIZES = {"64k": 64_000, "1m": 1_000_000}
 def _chats(size: int, connections: int, stage: Stage, subject: str, seconds: float) -> Burst:
     """A body of about `size` bytes there and back."""
     body = answers.request_body(answers.json_model(size), size)
-    return closed_loop.burst(stage.services, stage.endpoint(subject), body, connections, seconds)
+    return closed_loop.burst(stage.services.provider, stage.endpoint(subject), body, connections, seconds)
 
 
 SMALL = tuple(

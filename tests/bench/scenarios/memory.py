@@ -60,7 +60,7 @@ async def _holding_connections(count: int, stage: Stage, endpoint: Endpoint, sec
     async with idle.opened(endpoint, _LEFT_ALONE, count) as connections:
         await asyncio.sleep(_SETTLE_SECONDS)
         now = processes.rss_mb(endpoint.pids)
-        made = await asyncio.to_thread(closed_loop.burst, stage.services, endpoint, _BODY, 16, seconds)
+        made = await asyncio.to_thread(closed_loop.burst, stage.services.provider, endpoint, _BODY, 16, seconds)
         lost = count - connections.open
     figures = {**made.figures, "idle_rss_mb": before, "rss_mb": now, "kb_per_connection": (now - before) * 1024 / count}
     complaint = f"{lost} of {count} connections were lost" if lost else made.complaint
@@ -73,7 +73,7 @@ def _many_requests(stage: Stage, subject: str, seconds: float) -> Burst:
     with stage.fresh(subject) as endpoint:
         total, memory, burst = 0.0, [], Burst({})
         while total < _MANY:
-            burst = closed_loop.burst(stage.services, endpoint, _BODY, 16, seconds)
+            burst = closed_loop.burst(stage.services.provider, endpoint, _BODY, 16, seconds)
             if burst.complaint:
                 return burst
             total += burst.figures["rps"] * seconds

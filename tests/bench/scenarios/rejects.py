@@ -33,7 +33,7 @@ def _rejects(status: int, stage: Stage, subject: str, seconds: float) -> Burst:
         _status(endpoint)
     if (found := _status(endpoint)) != status:
         return Burst({}, 1, f"answered {found} instead of {status}")
-    return closed_loop.burst(stage.services, endpoint, _BODY, 16, seconds, refused=True)
+    return closed_loop.burst(stage.services.provider, endpoint, _BODY, 16, seconds, refused=True)
 
 
 def _status(endpoint: Endpoint) -> int:

@@ -14,7 +14,7 @@ _BODY = answers.request_body(answers.json_model(answers.SMALL))
 
 
 def _kept(stage: Stage, subject: str, seconds: float) -> Burst:
-    return closed_loop.burst(stage.services, stage.endpoint(subject, TLS), _BODY, _CONNECTIONS, seconds)
+    return closed_loop.burst(stage.services.provider, stage.endpoint(subject, TLS), _BODY, _CONNECTIONS, seconds)
 
 
 def _new(stage: Stage, subject: str, seconds: float) -> Burst:

@@ -15,7 +15,7 @@ _BODY = answers.request_body(answers.json_model(answers.SMALL))
 def _workers(count: int, stage: Stage, subject: str, seconds: float) -> Burst:
     """Besides the usual, rps_per_core: requests for each second of processor time that all workers got."""
     endpoint = stage.endpoint(subject, Variant(workers=count))
-    made = closed_loop.burst(stage.services, endpoint, _BODY, _CONNECTIONS, seconds)
+    made = closed_loop.burst(stage.services.provider, endpoint, _BODY, _CONNECTIONS, seconds)
     share = made.figures.get("cpu_share", 0.0)
     more = {"rps_per_core": made.figures["rps"] / share} if share else {}
     where = "load, provider, Valkey, manager and jobs ran on the second worker's core" if count > 1 else ""
