@@ -175,6 +175,8 @@ def installed(database_url: str = "", providers: str = "", runner: str = "engine
         "LLM_PROXY_DATA_DIR": str(folder),
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),
+        # Journeys count sockets: what lies in the engine's pool has to go soon.
+        "LLM_PROXY_UPSTREAM_IDLE_SECONDS": "1",
         "LLM_PROXY_PROVIDERS_FILE": str(table) if providers else "",
     }
     # The environment is read now and handed to each program; other tests of this process must not find it.
