@@ -121,6 +121,11 @@ class Line(FlowControlMixin):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
+    def abort(self) -> None:
+        """Close it now."""
+        if self._transport is not None:
+            self._transport.abort()
+
     def close(self) -> None:
         """Close it when everything has been sent."""
         if self._transport is not None:

@@ -62,6 +62,7 @@ class EngineMaster(Master):
                 self.listener.close()
                 self.pool.close()
                 await self.done()
+                self.pool.abort()
 
     def _tell(self, counts: PoolCounts) -> None:
         for _ in self.addons.call(ProviderPoolHook(counts)):

@@ -54,6 +54,13 @@ class Pool:
             lines.close()
         self._report()
 
+    def abort(self) -> None:
+        """Close everything at once, whoever uses it: the worker ends."""
+        self.close()
+        for lines in self._origins.values():
+            for line in [*lines.free, *lines.lent]:
+                line.abort()
+
     def _lines(self, origin: Origin) -> ProviderLines:
         lines = self._origins.get(origin)
         if lines is None:

@@ -70,10 +70,8 @@ async def pooled(limits: Limits, tell: Callable[[PoolCounts], None] = lambda cou
     """A pool that is left with nothing open."""
     pool = Pool(limits, tell)
     yield pool
-    pool.close()
-    for lines in pool._origins.values():
-        for line in list(lines.lent):
-            lines.forget(line)
+    pool.abort()
+    assert not pool.counts().idle
     await asyncio.sleep(0.01)
 
 
