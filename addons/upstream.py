@@ -51,7 +51,7 @@ class ProxyLayer(HttpLayer):
     """
 
     def __init__(
-        self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts, does_tls: bool
+        self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts, does_tls: bool = True
     ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._calls = calls

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -14,9 +14,22 @@ from addons.route_table import RouteTable
 from shared import providers, sealing, tokens
 from shared.models import Caller, Project, UpstreamKey
 from shared.providers import ProviderTable
+from tests.ports import free_port
 
 PEPPER = b"a pepper for tests, never used elsewhere"
 PROVIDER_KEY = "sk-proj-the-real-provider-key-0123456789"
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port for a server."""
+    return free_port()
+
+
+@pytest.fixture
+def unused_tcp_port_factory() -> Callable[[], int]:
+    """Ports for servers."""
+    return free_port
 
 
 @pytest.fixture(scope="session")

@@ -23,22 +23,9 @@ from manager import db, programs
 from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
 from shared.settings import Plane, Settings
+from tests.ports import free_port as free_port
 
 ADDONS = Path(__file__).parents[2] / "addons"
-
-
-_given: set[int] = set()
-
-
-def free_port() -> int:
-    """Return a port that is free and was not returned before."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-        if port not in _given:
-            _given.add(port)
-            return port
 
 
 def until[T](condition: Callable[[], T], seconds: float = 20.0) -> T:
