@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 
 from addons.engine.line import GOODBYE_SECONDS, Line, User
+from addons.failure import CROWDED
 
 # A line that its client has not used for so long may serve another one, in seconds. Shorter, and clients that ask
 # one thing after the other would take each other's lines away all the time.
@@ -135,6 +136,8 @@ class ProviderLines:
             self.waiting += 1
             try:
                 await self._permits.acquire()
+            except asyncio.CancelledError:
+                raise asyncio.CancelledError(CROWDED) from None  # No time is left, which is not the provider's fault.
             finally:
                 self.waiting -= 1
         else:

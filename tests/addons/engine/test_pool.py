@@ -59,10 +59,18 @@ class Silent:
 
 @asynccontextmanager
 async def listening(provider: Any, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
-    server = await asyncio.start_server(provider, "127.0.0.1", 0, ssl=context)
+    """A provider on a free port of this machine; what is connected to it when the block ends is cut off."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await provider(reader, writer)
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
     async with server:
         yield server.sockets[0].getsockname()[1]
-        server.close_clients()
+        for writer in writers:
+            writer.transport.abort()
 
 
 @asynccontextmanager
