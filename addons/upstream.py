@@ -189,8 +189,10 @@ class Upstream:
         if self._requires_tls and not context.client.tls:
             choice.layer = ClientTLSLayer(context) if choice.data_client()[:1] == _HANDSHAKE else TlsRequired(context)
         else:
-            self._lift_limit(context.client.id)
-            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, self._does_tls(context.client))
+            does_tls = self._does_tls(context.client)
+            if does_tls:
+                self._lift_limit(context.client.id)
+            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls)
             choice.layer = self._layers[context.client.id] = made
 
     def _does_tls(self, client: Client) -> bool:
@@ -214,7 +216,8 @@ class Upstream:
             return
         for stream in layer_of_client.unfinished():
             await self._hang_up(handler, stream)
-        asyncio.get_running_loop().call_later(SWEEP_SECONDS, _sweep, handler)
+        if self._does_tls(client):  # The engine leaves nothing, and would be kept in memory for so long.
+            asyncio.get_running_loop().call_later(SWEEP_SECONDS, _sweep, handler)
 
     async def _hang_up(self, handler: ConnectionHandler, stream: ProxyStream) -> None:
         # A stream may not have heard that its client has gone; and one that is being connected may never hear anything

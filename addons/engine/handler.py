@@ -153,6 +153,14 @@ class EngineHandler(ProxyConnectionHandler):
         if hook.blocking:
             await self.server_event(events.HookCompleted(hook))
 
+    async def handle_hook(self, hook: commands.StartHook) -> None:
+        """Call who listens to what happens to connections, and wait for them. Flows' hooks are commands."""
+        steps = self._hooks.call(hook)
+        pending = next(steps, None)
+        if pending is not None:
+            with self.timeout_watchdog.disarm():
+                await finish(steps, pending)
+
     # Connections
 
     async def handle_connection(self, connection: Connection) -> None:

@@ -29,6 +29,7 @@ class Listener(Proxyserver):
         super().__init__()  # type: ignore[no-untyped-call]
         self._mode = ProxyMode.parse(NOWHERE)
         self._servers: list[asyncio.Server] = []
+        self._own: set[tuple[str, int]] = set()
 
     def configure(self, updated: set[str]) -> None:
         """Check options as mitmproxy does; the mode is fixed."""
@@ -41,21 +42,22 @@ class Listener(Proxyserver):
         if not bound:
             server = await asyncio.start_server(self._accept, host or None, port, reuse_port=True, backlog=BACKLOG)
             self._servers.append(server)
+        sockets = [each for server in self._servers for each in server.sockets]
+        self._own = {each.getsockname()[:2] for each in sockets}
 
     def close(self) -> None:
         """Take no more connections; those that are open stay."""
         for server in self._servers:
             server.close()
         self._servers.clear()
+        self._own.clear()
 
     def server_connect(self, data: ServerConnectionHookData) -> None:
         """Refuse to call this very port, as mitmproxy does."""
-        super().server_connect(data)
         host, port = (data.server.address or ("", 0))[:2]
-        for server in self._servers:
-            for own_host, own_port, *_ in (bound.getsockname() for bound in server.sockets):
-                if port == own_port and host in ("localhost", "127.0.0.1", "::1", own_host):
-                    data.server.error = "Request destination unknown: it is this proxy itself."
+        for own_host, own_port in self._own:
+            if port == own_port and host in ("localhost", "127.0.0.1", "::1", own_host):
+                data.server.error = "Request destination unknown: it is this proxy itself."
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = EngineHandler(ctx.master, reader, writer, ctx.options, self._mode)

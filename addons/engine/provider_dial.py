@@ -7,6 +7,7 @@ while it waits for a hook or for its turn.
 """
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,8 @@ from addons.provider_connection import OpenProvider
 
 if TYPE_CHECKING:
     from addons.engine.handler import EngineHandler
+
+log = logging.getLogger("mitmproxy.proxy.server")
 
 
 class DialError(Exception):
@@ -99,7 +102,7 @@ class Dial:
         handler = self._handler
         self._describe(line)
         handler.transports[self._server] = ConnectionIO(asyncio.current_task(), None, line.writer)
-        handler.log(f"server connect {self._name()}")
+        self._log("connect")
         await handler.handle_hook(ServerConnectedHook(self._subject))
         await self._tell(None)
         if not self._server.state & ConnectionState.CAN_READ:
@@ -108,7 +111,7 @@ class Dial:
             await self._over.wait()
         finally:
             self._return(may_serve_again=True)
-            handler.log(f"server disconnect {self._name()}")
+            self._log("disconnect")
             self._server.timestamp_end = time.time()
             await handler.handle_hook(ServerDisconnectedHook(self._subject))
 
@@ -185,6 +188,10 @@ class Dial:
         if error is not None:
             self._handler.transports.pop(self._server, None)
         await self._handler.server_event(events.OpenConnectionCompleted(self._command, error))
+
+    def _log(self, event: str) -> None:
+        if log.isEnabledFor(logging.INFO):
+            self._handler.log(f"server {event} {self._name()}")
 
     def _name(self) -> str:
         name, reached = human.format_address(self._server.address), self._server.peername

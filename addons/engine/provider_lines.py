@@ -78,8 +78,8 @@ class ProviderLines:
         self.lent.pop(line)
         line.user = None
         line.resume()
-        if self.is_closed or self.is_over_age(line) or not line.is_quiet:
-            line.close()
+        if self.is_closed or self.is_over_age(line) or line.writer.is_closing():
+            line.close()  # Whether more has come than was asked for is looked at when the next one wants it.
         else:
             self.free.append(line)
         self._permits.release()

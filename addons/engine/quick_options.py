@@ -13,7 +13,7 @@ _UNCHANGEABLE = (bool, int, str, type(None))
 
 def current(self: _Option) -> Any:
     """Return what mitmproxy's `_Option.current` returns."""
-    value = self.default if self.value is unset else self.value
+    value = self._default if self.value is unset else self.value
     return value if isinstance(value, _UNCHANGEABLE) else deepcopy(value)
 
 

@@ -11,7 +11,7 @@ import socket
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
-from addons.engine import loop, quick_headers, quick_options
+from addons.engine import loop, quick_contexts, quick_headers, quick_options
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 from addons.engine.provider_lines import Limits
@@ -60,6 +60,7 @@ def main() -> None:
 async def _serve(chosen: argparse.Namespace) -> None:
     from addons import main as rooms  # Importing it reads the settings, and ends the process if they are faulty.
 
+    quick_contexts.install()
     quick_headers.install()
     quick_options.install()
     logs.write_off_thread()

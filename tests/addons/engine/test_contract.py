@@ -10,10 +10,11 @@ import inspect
 from typing import Any
 
 import pytest
-from mitmproxy import addonmanager, hooks, http, master, optmanager
-from mitmproxy.addons import default_addons, errorcheck, proxyserver
+from mitmproxy import addonmanager, connection, flow, hooks, http, master, optmanager
+from mitmproxy.addons import default_addons, errorcheck, proxyserver, tlsconfig
 from mitmproxy.coretypes import multidict
-from mitmproxy.proxy import layer, mode_servers, server
+from mitmproxy.net import tls
+from mitmproxy.proxy import context, layer, mode_servers, server
 from mitmproxy.proxy.layers import modes
 from mitmproxy.tools import main
 from mitmproxy.utils import asyncio_utils
@@ -47,6 +48,13 @@ CONTRACT: list[tuple[Any, str, str]] = [
     (modes.ReverseProxy, "handler", "42407c2beaa5defc"),
     (http.Headers, "quick_headers", "947aa0298abd4010"),
     (multidict._MultiDict, "quick_headers", "9d8341c83747569d"),
+    (tlsconfig.TlsConfig.tls_start_server, "provider_tls", "2e2dc9c25670cf64"),
+    (tls.create_proxy_server_context, "provider_tls", "e2d90d71c5744797"),
+    (tls._create_ssl_context, "provider_tls", "d322b556bd36254f"),
+    (context.Context, "quick_contexts", "dd52bbec90eacace"),
+    (connection.Connection, "quick_contexts", "fc9cbe673085d377"),
+    (flow.Flow.__init__, "quick_contexts", "7c7b602cfb75bf18"),
+    (optmanager._Option.default.fget, "quick_options", "cfc9882b8960757d"),
     (optmanager._Option.current, "quick_options", "6859c2d9c826806e"),
     (master.Master, "master", "e466d3e6ff5956c3"),
     (default_addons, "master", "7eb18893c70be9a4"),
