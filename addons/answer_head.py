@@ -10,8 +10,7 @@ def facing(response: http.Response, is_http10: bool, is_last: bool) -> http.Resp
     chunks: there the body ends with the connection. Interim answers (RFC 9110 section 15.2) and 101 keep their version
     and `Connection`.
     """
-    if response.status_code < 200 or response.status_code == 204:
-        response = without_needless_framing(response)
+    response = without_needless_framing(response)
     if response.status_code < 200:
         return response
     headers = http.Headers([field for field in response.headers.fields if field[0].lower() != b"connection"])
@@ -26,11 +25,12 @@ def facing(response: http.Response, is_http10: bool, is_last: bool) -> http.Resp
 
 
 def without_needless_framing(response: http.Response) -> http.Response:
-    """Return a copy of an answer's head that frames no body if it can have none: RFC 9110 section 8.6, 9112 6.1."""
+    """Return an answer's head that frames no body if it can have none: RFC 9110 section 8.6, 9112 6.1."""
+    if response.status_code >= 200 and response.status_code != 204:
+        return response
     plain = response.copy()
-    if response.status_code < 200 or response.status_code == 204:
-        plain.headers.pop("content-length", None)
-        plain.headers.pop("transfer-encoding", None)
+    plain.headers.pop("content-length", None)
+    plain.headers.pop("transfer-encoding", None)
     return plain
 
 

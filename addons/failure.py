@@ -21,12 +21,13 @@ ORIGIN_STATUSES = frozenset((408, 500, 502, 503, 504, 529))
 class Failure:
     """One failed attempt.
 
-    `kind` is one word of few (see `of_answer`, `of_connect_error`). `may_have_acted` is False if the provider surely
-    has not begun to work on the request. `status` is 0 without an answer, `retry_after` in seconds if it said so.
+    `kind` is one word of few (see `of_answer`, `of_connect_error`). The worker is blamed for limits of our own.
+    `may_have_acted` is False if the provider surely has not begun to work on the request. `status` is 0 without an
+    answer, `retry_after` in seconds if it said so.
     """
 
     kind: str
-    blames: Literal["origin", "key"]
+    blames: Literal["origin", "key", "worker"]
     may_have_acted: bool
     status: int = 0
     retry_after: float | None = None
@@ -61,7 +62,7 @@ def of_connect_error(message: str) -> Failure:
     Or crowded: then the worker itself has refused to connect.
     """
     kind = next((kind for part, kind in _CONNECT_ERRORS if part in message), "connect")
-    return Failure(kind, "origin", may_have_acted=False)
+    return Failure(kind, "worker" if kind == "crowded" else "origin", may_have_acted=False)
 
 
 def of_answer(status: int, headers: Mapping[str, str], now: datetime) -> Failure | None:

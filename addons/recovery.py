@@ -142,7 +142,7 @@ class Recovery:
 
     def _learn(self, call: Call, failure: Failure) -> None:
         self._note_failure(call.provider.name if call.provider else "", failure.kind)
-        if failure.kind == "crowded":
+        if failure.blames == "worker":
             self._targets.leave(call)  # Nothing was learned about the provider.
             return
         if not has_feature(call, Feature.BREAKER):
@@ -160,8 +160,10 @@ class Recovery:
         call.attempts.probes.clear()
 
     def _decide(self, call: Call, method: str, failure: Failure, can_resend: bool) -> Decision:
+        if failure.blames == "worker":
+            return Decision(Action.END, refusal=refusal.TOO_MANY_CONNECTIONS)
         policy = call.route.retry if call.route else None
-        if policy is None or not can_resend or failure.kind == "crowded" or not call.attempts.wanted:
+        if policy is None or not can_resend or not call.attempts.wanted:
             return self._final(call, failure)
         if failure.blames == "key" and self._targets.fail_over(call):
             return Decision(Action.AGAIN)
@@ -188,8 +190,6 @@ class Recovery:
             return Decision(Action.END, refusal=self._targets.keys_exhausted(call))
         if failure.status:
             return Decision(Action.PASS)
-        if failure.kind == "crowded":
-            return Decision(Action.END, refusal=refusal.TOO_MANY_CONNECTIONS)
         if failure.kind.endswith("_timeout"):
             return Decision(Action.END, refusal=refusal.UPSTREAM_TIMEOUT)
         return Decision(Action.END)

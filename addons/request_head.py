@@ -34,8 +34,8 @@ def check(request: http.Request) -> None:
         raise Refused(invalid_request("The request target must be a path."))
     if not _is_text(b" ".join([part for field in fields for part in field])):
         raise Refused(invalid_request("A header is not plain UTF-8 text: it holds other bytes or control characters."))
-    single = [name for name, _ in fields if name.lower() in _SINGLE]
-    if len(single) > 1 and len({name.lower() for name in single}) < len(single):
+    single = [name for name in (field[0].lower() for field in fields) if name in _SINGLE]
+    if len(set(single)) < len(single):
         raise Refused(invalid_request("A header that may only be sent once was sent several times."))
     if request.headers.get("expect", "100-continue").strip().lower() != "100-continue":
         raise Refused(UNKNOWN_EXPECTATION)

@@ -36,13 +36,13 @@ _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_F
 @contextmanager
 def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None]:
     """Put the provider key on a request, and off again."""
-    without, name = request.headers.fields, credential.header.encode()
-    others = [field for field in without if field[0].lower() != name.lower()]
-    request.headers.fields = (*others, (name, credential.value.encode("utf-8", "surrogateescape")))
+    without = request.headers
+    request.headers = http.Headers(without.fields)
+    request.headers[credential.header] = credential.value
     try:
         yield
     finally:
-        request.headers.fields = without
+        request.headers = without  # Whatever was remembered about the others goes with them.
 
 
 class AnsweringStream(HttpStream):

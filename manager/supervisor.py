@@ -108,7 +108,7 @@ class Supervisor:
             child = self._children.pop()
             self._ask_to_stop(child)
             try:
-                child.process.wait(self._stop_seconds or child.program.stop_seconds)
+                child.process.wait(self._patience_with(child))
             except subprocess.TimeoutExpired:
                 self._kill(child)
 
@@ -116,7 +116,7 @@ class Supervisor:
         """Tell everything to stop, all at the same time, and do not wait. Go on with `is_stopped`."""
         for child in self._children:
             self._ask_to_stop(child)
-            child.kill_at = self._clock() + child.program.stop_seconds
+            child.kill_at = self._clock() + self._patience_with(child)
 
     def is_stopped(self) -> bool:
         """Tell whether all have ended after `begin_stop`; what has not in its time is killed. Call it again and again.
@@ -129,6 +129,9 @@ class Supervisor:
             if child.process.poll() is not None:
                 self._children.remove(child)
         return not self._children
+
+    def _patience_with(self, child: _Running) -> float:
+        return child.program.stop_seconds if self._stop_seconds is None else self._stop_seconds
 
     def _ask_to_stop(self, child: _Running) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -7,8 +7,8 @@ from collections import deque
 from contextlib import suppress
 from typing import IO
 
-# What may wait, in characters. Beyond it whoever writes does the thread's work, so that nothing is lost or piles up.
-MAX_WAITING = 4 << 20
+# How many texts may wait. Beyond it whoever writes does the thread's work, so that nothing is lost or piles up.
+MAX_WAITING = 10_000
 # Lines that come within this time leave in one write.
 PAUSE_SECONDS = 0.01
 
@@ -20,7 +20,6 @@ class OffThread:
         self._stream = stream
         self._max_waiting = max_waiting
         self._waiting: deque[str] = deque()
-        self._size = 0
         self._arrived = threading.Event()
         self._writing = threading.Lock()
         self._is_closed = False
@@ -31,8 +30,7 @@ class OffThread:
     def write(self, text: str) -> int:
         """Take a text; it is written soon."""
         self._waiting.append(text)
-        self._size += len(text)
-        if self._is_closed or self._size > self._max_waiting:
+        if self._is_closed or len(self._waiting) > self._max_waiting:
             self._drain()
         elif not self._arrived.is_set():
             self._arrived.set()
@@ -58,7 +56,6 @@ class OffThread:
     def _drain(self) -> None:
         with self._writing:
             lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            self._size = sum(map(len, self._waiting))
             with suppress(OSError, ValueError):  # A log that cannot be written must not end what is logged.
                 self._stream.write("".join(lines))
                 self._stream.flush()

@@ -1,4 +1,4 @@
-"""Ports for servers of tests, from below the range of which the kernel takes ports for clients.
+"""Ports for servers of tests and benchmarks, from below the range of which the kernel takes ports for clients.
 
 A port that the kernel itself has named as free may be some client's when it is listened on, a moment later.
 """
@@ -25,3 +25,9 @@ def free_port() -> int:
                 continue
         _given.add(port)
         return port
+
+
+def accepts(port: int) -> bool:
+    """Tell whether something listens on a port of the loopback address."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -31,6 +31,12 @@ def test_errors_while_connecting_are_told_apart_and_nothing_has_been_done_yet(me
     assert (failed.kind, failed.blames, failed.may_have_acted) == (kind, "origin", False)
 
 
+def test_a_limit_of_the_workers_own_speaks_against_nobody_else() -> None:
+    failed = failure.of_connect_error(failure.CROWDED)
+
+    assert (failed.kind, failed.blames, failed.may_have_acted) == ("crowded", "worker", False)
+
+
 @pytest.mark.parametrize("status", [401, 402, 403, 429])
 def test_some_statuses_speak_against_the_key_and_mean_that_nothing_was_done(status: int) -> None:
     failed = failure.of_answer(status, {}, NOW)

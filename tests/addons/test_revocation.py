@@ -153,6 +153,19 @@ async def test_a_deadline_moves_along_and_expires_when_nothing_happens() -> None
     assert expired == [Cause.IDLE]
 
 
+@pytest.mark.parametrize("first", [0.05, 30.0], ids=["later", "sooner"])
+async def test_a_deadline_that_is_armed_anew_expires_by_the_new_time_and_cause(first: float) -> None:
+    loop, expired = asyncio.get_running_loop(), asyncio.Event()
+    causes: list[Cause] = []
+    deadline = Deadline(lambda cause: (causes.append(cause), expired.set())[1])
+    deadline.arm(Cause.FIRST_BYTE, first)
+    began = loop.time()
+    deadline.arm(Cause.IDLE, 0.15)
+    await asyncio.wait_for(expired.wait(), 5)
+
+    assert causes == [Cause.IDLE] and loop.time() - began >= 0.14
+
+
 async def test_a_deadline_can_be_disarmed_and_none_never_expires() -> None:
     deadline = Deadline(lambda cause: pytest.fail("it expired"))
     deadline.arm(Cause.IDLE, 0.01)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from tests.bench.answers import PROVIDER_KEY
 from tests.bench.endpoint import Endpoint, bearer
-from tests.bench.provider import ROOT, free_port, plain_environment
+from tests.bench.provider import ROOT, plain_environment
 from tests.bench.services import Services
 from tests.bench.subjects import Launch, Launcher, Variant, pinned_program
+from tests.ports import free_port
 
 FOLDER = ROOT / ".bench"
 LITELLM, PORTKEY = "1.108.7", "1.15.2"

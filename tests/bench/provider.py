@@ -1,6 +1,5 @@
 """The provider as a program, with its certificate, and what can be asked of it."""
 
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,21 +9,9 @@ import trustme
 from manager import local_http
 from manager.supervisor import Program
 from shared import settings
+from tests.ports import accepts, free_port
 
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def accepts(port: int) -> bool:
-    """Tell whether something listens on a port of this machine."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def plain_environment(**more: str) -> dict[str, str]:

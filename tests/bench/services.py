@@ -17,7 +17,8 @@ from shared import sealing, settings
 from shared.settings import Plane, Settings
 from tests.bench import answers, provider
 from tests.bench.machine import Cores
-from tests.bench.provider import Provider, free_port
+from tests.bench.provider import Provider
+from tests.ports import free_port
 
 MOST_REQUESTS = 10**12
 

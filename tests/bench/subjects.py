@@ -9,8 +9,9 @@ from manager.supervisor import Program
 from tests.bench import answers, processes
 from tests.bench.endpoint import Endpoint, bearer
 from tests.bench.machine import pinned
-from tests.bench.provider import ROOT, accepts, free_port, plain_environment
+from tests.bench.provider import ROOT, plain_environment
 from tests.bench.services import Services
+from tests.ports import accepts, free_port
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from tests.bench.provider import Provider
 from tests.bench.rounds import Pace
 from tests.bench.scenario import Scenario
 from tests.bench.stage import Stage
+from tests.ports import free_port
 
 SMALL = answers.request_body(answers.json_model(answers.SMALL))
 
@@ -102,7 +103,7 @@ def test_callers_ask_again_and_again(endpoint: Endpoint, reconnects: bool) -> No
 
 def test_a_refusal_is_seen_and_nobody_there_counts_as_broken(endpoint: Endpoint) -> None:
     refused = exchanges.run(endpoint.with_token("wrong"), SMALL, 1, 0.05)
-    nobody = exchanges.run(Endpoint(provider.free_port(), {}), SMALL, 1, 0.05)
+    nobody = exchanges.run(Endpoint(free_port(), {}), SMALL, 1, 0.05)
 
     assert exchanges.statuses(refused).keys() == {401}
     assert exchanges.statuses(nobody).keys() == {exchanges.BROKEN}

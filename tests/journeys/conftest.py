@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -23,6 +22,7 @@ from manager import db, programs
 from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
 from shared.settings import Plane, Settings
+from tests.ports import accepts
 from tests.ports import free_port as free_port
 
 ADDONS = Path(__file__).parents[2] / "addons"
@@ -135,11 +135,6 @@ def engine_proxy(configuration: Settings, environment: dict[str, str], number: i
     command += ["--listen-port", str(port), "--confdir", str(configuration.data_dir / "mitmproxy" / str(number))]
     own = {**environment, "LLM_PROXY_METRICS_PORT": str(metrics)}
     return Program(f"proxy-{number}", tuple(command), own, lambda: accepts(port))
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 RUNNERS = {"mitmdump": stock_proxy, "engine": engine_proxy}

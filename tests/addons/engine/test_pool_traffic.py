@@ -181,49 +181,46 @@ async def test_a_client_that_stays_shares_its_idle_connection(proxy: Proxy, tena
     assert (provider.connections, len(provider.heads)) == (1, 6)
 
 
-async def test_one_who_waits_gets_the_connection_when_its_user_has_the_answer(proxy: Proxy, tenant: Tenant) -> None:
-    asked, release = asyncio.Event(), asyncio.Event()
-    connections = 0
+class Patient:
+    """A provider that answers when it is told to, on as many connections as it gets."""
 
-    async def provider(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
+    def __init__(self) -> None:
+        self.asked, self.release = asyncio.Event(), asyncio.Event()
+        self.connections = 0
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         while await reader.readline():
             await reader.readuntil(b"\r\n\r\n")
-            asked.set()
-            await release.wait()
+            self.asked.set()
+            await self.release.wait()
             writer.write(PLAIN)
         writer.close()
 
+
+async def test_one_who_waits_gets_the_connection_when_its_user_has_the_answer(proxy: Proxy, tenant: Tenant) -> None:
+    provider = Patient()
     async with told(tenant, provider):
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         writer.write(get(tenant, "/v1/patient"))
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(provider.asked.wait(), 5)
         waiting = asyncio.create_task(proxy.ask(get(tenant, "/v1/patient")))
         await until_waiting(proxy)
-        release.set()
+        provider.release.set()
         answers = [await asyncio.wait_for(reader.readuntil(b"{}"), 5), await waiting]
         writer.close()
 
-    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers) and connections == 1
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers) and provider.connections == 1
 
 
 async def test_waiting_for_too_long_is_refused_and_not_held_against_the_provider(proxy: Proxy, tenant: Tenant) -> None:
-    asked, release = asyncio.Event(), asyncio.Event()
-
-    async def provider(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
-            await reader.readuntil(b"\r\n\r\n")
-            asked.set()
-            await release.wait()
-            writer.write(PLAIN)
-        writer.close()
+    provider = Patient()
 
     async with told(tenant, provider):
         first = asyncio.create_task(proxy.ask(get(tenant, "/v1/patient")))
-        await asyncio.wait_for(asked.wait(), 5)
+        await asyncio.wait_for(provider.asked.wait(), 5)
         refused = [await proxy.ask(get(tenant, "/v1/patient")) for _ in range(6)]
-        release.set()
+        provider.release.set()
         answered = [await first, await proxy.ask(get(tenant, "/v1/patient"))]
 
     assert {code_of(answer) for answer in refused} == {(503, "upstream_crowded")}
