@@ -39,6 +39,7 @@ def tables(content: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, s
     return {
         "machine": _machine(content["machine"]),
         "ratios": report.as_markdown(report.ratio_table(content["ratios"])),
+        "cpu-ratios": report.as_markdown(report.ratio_table(content["cpu_ratios"], report.CPU_TITLE)),
         "targets": report.as_markdown(report.target_table(content["targets"])),
         "figures": figures,
     }

@@ -1,12 +1,8 @@
 """What processes use, from /proc."""
 
-import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-
-_TICKS = os.sysconf("SC_CLK_TCK")
-# Fields of /proc/PID/stat behind the command's name: user time and system time.
-_USER, _SYSTEM = 11, 12
 
 
 def rss_mb(pids: Iterable[int]) -> float:
@@ -21,19 +17,30 @@ def _rss_kb(pid: int) -> int:
     return 0
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the processor time that processes have used since they were started, with all their threads."""
-    return sum(_cpu_seconds(pid) for pid in pids)
+@dataclass(frozen=True)
+class Time:
+    """Seconds of processor time, and seconds of waiting for a processor that somebody else had."""
+
+    used: float
+    waited: float
+
+    def __sub__(self, before: "Time") -> "Time":
+        return Time(self.used - before.used, self.waited - before.waited)
 
 
-def _cpu_seconds(pid: int) -> float:
-    """Prefer the scheduler's own count in nanoseconds: a tick is 10 ms."""
+def time_of(pids: Iterable[int]) -> Time:
+    """Return the time of processes since they were started, with all their threads that run."""
+    spent = [_schedule(task) for pid in pids for task in Path(f"/proc/{pid}/task").iterdir()]
+    return Time(sum(used for used, _ in spent) / 1e9, sum(waited for _, waited in spent) / 1e9)
+
+
+def _schedule(task: Path) -> tuple[int, int]:
+    """The scheduler counts in nanoseconds; a thread may end while it is looked at."""
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-    except OSError:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[_USER]) + int(fields[_SYSTEM])) / _TICKS
+        used, waited, _ = map(int, (task / "schedstat").read_text().split())
+    except FileNotFoundError:
+        return 0, 0
+    return used, waited
 
 
 def children(pid: int) -> list[int]:

@@ -7,6 +7,9 @@ from tests.bench.rows import OURS, Row
 
 type Cells = Sequence[str]
 
+CPU_TITLE = f"CPU time of … / {OURS}"
+# Whoever waits longer than this share of the time for a core has not had it for itself.
+_DISTURBED = 0.1
 # Column → heading and how many times the figure its unit is.
 _COLUMNS = {
     "rps": "requests/s",
@@ -19,6 +22,7 @@ _COLUMNS = {
     "chunks_per_s": "chunks/s",
     "cpu_us": "CPU µs/request",
     "cpu_share": "CPU share",
+    "wait_share": "waited",
     "rss_mb": "memory MB",
     "reads_per_s": "pieces/s",
     "cpu_us_per_chunk": "CPU µs/chunk",
@@ -42,13 +46,13 @@ def number(value: float | None) -> str:
     return f"{value:.3g}" if abs(value) >= 1 else f"{value:.2g}"
 
 
-def ratio_table(ratios: Mapping[str, float]) -> list[Cells]:
-    """Return a line for each scenario: how many times each peer's figure ours is."""
+def ratio_table(ratios: Mapping[str, float], title: str = f"{OURS} / …") -> list[Cells]:
+    """Return a line for each scenario with its ratio to each peer."""
     keys = [tuple(key.rsplit("/", 1)) for key in ratios]
     scenarios = list(dict.fromkeys(scenario for scenario, _ in keys))
     peers = list(dict.fromkeys(peer for _, peer in keys))
     lines = [[scenario, *(_times(ratios.get(f"{scenario}/{peer}")) for peer in peers)] for scenario in scenarios]
-    return [[f"{OURS} / …", *peers], *lines]
+    return [[title, *peers], *lines]
 
 
 def _times(ratio: float | None) -> str:
@@ -111,11 +115,19 @@ def by_group(rows: Sequence[Row], groups: Mapping[str, str]) -> dict[str, list[R
 def whole(content: Mapping[str, Any], groups: Mapping[str, str]) -> str:
     """Return all tables of a run's content as text: ratios, figures of each group, targets."""
     parts = [as_text(ratio_table(content["ratios"]))] if content["ratios"] else []
+    parts += [as_text(ratio_table(content["cpu_ratios"], CPU_TITLE))] if content["cpu_ratios"] else []
     parts += [as_text(figure_table(members)) for members in by_group(content["rows"], groups).values()]
-    parts += ["\n".join(_complaints(content["rows"]))] if any(row["complaints"] for row in content["rows"]) else []
+    parts += ["\n".join(remarks)] if (remarks := remarks_on(content["rows"])) else []
     return "\n\n".join([*parts, as_text(target_table(content["targets"]))])
 
 
-def _complaints(rows: Sequence[Row]) -> list[str]:
-    faulty = [row for row in rows if row["complaints"]]
-    return [f"! {row['scenario']} {row['subject']}: {row['complaints'][0]}" for row in faulty]
+def remarks_on(rows: Sequence[Row]) -> list[str]:
+    """Return what a reader of the rows has to know besides: what proves nothing, and what was disturbed."""
+    remarks = []
+    for row in rows:
+        name, waited = f"{row['scenario']} {row['subject']}", row.get("wait_share") or 0.0
+        if row["complaints"]:
+            remarks.append(f"! {name}: {row['complaints'][0]}")
+        elif waited > _DISTURBED:
+            remarks.append(f"~ {name}: waited {waited:.0%} of the time for its core, where something else ran")
+    return remarks

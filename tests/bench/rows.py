@@ -1,6 +1,6 @@
 """What the JSON file holds: a row for each scenario and subject, and ratios of ours to each peer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
 from typing import Any
 
@@ -35,13 +35,25 @@ def _row(results: Results, key: Key) -> Row:
 
 def ratios(results: Results) -> dict[str, float]:
     """Return `scenario/peer`: ours divided by the peer's requests or chunks each second, the median of rounds."""
+    return _ratios(results, ("rps", "chunks_per_s"), results.ratio)
+
+
+def cpu_ratios(results: Results) -> dict[str, float]:
+    """Return `scenario/peer`: the peer's processor time for a request or chunk divided by ours.
+
+    It says the same as a ratio of speed where both had all of their core, and is less harmed where they had not.
+    """
+    return _ratios(results, ("cpu_us", "cpu_us_per_chunk"), lambda ours, other, name: results.ratio(other, ours, name))
+
+
+def _ratios(
+    results: Results, figures: tuple[str, ...], ratio_of: Callable[[Key, Key, str], float | None]
+) -> dict[str, float]:
     found = {}
     for scenario, subject in results.bursts:
-        for figure in ("rps", "chunks_per_s"):
-            ratio = results.ratio((scenario, OURS), (scenario, subject), figure)
-            if subject != OURS and ratio is not None:
-                found[f"{scenario}/{subject}"] = round(ratio, 3)
-                break
+        made = [ratio_of((scenario, OURS), (scenario, subject), figure) for figure in figures]
+        if subject != OURS and (known := [ratio for ratio in made if ratio is not None]):
+            found[f"{scenario}/{subject}"] = round(known[0], 3)
     return found
 
 

@@ -39,6 +39,7 @@ def measured(plan: Plan) -> dict[str, Any]:
         "machine": facts | ({"litellm": peers.LITELLM, "portkey": peers.PORTKEY} if plan.with_peers else {}),
         "rows": rows.rows(results),
         "ratios": rows.ratios(results),
+        "cpu_ratios": rows.cpu_ratios(results),
         "targets": targets.judge(results),
     }
 

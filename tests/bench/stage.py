@@ -15,7 +15,7 @@ PLAIN = Variant()
 # Subjects are quiet when all together use less than this share of a core.
 _QUIET_SHARE = 0.15
 _LOOK_SECONDS = 0.1
-_PATIENCE_SECONDS = 5.0
+_PATIENCE_SECONDS = 15.0
 
 
 class Stage:
@@ -49,9 +49,9 @@ class Stage:
         pids = [pid for endpoint in self._endpoints.values() for pid in endpoint.pids]
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            before = processes.cpu_seconds(pids)
+            before = processes.time_of(pids)
             time.sleep(_LOOK_SECONDS)
-            if processes.cpu_seconds(pids) - before < _LOOK_SECONDS * _QUIET_SHARE:
+            if (processes.time_of(pids) - before).used < _LOOK_SECONDS * _QUIET_SHARE:
                 return
 
     def stop(self) -> None:

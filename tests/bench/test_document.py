@@ -11,6 +11,7 @@ CONTENT = {
     "machine": {"cores": 2},
     "rows": [],
     "ratios": {"small-1/direct": 0.5},
+    "cpu_ratios": {"small-1/litellm": 12.5},
     "targets": [{"target": "speed", "wanted": "≥ 2 ×", "measured": 3.0, "verdict": "reached"}],
 }
 

@@ -201,4 +201,4 @@ def test_a_scenario_becomes_rows_ratios_and_a_report(endpoint: Endpoint) -> None
 
     assert ratios.keys() == {"tiny/direct"}
     assert all(row["errors"] == 0 and row["rps"] > 0 for row in made)
-    assert "tiny" in report.whole({"rows": made, "ratios": ratios, "targets": []}, {"tiny": "Tiny"})
+    assert "tiny" in report.whole({"rows": made, "ratios": ratios, "cpu_ratios": {}, "targets": []}, {"tiny": "Tiny"})

@@ -29,5 +29,6 @@ def test_memory_and_time_of_a_process_are_told() -> None:
 
     assert 10 < processes.rss_mb([own]) < 10_000
     assert processes.rss_mb([own, own]) > processes.rss_mb([own])
-    assert processes.cpu_seconds([own]) > 0
-    assert processes.rss_mb([]) == processes.cpu_seconds([]) == 0
+    assert processes.time_of([own]).used > 0
+    assert processes.time_of([own]).waited >= 0
+    assert (processes.rss_mb([]), processes.time_of([])) == (0, processes.Time(0, 0))

@@ -48,9 +48,11 @@ def test_a_report_begins_with_ratios_and_says_what_is_wrong() -> None:
     results = Results()
     results.add("small-1", "engine", Burst({"rps": 10.0}))
     results.add("small-1", "direct", Burst({"rps": 20.0}, 1, "nothing was answered"))
-    content = {"rows": rows.rows(results), "ratios": rows.ratios(results), "targets": []}
+    results.add("small-1", "portkey", Burst({"rps": 10.0, "wait_share": 0.25, "cpu_us": 9.0}))
+    content = {"rows": rows.rows(results), "ratios": rows.ratios(results), "cpu_ratios": {}, "targets": []}
 
     text = report.whole(content, {"small-1": "Small"})
 
     assert text.startswith("engine / …")
     assert "! small-1 direct: nothing was answered" in text
+    assert "~ small-1 portkey: waited 25% of the time for its core" in text

@@ -45,5 +45,13 @@ def test_errors_are_added_up_and_a_complaint_marks_the_row() -> None:
     assert (streams["complaints"], streams["notes"]) == ([], {"also": "this"})
 
 
+def test_ratios_of_processor_time_are_turned_round_so_that_more_is_better_for_us() -> None:
+    results = measured()
+    results.add("tls-kept", "engine", Burst({"cpu_us": 200.0}))
+    results.add("tls-kept", "portkey", Burst({"cpu_us": 300.0}))
+
+    assert rows.cpu_ratios(results) == {"tls-kept/portkey": 1.5}
+
+
 def test_ratios_are_ours_divided_by_each_peers() -> None:
     assert rows.ratios(measured()) == {"small-16/portkey": 2.1, "sse-128/direct": 0.5}

@@ -3,13 +3,13 @@
 import asyncio
 from functools import partial
 
-from tests.bench import processes
 from tests.bench.burst import Burst, spread
 from tests.bench.endpoint import Endpoint
 from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.stage import Stage
 from tests.bench.streams import Load, Seen, Streams, run
 from tests.bench.subjects import Variant
+from tests.bench.watch import Watch
 
 STREAMING = Variant(streams=True)
 PER_SECOND = 50
@@ -27,14 +27,9 @@ def _streams(count: int, stage: Stage, subject: str, seconds: float) -> Burst:
 async def _looked_at(endpoint: Endpoint, load: Load, seconds: float) -> Burst:
     async with Streams(endpoint, load) as streams:
         await asyncio.sleep(_RAMP_SECONDS)
-        cpu = processes.cpu_seconds(endpoint.pids)
+        watch = Watch(endpoint)
         seen = await streams.look(seconds)
-        cpu = processes.cpu_seconds(endpoint.pids) - cpu
-        figures = figures_of(seen)
-        if endpoint.pids:
-            chunks = len(seen.delays_ms) or 1
-            figures |= {"cpu_us_per_chunk": cpu / chunks * 1e6, "cpu_share": cpu / seen.seconds}
-            figures["rss_mb"] = processes.rss_mb(endpoint.pids)
+        figures = figures_of(seen) | watch.figures("cpu_us_per_chunk", len(seen.delays_ms))
     complaint = f"{seen.errors} streams broke off or were refused" if seen.errors else ""
     return Burst(figures, seen.errors, complaint or ("" if seen.delays_ms else "no chunk came"))
 

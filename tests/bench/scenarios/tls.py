@@ -2,11 +2,12 @@
 
 from functools import partial
 
-from tests.bench import answers, closed_loop, exchanges, processes
+from tests.bench import answers, closed_loop, exchanges
 from tests.bench.burst import Burst, spread
 from tests.bench.scenario import PROXIES, Scenario
 from tests.bench.stage import Stage
 from tests.bench.subjects import Variant
+from tests.bench.watch import Watch
 
 TLS = Variant(tls=True)
 _CONNECTIONS = 16
@@ -20,15 +21,11 @@ def _kept(stage: Stage, subject: str, seconds: float) -> Burst:
 def _new(stage: Stage, subject: str, seconds: float) -> Burst:
     """Latencies begin before the connection is made."""
     endpoint = stage.endpoint(subject, TLS)
-    cpu = processes.cpu_seconds(endpoint.pids)
+    watch = Watch(endpoint)
     found = exchanges.run(endpoint, _BODY, _CONNECTIONS, seconds, reconnects=True)
-    cpu = processes.cpu_seconds(endpoint.pids) - cpu
     good = [answer.ms for answer in found if answer.status == 200]
     errors = len(found) - len(good)
-    figures = {"rps": len(good) / seconds, "cpu_share": cpu / seconds, "rss_mb": processes.rss_mb(endpoint.pids)}
-    figures |= spread("", good)
-    if good:
-        figures["cpu_us"] = cpu / len(good) * 1e6
+    figures = {"rps": len(good) / seconds, **spread("", good), **watch.figures("cpu_us", len(good))}
     return Burst(figures, errors, f"{errors} of {len(found)} were not answered with 200" if errors else "")
 
 
