@@ -60,24 +60,29 @@ class Results:
         """Return a figure of each round that has it."""
         return [burst.figures[figure] for burst in self.bursts.get(key, ()) if figure in burst.figures]
 
-    def median(self, key: Key, figure: str) -> float | None:
-        """Return a figure's median."""
-        values = self.values(key, figure)
+    def proven(self, key: Key, figure: str) -> float | None:
+        """Return the median of a figure over the rounds that nothing is wrong with."""
+        values = [burst.figures[figure] for burst in self.bursts.get(key, ()) if _proves(burst, figure)]
         return median(values) if values else None
 
     def paired(self, ours: Key, other: Key, figure: str, how: Callable[[float, float], float]) -> float | None:
-        """Return the median over rounds of what `how` makes of the figures of the same round."""
-        pairs = zip(self.values(ours, figure), self.values(other, figure), strict=False)
-        values = [how(own, their) for own, their in pairs]
+        """Return the median of what `how` makes of the figures of the same round, where both prove something."""
+        pairs = zip(self.bursts.get(ours, ()), self.bursts.get(other, ()), strict=False)
+        sound = [pair for pair in pairs if all(_proves(burst, figure) for burst in pair)]
+        values = [how(own.figures[figure], their.figures[figure]) for own, their in sound]
         return median(values) if values else None
 
     def ratio(self, ours: Key, other: Key, figure: str = "rps") -> float | None:
         """Return how many times the other's figure ours is."""
-        return self.paired(ours, other, figure, lambda own, their: own / their if their else 0.0)
+        return self.paired(ours, other, figure, lambda own, their: own / their)
 
     def difference(self, ours: Key, other: Key, figure: str) -> float | None:
         """Return how much ours is above the other's."""
         return self.paired(ours, other, figure, lambda own, their: own - their)
+
+
+def _proves(burst: Burst, figure: str) -> bool:
+    return not burst.complaint and bool(burst.figures.get(figure))
 
 
 def run(

@@ -60,7 +60,7 @@ def between(scenario: str, other: str, figure: str = "rps") -> Callable[[Results
 
 def own(scenario: str, figure: str) -> Callable[[Results], float | None]:
     """A figure of ours."""
-    return lambda results: results.median(ours(scenario), figure)
+    return lambda results: results.proven(ours(scenario), figure)
 
 
 def drift(scenario: str) -> Callable[[Results], float | None]:

@@ -49,6 +49,14 @@ def test_a_difference_is_the_median_of_differences() -> None:
     assert seen.difference(("small", "ours"), ("small", "peer"), "rps") == 6
 
 
+def test_a_round_in_which_something_was_wrong_proves_nothing() -> None:
+    seen = results(ours=[100, 100], peer=[50])
+    seen.add("small", "peer", Burst({"rps": 1.0}, 9, "9 answers were wrong"))
+
+    assert seen.ratio(("small", "ours"), ("small", "peer")) == 2.0
+    assert seen.proven(("small", "peer"), "rps") == 50
+
+
 @pytest.mark.parametrize("other", [("small", "nobody"), ("large", "ours")])
 def test_there_is_no_ratio_to_what_was_not_measured(other: tuple[str, str]) -> None:
     assert results(ours=[1]).ratio(("small", "ours"), other) is None
