@@ -93,6 +93,7 @@ def memory(rows: Rows) -> Figure:
         each.set(title=title, xlabel=unit)
         each.invert_yaxis()
         each.margins(x=0.15)
+        each.set_visible(bool(subjects))
     return figure
 
 

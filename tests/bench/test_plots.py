@@ -35,3 +35,11 @@ def test_what_proves_nothing_is_not_shown() -> None:
 
     assert plots.value([row], "small-1", "engine", "rps") is None
     assert plots.value([{**row, "complaints": []}], "small-1", "engine", "rps") == 5.0
+
+
+def test_what_was_not_measured_has_no_panel() -> None:
+    row = {"scenario": "memory-streams", "subject": "engine", "idle_rss_mb": 95.0, "kb_per_stream": 46.0}
+
+    shown = [panel.get_visible() for panel in plots.memory([{**row, "complaints": []}]).axes]
+
+    assert shown == [True, True, False]
