@@ -32,12 +32,10 @@ from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
 from addons.retiring import Retiring
 from addons.stream import ProxyStream
+from addons.sweeper import Sweeper
 
 # Provider connections that one client connection may use at the same time: one for each of its streams.
 MAX_CONNECTIONS = 1000
-
-# How long after its client has gone a handler may take to end, in seconds.
-SWEEP_SECONDS = 2.0
 # RFC 8446 section 5.1: the type of the record with which a TLS client begins.
 _HANDSHAKE = b"\x16"
 
@@ -158,13 +156,6 @@ class ProxyLayer(HttpLayer):
                 self.connections.pop(server, None)
 
 
-def _sweep(handler: ConnectionHandler) -> None:
-    """Close what a handler that has ended left behind: connections whose tasks were cancelled while they were made."""
-    for transport in handler.transports.values():
-        if transport.writer is not None:
-            transport.writer.close()
-
-
 class Upstream:
     """Takes over whatever arrives on the reverse port; what does not speak HTTP is answered with 400.
 
@@ -180,6 +171,7 @@ class Upstream:
         self._interrupts = interrupts
         self._handlers = handlers
         self._layers: dict[str, ProxyLayer] = {}
+        self._sweeper = Sweeper()
 
     def next_layer(self, choice: layer.NextLayer) -> None:
         """Answer mitmproxy's question for the next layer of a reverse connection."""
@@ -217,7 +209,11 @@ class Upstream:
         for stream in layer_of_client.unfinished():
             await self._hang_up(handler, stream)
         if self._does_tls(client):  # The engine leaves nothing, and would be kept in memory for so long.
-            asyncio.get_running_loop().call_later(SWEEP_SECONDS, _sweep, handler)
+            self._sweeper.plan(handler)
+
+    def done(self) -> None:
+        """The worker ends: nothing is left behind."""
+        self._sweeper.finish()
 
     async def _hang_up(self, handler: ConnectionHandler, stream: ProxyStream) -> None:
         # A stream may not have heard that its client has gone; and one that is being connected may never hear anything
