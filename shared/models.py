@@ -14,6 +14,10 @@ class Feature(StrEnum):
     FALLBACK = "fallback"
     BREAKER = "breaker"
     VALIDATION = "validation"
+    # Ask OpenAI-like streams for their usage, and keep what was only asked for by us from the client.
+    STREAM_USAGE = "stream_usage"
+    # End a stream that outruns the token or money budget of its project or token.
+    BUDGET_CUT = "budget_cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,68 @@ class Policy:
     max_values: Mapping[str, float] = field(default_factory=dict)
 
 
+class Measure(StrEnum):
+    """What a limit counts. `TOKENS` are the provider's, prompt and completion together; `COST` is in nano-USD."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    COST = "cost"
+    CONCURRENT = "concurrent"
+
+
+class Window(StrEnum):
+    """For how long a limit counts. `LIFE` never starts anew; days and months are those of UTC."""
+
+    LIFE = "life"
+    SECOND = "second"
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+    MONTH = "month"
+
+
+class OnOutage(StrEnum):
+    """What holds for a limit while Redis knows the caller but cannot count: nobody passes, everybody, or a share.
+
+    `LOCAL_SHARE`: each worker counts by itself, up to the limit divided by the number of workers.
+    """
+
+    CLOSED = "closed"
+    OPEN = "open"
+    LOCAL_SHARE = "local_share"
+
+
+# The windows that make sense for each measure; concurrent requests have no window, which is written as life.
+WINDOWS = {
+    Measure.REQUESTS: frozenset({Window.LIFE, Window.SECOND, Window.MINUTE, Window.HOUR, Window.DAY}),
+    Measure.TOKENS: frozenset({Window.LIFE, Window.MINUTE, Window.DAY, Window.MONTH}),
+    Measure.COST: frozenset({Window.LIFE, Window.DAY, Window.MONTH}),
+    Measure.CONCURRENT: frozenset({Window.LIFE}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """At most `amount` of a measure within a window; one for each pair of them.
+
+    Requests per second to day are a rate (GCRA): `burst` of them may come at once (None: `amount`), and they come back
+    evenly over the window. Everything else is counted within calendar windows, starting at zero in each.
+    """
+
+    measure: Measure
+    window: Window
+    amount: int
+    burst: int | None = None
+    on_outage: OnOutage = OnOutage.CLOSED
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """What the data plane needs to know of a project.
 
     `base_url` empty: the provider's own. `fallback_urls` take its place, in order, when it is down. `cors_origins`
     are the origins whose pages may call; none: no CORS at all. `features` holds only what differs from the provider.
+    `limits` are of all its tokens together.
     """
 
     id: str
@@ -56,6 +116,7 @@ class Project:
     policy: Policy = Policy()
     cors_origins: tuple[str, ...] = ()
     features: Mapping[Feature, bool] = field(default_factory=dict)
+    limits: tuple[Limit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +134,7 @@ class Token:
     last_used_at: datetime | None
     version: int
     policy: Policy = Policy()
+    limits: tuple[Limit, ...] = ()
 
 
 class Denial(StrEnum):
@@ -109,15 +171,28 @@ class Outcome(StrEnum):
     UPSTREAM_ABORTED = "upstream_aborted"
     CUT = "cut"
     REFUSED = "refused"
+    # Its worker died; how it went on is not known.
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Provider tokens of one answer; None where the provider did not say."""
+    """Provider tokens of one answer; None where the provider did not say.
+
+    `prompt_tokens` include those read from and written to the provider's prompt cache, and `completion_tokens` those of
+    reasoning, whatever the provider's own way of counting is; the audio ones are parts of them, too. An `is_estimate`
+    was made here, since the answer broke off before the provider could say.
+    """
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     total_tokens: int | None = None
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_prompt_tokens: int | None = None
+    audio_completion_tokens: int | None = None
+    is_estimate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +200,10 @@ class UsageEvent:
     """One admitted request, as the meter saw it end. `request_id` makes it countable exactly once.
 
     Times are milliseconds; `occurred_at` is when the request arrived, `first_byte_ms` when the first byte of the
-    provider's body came (None: never). `sequence` is the request's number on its token, counted at admission.
-    `status` is what the client got; 0 means that no answer was sent. `attempts` counts tries at the provider, from 1.
+    provider's body came (None: never), `provider_ms` what the provider says it took. `sequence` is the request's number
+    on its token, counted at admission. `status` is what the client got; 0 means that no answer was sent. `attempts`
+    counts tries at the provider, from 1. `model` is the one that served, as far as that is known, else the one that was
+    asked for. `finish_reason` and `provider_request_id` are the provider's own words.
     """
 
     request_id: str
@@ -150,3 +227,7 @@ class UsageEvent:
     first_byte_ms: float | None
     usage: Usage
     attempts: int = 1
+    model_asked: str | None = None
+    finish_reason: str | None = None
+    provider_request_id: str | None = None
+    provider_ms: float | None = None
