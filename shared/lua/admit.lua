@@ -101,7 +101,7 @@ local function after_one(state, length, amount, burst)
   if takes then
     level = level + length
   end
-  return takes and format('%.0f:%.0f', at, level), floor((burst * length - level) / length), ceil(level / amount / 1000)
+  return takes and format('%.0f:%.0f', at, level), burst - ceil(level / length), ceil(level / amount / 1000)
 end
 
 -- Per scope that has limits: its key, the fields and values to write, and what is taken of counters that settle.
