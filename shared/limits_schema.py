@@ -7,6 +7,7 @@ window, amount, burst (-1: as the amount), and what holds on an outage.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -55,19 +56,19 @@ def _limit(*values: int | str) -> Limit:
     return Limit(*names, amount, None if burst < 0 else burst, OnOutage(str(on_outage)))
 
 
-def decode_standing(values: Sequence[bytes | int]) -> tuple[LimitState, ...]:
+def decode_standing(values: Sequence[Any]) -> tuple[LimitState, ...]:
     """Read what scripts say about limits, five values each. Raises ValueError or TypeError if it does not fit."""
+    states = []
     try:
-        return tuple([_state(values, at) for at in range(0, len(values), _STATE_VALUES)])
+        for at in range(0, len(values), _STATE_VALUES):
+            scope, name, amount, remaining, reset = values[at : at + _STATE_VALUES]
+            if amount < 0 or remaining < 0:  # Numbers, or a TypeError.
+                raise ValueError("nothing can be left of less than nothing")
+            reset_ms = None if reset < 0 else reset
+            states.append(LimitState(_SCOPES[scope], *_FIELDS[name], amount, remaining, reset_ms))
     except LookupError as error:
         raise ValueError(f"no state of a limit: {error}") from error
-
-
-def _state(values: Sequence[bytes | int], at: int) -> LimitState:
-    measure, window = _FIELDS[values[at + 1]]  # type: ignore[index]
-    reset = int(values[at + 4])
-    scope = _SCOPES[values[at]]  # type: ignore[index]
-    return LimitState(scope, measure, window, int(values[at + 2]), int(values[at + 3]), None if reset < 0 else reset)
+    return tuple(states)
 
 
 def period_of(window: Window, moment: datetime) -> str:
