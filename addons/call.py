@@ -12,7 +12,7 @@ from mitmproxy.connection import Server
 
 from addons.dialects.answer import Answer
 from addons.ending import Interruption, Refusal
-from shared.models import Caller
+from shared.models import Caller, LimitState
 from shared.providers import Provider, Route
 
 _BESIDE = "_llm_proxy_call"
@@ -71,6 +71,9 @@ class Call:
     token_id: str = ""
     token_label: str = ""
     caller: Caller | None = None
+    is_admitted: bool = False
+    standing: tuple[LimitState, ...] = ()
+    prompt_estimate: int | None = None
     provider: Provider | None = None
     route: Route | None = None
     model: str | None = None

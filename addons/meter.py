@@ -12,7 +12,7 @@ from shared import logs
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
 
-Append = Callable[[UsageEvent], None]
+Settle = Callable[[Call, UsageEvent], None]
 log = logs.get("meter")
 
 
@@ -83,9 +83,9 @@ def broke_off(flow: http.HTTPFlow) -> bool:
 class Meter:
     """Counts chunks and bytes, reads model and usage, and settles each call once."""
 
-    def __init__(self, calls: Calls, append: Append) -> None:
+    def __init__(self, calls: Calls, settle: Settle) -> None:
         self.calls = calls
-        self._append = append
+        self._settle = settle
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Tap the provider's answer; without a tap mitmproxy would hold it until it is complete."""
@@ -108,10 +108,10 @@ class Meter:
     def settle(self, flow: http.HTTPFlow, is_broken: bool) -> None:
         """Record the request, unless it has been recorded."""
         call = self.calls.of(flow)
-        if call.is_settled or call.caller is None or call.route is None:
+        if call.is_settled or not call.is_admitted or call.caller is None or call.route is None:
             return
         call.is_settled = True
-        self._append(event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
+        self._settle(call, event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
 
 
 def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outcome: Outcome) -> UsageEvent:
