@@ -32,7 +32,7 @@ def recorded() -> list[UsageEvent]:
 
 @pytest.fixture
 def meter(calls: Calls, recorded: list[UsageEvent]) -> Meter:
-    return Meter(calls, recorded.append)
+    return Meter(calls, lambda call, event: recorded.append(event))
 
 
 def answer(flow: http.HTTPFlow, content_type: str = "text/event-stream") -> None:

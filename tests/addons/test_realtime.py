@@ -25,7 +25,7 @@ def recorded() -> list[UsageEvent]:
 
 @pytest.fixture
 def realtime(calls: Calls, recorded: list[UsageEvent]) -> Realtime:
-    return Realtime(calls, Meter(calls, recorded.append))
+    return Realtime(calls, Meter(calls, lambda call, event: recorded.append(event)))
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_the_end_is_recorded_once_with_how_it_came(
 def test_the_handshake_alone_is_no_end(
     calls: Calls, recorded: list[UsageEvent], socket: tuple[http.HTTPFlow, Call]
 ) -> None:
-    Meter(calls, recorded.append).response(socket[0])
+    Meter(calls, lambda call, event: recorded.append(event)).response(socket[0])
 
     assert recorded == []
 
