@@ -1,13 +1,13 @@
 """Tells Redis which requests of this worker still run, and settles those whose worker has died."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from addons.holds import Holds
 from addons.price_list import PriceList
 from addons.settlement import Settlement
 from addons.store import Store, StoreUnavailable
-from addons.usage_log import UsageLog
 from shared import logs
 from shared.holds_schema import Held, decode_hold
 from shared.models import Amounts, Outcome, Usage, UsageEvent
@@ -20,13 +20,21 @@ log = logs.get("leases")
 
 
 class Leases:
-    """One task for the life of the worker."""
+    """One task for the life of the worker; `append` takes the settlements of others' lost requests."""
 
-    def __init__(self, store: Store, holds: Holds, usage_log: UsageLog, prices: PriceList) -> None:
+    def __init__(
+        self,
+        store: Store,
+        holds: Holds,
+        append: Callable[[Settlement], None],
+        prices: PriceList,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self._store = store
         self._holds = holds
-        self._usage_log = usage_log
+        self._append = append
         self._prices = prices
+        self._pause_seconds = pause_seconds
         self._task: asyncio.Task[None] | None = None
 
     def running(self) -> None:
@@ -41,7 +49,7 @@ class Leases:
 
     async def _keep_renewing(self) -> None:
         while True:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
             try:
                 await self.renew()
             except StoreUnavailable as error:
@@ -56,7 +64,7 @@ class Leases:
                 log.error("hold_not_readable", reason=str(error))
                 continue
             log.warning("request_lost", request_id=held.request.request_id)
-            self._usage_log.append(self._settlement(hold, held))
+            self._append(self._settlement(hold, held))
 
     def _settlement(self, hold: bytes, held: Held) -> Settlement:
         event = lost(held)

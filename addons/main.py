@@ -135,7 +135,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         LimitHeaders(calls),
         RequestLog(calls),
         RequestMetrics(calls, metrics),
-        Leases(store, holds, usage_log, prices),
+        Leases(store, holds, usage_log.append, prices),
         usage_log,
         prices,
         Control(store, breakers, revocation),

@@ -17,8 +17,9 @@ log = logs.get("price_list")
 class PriceList:
     """Follows the published table; until there is one, no cost is known."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._store = store
+        self._pause_seconds = pause_seconds
         self._published = b""
         self._table = prices.PriceTable()
         self._task: asyncio.Task[None] | None = None
@@ -65,4 +66,4 @@ class PriceList:
                 await self.refresh()
             except StoreUnavailable as error:
                 log.warning("prices_not_refreshed", reason=str(error))
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
