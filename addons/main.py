@@ -39,6 +39,7 @@ from addons.revocation import Revocation  # noqa: E402
 from addons.route_table import RouteTable  # noqa: E402
 from addons.sharing import Sharing  # noqa: E402
 from addons.store import Store  # noqa: E402
+from addons.stream_usage import StreamUsage  # noqa: E402
 from addons.targets import Targets  # noqa: E402
 from addons.telemetry import Telemetry  # noqa: E402
 from addons.uploads import Uploads  # noqa: E402
@@ -116,6 +117,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         RequestPolicy(calls),
         Credentials(calls, targets, configuration.encryption_keys),
         meter,
+        StreamUsage(calls),
         Realtime(calls, meter),
         RequestLog(calls),
         RequestMetrics(calls, metrics),
