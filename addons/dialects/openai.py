@@ -133,9 +133,9 @@ def _read_bare(known: Answer, document: bytes) -> Answer:
 
 
 def _completed(known: Answer, found: _Response, reason: str | None) -> Answer:
-    usage = _usage(found.usage) if found.usage else known.usage
+    usage = _usage(found.usage) if found.usage else None
     reason = reason or _ending(found) or known.finish_reason
-    return Answer(found.model or known.model, usage, reason, known.is_final or found.usage is not None)
+    return Answer(found.model or known.model, usage or known.usage, reason, known.is_final or usage is not None)
 
 
 def _ending(found: _Response) -> str | None:
@@ -178,9 +178,12 @@ def _count_delta(delta: _Delta, said: Said) -> None:
 _NOTHING = _Details()
 
 
-def _usage(usage: _Usage) -> Usage:
+def _usage(usage: _Usage) -> Usage | None:
+    """Return a usage in our words, None if it counts something else than tokens, such as seconds."""
     prompt = first(usage.prompt_tokens, usage.input_tokens)
     completion = first(usage.completion_tokens, usage.output_tokens)
+    if prompt is None and completion is None and usage.total_tokens is None:
+        return None
     details = usage.prompt_tokens_details or usage.input_tokens_details or usage.input_token_details or _NOTHING
     of_output = usage.completion_tokens_details or usage.output_tokens_details or usage.output_token_details or _NOTHING
     return Usage(

@@ -130,8 +130,10 @@ class UsageFilter:
         return self._let_go() + line
 
     def _finish(self) -> bytes:
-        passed = self._take(self._rest) if self._rest else b""
-        return b"" if self._is_ours else passed + self._let_go()
+        if self._rest not in (b"", b"\r"):
+            passed = self._take(self._rest)
+            return b"" if self._is_ours else passed + self._let_go()
+        return b"" if self._is_ours else self._let_go() + self._rest
 
 
 def _is_one_event(chunk: bytes) -> bool:
