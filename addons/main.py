@@ -48,6 +48,7 @@ from addons.route_table import RouteTable  # noqa: E402
 from addons.settlement import Settling  # noqa: E402
 from addons.sharing import Sharing  # noqa: E402
 from addons.store import Store  # noqa: E402
+from addons.stream_usage import StreamUsage  # noqa: E402
 from addons.targets import Targets  # noqa: E402
 from addons.telemetry import Telemetry  # noqa: E402
 from addons.uploads import Uploads  # noqa: E402
@@ -130,6 +131,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Reservation(calls, gate, prices),
         Credentials(calls, targets, configuration.encryption_keys),
         meter,
+        StreamUsage(calls),
         Realtime(calls, meter),
         Budget(calls, store, holds, prices, interrupts, metrics.stream_cut),
         LimitHeaders(calls),

@@ -4,10 +4,12 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
+from addons import provider_notes
 from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
 from addons.ending import Cause, Refusal
 from addons.refusal import MALFORMED, UPSTREAM_ERROR
+from addons.unsaid import usage_of
 from shared import logs
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
@@ -94,6 +96,9 @@ class Meter:
             return
         headers = flow.response.headers
         reader = AnswerReader(call.dialect, headers.get("content-type", ""), headers.get("content-encoding", ""))
+        call.said = reader.said
+        call.provider_request_id = provider_notes.request_id(headers, call.correlation_id or call.request_id)
+        call.provider_ms = provider_notes.processing_ms(headers)
         flow.response.stream = Tap(call, reader)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -126,7 +131,7 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         provider=caller.project.provider,
         route=route.name,
         method=flow.request.method,
-        model=call.answer.model or call.model,
+        model=shortened(call.answer.model, 256) or call.model,
         status=status_of(call, flow),
         outcome=outcome,
         error_code=error_code_of(call, outcome),
@@ -136,6 +141,15 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         response_bytes=call.response_bytes,
         duration_ms=round(call.elapsed_ms(), 3),
         first_byte_ms=None if call.first_byte_ms is None else round(call.first_byte_ms, 3),
-        usage=call.answer.usage,
+        usage=usage_of(call, flow, outcome),
         attempts=max(call.attempts.count, 1),
+        model_asked=call.model,
+        finish_reason=shortened(call.answer.finish_reason, 64),
+        provider_request_id=call.provider_request_id,
+        provider_ms=call.provider_ms,
     )
+
+
+def shortened(text: str | None, length: int) -> str | None:
+    """Return a provider's word as far as it has a place in the records; anything but one line of text has none."""
+    return text[:length] if text and text[:length].isprintable() else None

@@ -7,8 +7,9 @@ from collections.abc import Awaitable
 
 from mitmproxy import http
 
-from addons import estimate
+from addons.body_fields import json_object, value
 from addons.call import Call, Calls
+from addons.estimate import COMPLETION_FIELDS, asked_completion, estimate_prompt
 from addons.gate import Gate
 from addons.price_list import PriceList
 from addons.refusal import MODEL_NOT_PRICED, Refused, fail_closed
@@ -45,12 +46,10 @@ class Reservation:
         return self._gate.enter(call, [call.provider.name], flow.request.method, amounts)
 
     def _estimated(self, call: Call, body: bytes | None) -> Amounts:
-        prompt = DEFAULT_PROMPT if body is None else estimate.prompt_tokens(body)
-        asked = None if body is None else estimate.asked_completion(body)
-        completion = DEFAULT_COMPLETION if asked is None else asked
+        prompt = DEFAULT_PROMPT if body is None else estimate_prompt(body)
+        completion = (_asked_in(body) if body else None) or DEFAULT_COMPLETION
         call.prompt_estimate = prompt
-        cost = self._cost(call, prompt, completion)
-        return Amounts(prompt + completion, cost)
+        return Amounts(prompt + completion, self._cost(call, prompt, completion))
 
     def _cost(self, call: Call, prompt: int, completion: int) -> int:
         """Return what the request may cost, in nano-USD. Raises Refused if money is limited and that is not known."""
@@ -60,3 +59,11 @@ class Reservation:
                 raise Refused(MODEL_NOT_PRICED)
             return 0
         return cost
+
+
+def _asked_in(body: bytes) -> int | None:
+    try:
+        fields = json_object(body)
+    except Refused:
+        return None  # It is no JSON, which the route allows.
+    return asked_completion({name: value(fields[name]) for name in COMPLETION_FIELDS if name in fields})
