@@ -41,6 +41,7 @@ class Budget:
         prices: PriceList,
         interrupts: Interrupts,
         note_cut: Callable[[str], None],
+        pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.calls = calls
         self._store = store
@@ -48,6 +49,7 @@ class Budget:
         self._prices = prices
         self._interrupts = interrupts
         self._note_cut = note_cut
+        self._pause_seconds = pause_seconds
         self._watched: dict[str, Call] = {}
         self._reserved: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
@@ -92,7 +94,7 @@ class Budget:
 
     async def _keep_watching(self) -> None:
         while True:
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(self._pause_seconds)
             for call in list(self._watched.values()):
                 try:
                     await self._look_at(call)
