@@ -43,8 +43,8 @@ def _parts(body: bytes) -> Iterator[tuple[bytes, bool]]:
     is_inside = False
     for part in body.split(b'"', _MAX_PARTS):
         if is_inside:
-            text.append(part)
             is_inside = _ends_in_escape(part)
+            text.append(part[:-1] + b"'" if is_inside else part)  # A quote in the text is no end of it.
         else:
             if text and not part.lstrip()[:1] == b":":
                 yield from ((piece, True) for piece in text)

@@ -52,7 +52,7 @@ def _with_usage(options: bytes) -> bytes | None:
         place = options.find(b"{") + 1
         comma = b"," if json_object(options) else b""
         return options[:place] + b'"include_usage":true' + comma + options[place:]
-    if asked["include_usage"] not in (None, False):
+    if asked["include_usage"] is not None and asked["include_usage"] is not False:
         return None  # It is asked for, or something else is meant, which the provider will refuse.
     place_of_answer = places_of(options, json_object(options))["include_usage"]
     return options[: place_of_answer.start] + b"true" + options[place_of_answer.stop :]

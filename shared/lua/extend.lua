@@ -5,7 +5,7 @@
 -- The limits are those of now. A counter whose limit is gone takes more without a bound; a limit that is new since the
 -- request was admitted does not count it. In a new period the counter starts with what is asked for now.
 -- Returns {the hold that takes the place of the old one}, {''} if the hold is not open (any longer), or {'', scope,
--- measure, window, amount, remaining, ms until all of it is there again (-1: never)} of the limit that denies it.
+-- field, amount, remaining, ms until all of it is there again (-1: never)} of the limit that denies it.
 if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
   return {''}
 end
@@ -18,9 +18,9 @@ local published = {token = token_limits, project = project_limits, global = redi
 
 local function amounts_of(scope)
   local amounts, text = {}, published[scope]
-  local limits = text and text ~= '' and cjson.decode(text) or {}
-  for i = 1, #limits, 5 do
-    amounts[limits[i] .. ':' .. limits[i + 1]] = limits[i + 2]
+  local limits = text and text ~= '' and cjson.decode(text) or {{}}
+  for i, field in ipairs(limits[1]) do
+    amounts[field] = limits[4][i]
   end
   return amounts
 end
@@ -44,7 +44,7 @@ for i, scope in ipairs(hold.taken) do
       local used
       period, used = read_counter(counters[n], period)
       if amounts[field] and need > amounts[field] - used then
-        return {'', name, measure, window, amounts[field], math.max(0, amounts[field] - used), reset}
+        return {'', name, field, amounts[field], math.max(0, amounts[field] - used), reset}
       end
       if period ~= since then
         since, reserved, before = period, 0, before + reserved
@@ -59,9 +59,9 @@ for i, scope in ipairs(hold.taken) do
   taken[i] = '["' .. name .. '"' .. table.concat(held) .. ']'
 end
 
-local extended = string.format('%s\n{"token_id":%s,"project_id":%s,"epoch":%s,"sequence":%.0f,"at":%.0f,'
+local extended = string.format('%s\n{"token_id":%s,"project_id":%s,"epoch":%s,"sequence":%.0f,'
   .. '"expires_at":%.0f,"tokens":%.0f,"cost":%.0f,"taken":[%s]}', string.sub(ARGV[2], 1, line - 1),
-  cjson.encode(hold.token_id), cjson.encode(hold.project_id), cjson.encode(hold.epoch), hold.sequence, hold.at,
+  cjson.encode(hold.token_id), cjson.encode(hold.project_id), cjson.encode(hold.epoch), hold.sequence,
   hold.expires_at, hold.tokens + more.tokens, hold.cost + more.cost, table.concat(taken, ','))
 redis.call('ZADD', KEYS[1], math.floor(now / 1000) + ARGV[5], extended)
 if extended ~= ARGV[2] then
