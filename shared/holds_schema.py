@@ -121,11 +121,11 @@ def encode_extension(
 def decode_extension(reply: Sequence[bytes | int]) -> bytes | NotExtended:
     """Read the answer of the `extend` script: the hold from now on, or why there is none. Raises ContractError."""
     try:
-        hold, *states = reply
-        if not isinstance(hold, bytes):
-            raise TypeError("a hold is made of bytes")
-        return hold or NotExtended(next(iter(decode_standing(states)), None))
-    except (TypeError, ValueError) as error:
+        hold, standing = reply
+        if not isinstance(hold, bytes) or not isinstance(standing, bytes):
+            raise TypeError("not bytes")
+        return hold or NotExtended(next(iter(decode_standing(standing)), None))
+    except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable extension reply: {error}") from error
 
 

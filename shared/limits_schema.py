@@ -7,19 +7,14 @@ window, amount, burst (-1: as the amount), and what holds on an outage.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
-from shared.models import WINDOWS, Limit, LimitState, Measure, OnOutage, Scope, Window
+from shared.models import Limit, LimitState, Measure, OnOutage, Window
 
 _decoder = msgspec.msgpack.Decoder(list[int | str])
+_standing_decoder = msgspec.msgpack.Decoder(tuple[LimitState, ...])
 _VALUES = 5
-_SCOPES = {scope.encode(): scope for scope in Scope}
-_FIELDS = {
-    f"{measure}:{window}".encode(): (measure, window) for measure, windows in WINDOWS.items() for window in windows
-}
-_STATE_VALUES = 5
 
 
 def field_of(limit: Limit) -> str:
@@ -56,19 +51,9 @@ def _limit(*values: int | str) -> Limit:
     return Limit(*names, amount, None if burst < 0 else burst, OnOutage(str(on_outage)))
 
 
-def decode_standing(values: Sequence[Any]) -> tuple[LimitState, ...]:
-    """Read what scripts say about limits, five values each. Raises ValueError or TypeError if it does not fit."""
-    states = []
-    try:
-        for at in range(0, len(values), _STATE_VALUES):
-            scope, name, amount, remaining, reset = values[at : at + _STATE_VALUES]
-            if amount < 0 or remaining < 0:  # Numbers, or a TypeError.
-                raise ValueError("nothing can be left of less than nothing")
-            reset_ms = None if reset < 0 else reset
-            states.append(LimitState(_SCOPES[scope], *_FIELDS[name], amount, remaining, reset_ms))
-    except LookupError as error:
-        raise ValueError(f"no state of a limit: {error}") from error
-    return tuple(states)
+def decode_standing(standing: bytes) -> tuple[LimitState, ...]:
+    """Read what scripts say about limits. Raises MsgspecError or TypeError if it does not fit."""
+    return _standing_decoder.decode(standing) if standing else ()
 
 
 def period_of(window: Window, moment: datetime) -> str:

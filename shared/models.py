@@ -129,7 +129,7 @@ class LimitState(NamedTuple):
     window: Window
     amount: int
     remaining: int
-    reset_ms: int | None
+    reset_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,10 @@ def encode_amounts(amounts: Amounts) -> tuple[int | str, int | str]:
 def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
-        denial, token_id, label, policy, number, record, hold, of_token, of_all, *states = reply
+        denial, token_id, label, policy, number, record, hold, of_token, of_all, states = reply
         published = _text(record)
         project = _project_decoder.decode(published) if published else None
-        standing = decode_standing(states)
+        standing = decode_standing(_bytes(states))
         if reason := _text(denial):
             retry_after_ms = int(number) if standing else None
             limit = standing[0] if standing else None
@@ -179,9 +179,8 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
 
 
 def _all_limits(of_token: bytes | int, project: Project, of_all: bytes | int) -> tuple[tuple[Scope, Limit], ...]:
-    if not isinstance(of_token, bytes) or not isinstance(of_all, bytes):
-        raise TypeError("published limits are bytes")
-    scopes = {Scope.TOKEN: decode_limits(of_token), Scope.PROJECT: project.limits, Scope.GLOBAL: decode_limits(of_all)}
+    own, common = decode_limits(_bytes(of_token)), decode_limits(_bytes(of_all))
+    scopes = {Scope.TOKEN: own, Scope.PROJECT: project.limits, Scope.GLOBAL: common}
     return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 
 
@@ -271,3 +270,9 @@ def from_ms(milliseconds: int) -> datetime:
 
 def _text(value: bytes | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: bytes | int) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("not bytes")
+    return value

@@ -7,25 +7,26 @@
 -- is not held), 7 lease in ms, 8.. providers that have the requested route.
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
 -- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '',
---   limits of the token, limits of all (both '' unless peeking), then of the tightest limit of each measure:
---   scope, field, amount, remaining, ms until all of it is there again (-1: never), ..}
+--   limits of the token, limits of all (both '' unless peeking), standing: of each measure, its tightest limit}
 -- or {denial, token id, token label, '', ms until the same request could pass (-1: never), project record, '', '', '',
---   and if a limit denied, these five of the one that would do so longest}.
+--   standing: the limit that denied it, of several the one that does so longest}.
+-- A standing is MessagePack, '' if it is empty: {{scope, measure, window, amount, remaining, and unless that never
+-- happens the ms until all of it is there again}, ..}.
 -- All reads come before all writes, so that a write which the server refuses leaves nothing half taken.
 local find, sub, floor, ceil, format = string.find, string.sub, math.floor, math.ceil, string.format
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
-  return {'service_unavailable', '', '', '', -1, '', '', '', ''}
+  return {'service_unavailable', '', '', '', -1, '', '', '', '', ''}
 end
 local token = redis.call('HMGET', KEYS[1], 'id', 'label', 'project_id', 'is_active', 'expires_at', 'max_requests',
   'requests', 'policy', 'limits')
 if not token[1] then
-  return {'token_not_found', '', '', '', -1, '', '', '', ''}
+  return {'token_not_found', '', '', '', -1, '', '', '', '', ''}
 end
 -- Every key carries the same hash tag as KEYS, so this access stays in the declared slot.
 local project = redis.call('HMGET', ARGV[1] .. token[3], 'is_active', 'provider', 'record', 'limits')
 local function deny(reason)
-  return {reason, token[1], token[2], '', -1, project[3] or '', '', '', ''}
+  return {reason, token[1], token[2], '', -1, project[3] or '', '', '', '', ''}
 end
 if token[4] ~= '1' then
   return deny('token_inactive')
@@ -57,51 +58,41 @@ local function counts(measure)
 end
 local takes = ARGV[3] ~= 'peek' and (tokens or not counts('tokens')) and (cost or not counts('cost'))
 local requests = token[7] + (takes and 1 or 0)
-local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', ''}
-local size, tightest = 9, {}
+local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', '', ''}
+local standing, tightest = {}, {}
 local refusal
 
-local function refuse(reason, wait, scope, field, amount, remaining, reset)
+local function refuse(reason, wait, state)
   if refusal and (refusal[5] == -1 or wait ~= -1 and wait <= refusal[5]) then
     return
   end
   refusal = deny(reason)
-  refusal[5], refusal[10], refusal[11], refusal[12] = wait, scope, field, amount
-  refusal[13], refusal[14] = remaining > 0 and remaining or 0, reset
+  refusal[5], refusal[10] = wait, cmsgpack.pack({state})
 end
 
 if token[6] ~= '' then
   local amount = tonumber(token[6])
+  standing[1], tightest.requests = {'token', 'requests', 'life', amount, amount - requests}, 1
   if token[7] + 1 > amount then
-    refuse('quota_exceeded', -1, 'token', 'requests:life', amount, 0, -1)
+    refuse('quota_exceeded', -1, {'token', 'requests', 'life', amount, 0})
   end
-  reply[10], reply[11], reply[12], reply[13], reply[14] = 'token', 'requests:life', amount, amount - requests, -1
-  size, tightest.requests = 14, 9
 end
 
 -- A rate is the generic cell rate algorithm in whole numbers: `<at>:<level>`. Each request raises the level by the
--- microseconds of the window, each microsecond lowers it by the amount, and it may not rise above burst * window.
--- Returns the new state, how many more may come at once, and the ms until all may; false, level if none may come.
+-- microseconds of the window, each microsecond lowers it by the amount, and it may not rise above burst * window. If the
+-- clock goes back, the level stays until the clock is there again.
 local lengths = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
-local function after_one(state, length, amount, burst)
-  local level, at = 0, now
-  if state then
-    local colon = find(state, ':', 1, true)
-    at, level = tonumber(sub(state, 1, colon - 1)), tonumber(sub(state, colon + 1))
-    if at < now then
-      level, at = level - (now - at) * amount, now
-      if level < 0 then
-        level = 0
-      end
-    end
+local function level_now(state, amount)
+  if not state then
+    return 0, now
   end
-  if amount < 1 or level > (burst - 1) * length then
-    return false, level
+  local colon = find(state, ':', 1, true)
+  local at, level = tonumber(sub(state, 1, colon - 1)), tonumber(sub(state, colon + 1))
+  if at >= now then
+    return level, at
   end
-  if takes then
-    level = level + length
-  end
-  return takes and format('%.0f:%.0f', at, level), burst - ceil(level / length), ceil(level / amount / 1000)
+  level = level - (now - at) * amount
+  return level > 0 and level or 0, now
 end
 
 -- Per scope that has limits: its key, the fields and values to write. The hold lists the counters that settle.
@@ -121,12 +112,18 @@ local function examine(scope, key, published)
     local change, remaining, reset
     if length then
       local burst = limits[first + 3] < 0 and amount or limits[first + 3]
-      change, remaining, reset = after_one(states[i], length, amount, burst)
-      if change == false and not reset then
-        local level = remaining
-        local wait = amount > 0 and burst > 0 and ceil((level - (burst - 1) * length) / amount / 1000) or -1
-        reset = amount > 0 and ceil(level / amount / 1000) or -1
-        refuse('rate_limit_exceeded', wait, scope, field, amount, 0, reset)
+      local level, at = level_now(states[i], amount)
+      local excess = level - (burst - 1) * length
+      if excess > 0 or amount < 1 then
+        local wait = amount > 0 and burst > 0 and ceil((at - now + excess / amount) / 1000) or -1
+        remaining, reset = 0, amount > 0 and ceil((at - now + level / amount) / 1000) or nil
+        refuse('rate_limit_exceeded', wait, {scope, measure, window, amount, 0, reset})
+      else
+        if takes then
+          level = level + length
+          change = format('%.0f:%.0f', at, level)
+        end
+        remaining, reset = burst - ceil(level / length), ceil((at - now + level / amount) / 1000)
       end
     else
       if not periods[window] then
@@ -138,7 +135,9 @@ local function examine(scope, key, published)
       if need > remaining and need > 0 then
         local is_rate = measure == 'concurrent' or window == 'minute'
         local wait = need <= amount and (measure == 'concurrent' and 1000 or reset) or -1
-        refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait, scope, field, amount, remaining, reset)
+        remaining = remaining > 0 and remaining or 0
+        refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait,
+          {scope, measure, window, amount, remaining, reset})
       elseif takes and (measure ~= 'concurrent' or ARGV[6] ~= '') then
         remaining = remaining - need
         change = need > 0 and write_counter(period, used + need)
@@ -154,13 +153,10 @@ local function examine(scope, key, published)
       is_new = is_new or not states[i]
     end
     local at = tightest[measure]
-    if not at or remaining < reply[at + 4] then
-      if not at then
-        at, size = size, size + 5
-        tightest[measure] = at
-      end
-      reply[at + 1], reply[at + 2], reply[at + 3] = scope, field, amount
-      reply[at + 4], reply[at + 5] = remaining > 0 and remaining or 0, reset
+    if not at or remaining < standing[at][5] then
+      at = at or #standing + 1
+      tightest[measure] = at
+      standing[at] = {scope, measure, window, amount, remaining > 0 and remaining or 0, reset}
     end
   end
   if changed > 0 then
@@ -181,6 +177,9 @@ if all_limits ~= '' then
 end
 if refusal then
   return refusal
+end
+if standing[1] then
+  reply[10] = cmsgpack.pack(standing)
 end
 if ARGV[3] == 'peek' then
   reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits

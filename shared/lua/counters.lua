@@ -25,10 +25,10 @@ local function month_of(days)
   return year * 12 + month - 1, length - day
 end
 
--- The period of a window (now in microseconds) as it is written, and the milliseconds until the next; -1: never.
+-- The period of a window (now in microseconds) as it is written, and the milliseconds until the next; nil: never.
 local function period_of(window, now)
   if window == 'life' then
-    return '', -1
+    return ''
   end
   local length = window == 'minute' and 60000000 or 86400000000
   local period = math.floor(now / length)
@@ -58,5 +58,8 @@ local function read_counter(counter, period)
 end
 
 local function write_counter(period, used)
+  if used >= 0 and used < 100000000000000 then
+    return period .. ':' .. used
+  end
   return string.format('%s:%.0f', period, math.max(0, math.min(used, MOST)))
 end

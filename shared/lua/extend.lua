@@ -4,10 +4,10 @@
 -- ARGV: 1 prefix of what is used, 2 hold, 3 more tokens, 4 more cost, 5 lease in ms.
 -- The limits are those of now. A counter whose limit is gone takes more without a bound; a limit that is new since the
 -- request was admitted does not count it. In a new period the counter starts with what is asked for now.
--- Returns {the hold that takes the place of the old one}, {''} if the hold is not open (any longer), or {'', scope,
--- field, amount, remaining, ms until all of it is there again (-1: never)} of the limit that denies it.
+-- Returns {the hold that takes the place of the old one, ''}, {'', ''} if the hold is not open (any longer), or {'', the
+-- standing of the limit that denies it, as admit tells it}.
 if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
-  return {''}
+  return {'', ''}
 end
 local line = string.find(ARGV[2], '\n', 1, true)
 local hold = cmsgpack.unpack(string.sub(ARGV[2], line + 1))
@@ -36,16 +36,16 @@ for at = 8, #hold, 5 do
     local period, used = read_counter(redis.call('HGET', key, field), current)
     local amount = amounts[scope .. ' ' .. field]
     if amount and need > amount - used then
-      return {'', scope, field, amount, math.max(0, amount - used), reset}
+      return {'', cmsgpack.pack({{scope, measure, window, amount, math.max(0, amount - used), reset}})}
     end
     if period ~= since then
-      hold[at + 2], hold[at + 3], hold[at + 4] = period, 0, hold[at + 3] + hold[at + 4]
+      hold[at + 2], hold[at + 3], hold[at + 4] = period, 0, math.min(MOST, hold[at + 3] + hold[at + 4])
     end
-    hold[at + 3] = hold[at + 3] + need
+    hold[at + 3] = math.min(MOST, hold[at + 3] + need)
     writes[#writes + 1] = {key, field, write_counter(period, used + need)}
   end
 end
-hold[6], hold[7] = hold[6] + more.tokens, hold[7] + more.cost
+hold[6], hold[7] = math.min(MOST, hold[6] + more.tokens), math.min(MOST, hold[7] + more.cost)
 local extended = string.sub(ARGV[2], 1, line) .. cmsgpack.pack(hold)
 redis.call('ZADD', KEYS[1], math.floor(now / 1000) + ARGV[5], extended)
 if extended ~= ARGV[2] then
@@ -54,4 +54,4 @@ end
 for _, write in ipairs(writes) do
   redis.call('HSET', write[1], write[2], write[3])
 end
-return {extended}
+return {extended, ''}

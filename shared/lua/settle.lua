@@ -24,15 +24,15 @@ local tokens, cost = tonumber(ARGV[6]), tonumber(ARGV[7])
 
 -- What a counter changes by. What was reserved in a period before has been used there, as far as it was needed.
 local function change(field, reserved, before)
-  local actual = reserved + before
+  local actual
   if string.sub(field, 1, 7) == 'tokens:' then
-    actual = tokens or actual
+    actual = tokens
   elseif string.sub(field, 1, 5) == 'cost:' then
-    actual = cost or actual
+    actual = cost
   else
     return is_open and -reserved or 0
   end
-  return math.max(0, actual - before) - (is_open and reserved or 0)
+  return (actual and math.max(0, actual - before) or reserved) - (is_open and reserved or 0)
 end
 
 local keys, writes = {}, {}

@@ -4,7 +4,7 @@ Times are microseconds since 1970. Whoever takes something is told by whom it wa
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from shared.models import Limit, Measure, Scope, Window
@@ -45,10 +45,6 @@ class Rate:
 
     level: int = 0
     at: int = 0
-
-    def drain(self, amount: int, now: int) -> None:
-        if now > self.at:
-            self.level, self.at = max(0, self.level - (now - self.at) * amount), now
 
 
 @dataclass
@@ -102,6 +98,13 @@ class Model:
         known = self.counters.get(name)
         return Counter(current) if known is None or known.period < current else known  # type: ignore[operator]
 
+    def rate(self, name: Name, limit: Limit) -> Rate:
+        """The rate as it is now; a clock that went back lets nothing drain until it is there again."""
+        known = self.rates.get(name, Rate())
+        if known.at >= self.now:
+            return replace(known)
+        return Rate(max(0, known.level - (self.now - known.at) * limit.amount), self.now)
+
     def is_pending(self, tokens: int | None, cost: int | None) -> bool:
         unknown = {Measure.TOKENS} if tokens is None else set()
         unknown |= {Measure.COST} if cost is None else set()
@@ -126,12 +129,12 @@ class Model:
 
     def _rate_refusal(self, name: Name, limit: Limit) -> list[Refusal]:
         burst = limit.amount if limit.burst is None else limit.burst
-        rate = self.rates.get(name, Rate())
-        rate.drain(limit.amount, self.now)
+        rate = self.rate(name, limit)
         excess = rate.level - (burst - 1) * SECONDS[limit.window] * 1_000_000
         if limit.amount == 0 or burst == 0:
             return [Refusal(name, -1, 0)]
-        return [Refusal(name, milliseconds(ceil_of(excess, limit.amount)), 0)] if excess > 0 else []
+        wait = milliseconds(rate.at - self.now - (-excess // limit.amount))
+        return [Refusal(name, wait, 0)] if excess > 0 else []
 
     def _counter_refusal(self, name: Name, limit: Limit, need: int) -> list[Refusal]:
         remaining = limit.amount - self.counter(name).used
@@ -154,9 +157,8 @@ class Model:
         for scope, limit in self.all_limits():
             name = name_of(scope, limit)
             if is_rate(limit):
-                rate = self.rates.setdefault(name, Rate())
-                rate.drain(limit.amount, self.now)
-                rate.level += SECONDS[limit.window] * 1_000_000
+                self.rates[name] = self.rate(name, limit)
+                self.rates[name].level += SECONDS[limit.window] * 1_000_000
                 continue
             counter = self.add(name, needs[limit.measure])
             if limit.measure is not Measure.REQUESTS:
@@ -179,8 +181,8 @@ class Model:
             actual = {Measure.TOKENS: tokens, Measure.COST: cost, Measure.CONCURRENT: 0}[share.measure]
             if share.measure is Measure.CONCURRENT and not was_open:
                 continue
-            total = share.reserved + share.before if actual is None else actual
-            change = max(0, total - share.before) - (share.reserved if was_open else 0)
+            needed = share.reserved if actual is None else max(0, actual - share.before)
+            change = needed - (share.reserved if was_open else 0)
             known = self.counters.get(name)
             if known is None or known.period < share.period:  # type: ignore[operator]
                 known = Counter(share.period)
@@ -202,15 +204,12 @@ class Model:
             if need := more.get(share.measure, 0):
                 counter = self.add(name, need)
                 if counter.period != share.period:
-                    share.period, share.reserved, share.before = counter.period, 0, share.before + share.reserved
-                share.reserved += need
+                    share.before = min(MOST, share.before + share.reserved)
+                    share.period, share.reserved = counter.period, 0
+                share.reserved = min(MOST, share.reserved + need)
         hold.expires_at = self.now // 1000 + lease
 
     def lose(self) -> None:
         """Everything but who had which hold."""
         self.rates.clear()
         self.counters.clear()
-
-
-def ceil_of(numerator: int, denominator: int) -> int:
-    return -(-numerator // denominator)

@@ -113,7 +113,7 @@ RECORD = msgspec.json.encode(PROJECT)
 POLICY = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"max_tokens": 100.0})
 NARROWED = msgspec.json.encode(POLICY)
 # The end of a reply that holds nothing, with no limits.
-REST = [b"", b"", b""]
+REST = [b"", b"", b"", b""]
 
 
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
