@@ -11,11 +11,9 @@ from typing import cast
 
 import redis.asyncio
 import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from addons.redis_line import RedisLine
-from shared import redis_schema
+from shared import redis_schema, redis_servers
 from shared.models import Caller, UsageEvent
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
@@ -46,15 +44,7 @@ class Store:
     @classmethod
     def connect(cls, url: str, timeout_ms: int, note_failure: Callable[[], None] = lambda: None) -> "Store":
         """Return a store; connections are opened when first needed. `note_failure` counts calls that failed."""
-        seconds = timeout_ms / 1000
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=seconds,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        pool = redis_servers.async_pool(url, timeout_ms / 1000, MAX_CONNECTIONS)
         return cls(redis.asyncio.Redis.from_pool(pool), note_failure)
 
     async def admit(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
