@@ -55,7 +55,7 @@ local function counts(measure)
   return find(token_limits, measure, 1, true) or find(project_limits, measure, 1, true)
     or find(all_limits, measure, 1, true)
 end
-local takes = ARGV[3] ~= 'peek' and (tokens or not counts('"tokens"')) and (cost or not counts('"cost"'))
+local takes = ARGV[3] ~= 'peek' and (tokens or not counts('tokens')) and (cost or not counts('cost'))
 local requests = token[7] + (takes and 1 or 0)
 local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', ''}
 local size, tightest = 9, {}
@@ -101,30 +101,32 @@ local function after_one(state, length, amount, burst)
   if takes then
     level = level + length
   end
-  return takes and format('%.0f:%.0f', at, level), floor((burst * length - level) / length), ceil(level / amount / 1000)
+  return takes and format('%.0f:%.0f', at, level), burst - ceil(level / length), ceil(level / amount / 1000)
 end
 
--- Per scope that has limits: its key, the fields and values to write, and what is taken of counters that settle.
+-- Per scope that has limits: its key, the fields and values to write. The hold lists the counters that settle.
 local needs = {requests = 1, concurrent = 1, tokens = tokens or 1, cost = cost or 1}
-local texts = {tokens = ARGV[4], cost = ARGV[5]}
 local periods, resets = {}, {}
-local keys, writes, taken, is_new = {}, {}, '', false
+local keys, writes, is_new = {}, {}, false
+local hold = {token[1], token[3], epoch, requests, tonumber(token[5]), tokens or 0, cost or 0}
 local function examine(scope, key, published)
-  local fields, measures, windows, amounts, bursts = unpack(cjson.decode(published))
-  local states = redis.call('HMGET', key, unpack(fields))
-  local changes, changed, held = {}, 0, ''
-  for i = 1, #fields do
-    local measure, window, amount = measures[i], windows[i], amounts[i]
+  local limits = {cmsgpack.unpack(published)}
+  local count = limits[1]
+  local states = redis.call('HMGET', key, unpack(limits, 2, count + 1))
+  local changes, changed = {}, 0
+  for i = 1, count do
+    local first = count + i * 5 - 3
+    local field, measure, window, amount = limits[i + 1], limits[first], limits[first + 1], limits[first + 2]
     local length = measure == 'requests' and lengths[window]
     local change, remaining, reset
     if length then
-      local burst = bursts[i] < 0 and amount or bursts[i]
+      local burst = limits[first + 3] < 0 and amount or limits[first + 3]
       change, remaining, reset = after_one(states[i], length, amount, burst)
       if change == false and not reset then
         local level = remaining
         local wait = amount > 0 and burst > 0 and ceil((level - (burst - 1) * length) / amount / 1000) or -1
         reset = amount > 0 and ceil(level / amount / 1000) or -1
-        refuse('rate_limit_exceeded', wait, scope, fields[i], amount, 0, reset)
+        refuse('rate_limit_exceeded', wait, scope, field, amount, 0, reset)
       end
     else
       if not periods[window] then
@@ -136,17 +138,18 @@ local function examine(scope, key, published)
       if need > remaining and need > 0 then
         local is_rate = measure == 'concurrent' or window == 'minute'
         local wait = need <= amount and (measure == 'concurrent' and 1000 or reset) or -1
-        refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait, scope, fields[i], amount, remaining, reset)
+        refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait, scope, field, amount, remaining, reset)
       elseif takes and (measure ~= 'concurrent' or ARGV[6] ~= '') then
         remaining = remaining - need
         change = need > 0 and write_counter(period, used + need)
         if measure ~= 'requests' then
-          held = held .. ',"' .. fields[i] .. '","' .. period .. '",' .. (texts[measure] or '1') .. ',0'
+          local at = #hold
+          hold[at + 1], hold[at + 2], hold[at + 3], hold[at + 4], hold[at + 5] = scope, field, period, need, 0
         end
       end
     end
     if change then
-      changes[changed + 1], changes[changed + 2] = fields[i], change
+      changes[changed + 1], changes[changed + 2] = field, change
       changed = changed + 2
       is_new = is_new or not states[i]
     end
@@ -156,16 +159,13 @@ local function examine(scope, key, published)
         at, size = size, size + 5
         tightest[measure] = at
       end
-      reply[at + 1], reply[at + 2], reply[at + 3] = scope, fields[i], amount
+      reply[at + 1], reply[at + 2], reply[at + 3] = scope, field, amount
       reply[at + 4], reply[at + 5] = remaining > 0 and remaining or 0, reset
     end
   end
   if changed > 0 then
     keys[#keys + 1] = key
     writes[#writes + 1] = changes
-  end
-  if held ~= '' then
-    taken = taken .. (taken == '' and '["' or ',["') .. scope .. '"' .. held .. ']'
   end
 end
 local token_key = ARGV[2] .. 'token:' .. token[1]
@@ -183,7 +183,7 @@ if refusal then
   return refusal
 end
 if ARGV[3] == 'peek' then
-  reply[8], reply[9] = token_limits == '' and '[]' or token_limits, all_limits == '' and '[]' or all_limits
+  reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits
 end
 if not takes then
   return reply
@@ -198,10 +198,7 @@ if forgets then
   redis.call('PEXPIREAT', token_key, token[5] + 604800000)
 end
 if ARGV[6] ~= '' then
-  reply[7] = ARGV[6] .. '\n{"token_id":' .. cjson.encode(token[1]) .. ',"project_id":' .. cjson.encode(token[3])
-    .. ',"epoch":' .. cjson.encode(epoch) .. ',"sequence":' .. format('%.0f', requests) .. ',"expires_at":' .. token[5]
-    .. ',"tokens":' .. (tokens and ARGV[4] or '0') .. ',"cost":' .. (cost and ARGV[5] or '0')
-    .. ',"taken":[' .. taken .. ']}'
+  reply[7] = ARGV[6] .. '\n' .. cmsgpack.pack(hold)
   redis.call('ZADD', KEYS[4], now_ms + ARGV[7], reply[7])
 end
 return reply

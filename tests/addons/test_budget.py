@@ -27,8 +27,8 @@ DAY = LimitState(Scope.TOKEN, Measure.TOKENS, Window.DAY, 1000, 0, 60_000)
 
 def held(tokens: int) -> bytes:
     request = OpenRequest("request-1", datetime.fromtimestamp(0).astimezone(), "openai", "chat.completions", "POST")
-    taken = {"token_id": "token-1", "project_id": "project-1", "sequence": 7, "tokens": tokens, "cost": 0}
-    return encode_request(request) + b"\n" + msgspec.json.encode(taken)
+    taken = ["token-1", "project-1", "epoch-1", 7, 0, tokens, 0]
+    return encode_request(request) + b"\n" + msgspec.msgpack.encode(taken)
 
 
 class World:

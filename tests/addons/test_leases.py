@@ -21,8 +21,8 @@ from tests.addons.fakes import FakeStore
 
 def held(moment: datetime, prompt: int | None) -> bytes:
     request = OpenRequest("request-1", moment, "openai", "chat.completions", "POST", "gpt-4o", True, prompt)
-    taken = {"token_id": "token-1", "project_id": "project-1", "sequence": 7, "tokens": 50, "cost": 0}
-    return encode_request(request) + b"\n" + msgspec.json.encode(taken)
+    taken = ["token-1", "project-1", "epoch-1", 7, 0, 50, 0]
+    return encode_request(request) + b"\n" + msgspec.msgpack.encode(taken)
 
 
 class World:

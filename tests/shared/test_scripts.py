@@ -31,7 +31,7 @@ def test_scripts_use_only_commands_of_redis_7_0(name: str) -> None:
 
     assert set(commands) <= set(SINCE)
     assert len(commands) == len(re.findall(r"redis\.|server\.", source)), "every call names its command in plain text"
-    assert not re.search(r"\b(cmsgpack|struct|bit|os|loadstring)\b", source)
+    assert not re.search(r"\b(cjson|struct|bit|os|loadstring)\b", source)
 
 
 def test_the_list_of_commands_agrees_with_the_servers_own_documentation(redis_client: redis.Redis) -> None:
@@ -54,7 +54,8 @@ def test_scripts_do_not_write_globals(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["admit", "extend", "publish_project", "publish_token", "settle"])
 def test_all_reads_come_before_all_writes(name: str) -> None:
-    _, _, main = without_comments(name).rpartition("local hold = ")
+    # What is settled already, or was never held, is done with before.
+    _, _, main = without_comments(name).rpartition("return 0\nend")
 
     calls = re.findall(r"redis\.call\('([A-Z]+)'", main)
 
