@@ -65,7 +65,7 @@ class Store:
         except _FAULTS as error:
             raise self._failed(f"admission failed: {error!r}") from error
 
-    async def _evaluate(self, keys: Sequence[str], arguments: Sequence[str]) -> Sequence[bytes | int]:
+    async def _evaluate(self, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Sequence[bytes | int]:
         try:
             reply = await self._line.call("EVALSHA", self._admit.sha, len(keys), *keys, *arguments)
         except redis.exceptions.NoScriptError:  # A Redis that has been started anew; redis-py sends the script.

@@ -97,6 +97,38 @@ class Limit:
     on_outage: OnOutage = OnOutage.CLOSED
 
 
+class Scope(StrEnum):
+    """Whose requests a limit counts together: a token's, those of all tokens of a project, or all."""
+
+    TOKEN = "token"  # noqa: S105 - a scope
+    PROJECT = "project"
+    GLOBAL = "global"
+
+
+@dataclass(frozen=True, slots=True)
+class Amounts:
+    """Provider tokens and cost (nano-USD) of one request, at least zero; None where it is not known (yet)."""
+
+    tokens: int | None = None
+    cost: int | None = None
+
+
+# Of a request that the provider does not charge for.
+NOTHING = Amounts(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """How much of a limit is left, and in how many milliseconds all of it is there again (None: never)."""
+
+    scope: Scope
+    measure: Measure
+    window: Window
+    amount: int
+    remaining: int
+    reset_ms: int | None
+
+
 @dataclass(frozen=True, slots=True)
 class Project:
     """What the data plane needs to know of a project.
@@ -147,13 +179,16 @@ class Denial(StrEnum):
     PROJECT_INACTIVE = "project_inactive"
     ENDPOINT_NOT_FOUND = "endpoint_not_found"
     QUOTA_EXCEEDED = "quota_exceeded"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """An admitted request's owner: which token, on behalf of which project, and its number on that token.
 
-    `policy` is the token's own, which narrows the project's.
+    `policy` is the token's own, which narrows the project's. `standing` is the tightest limit of each measure.
+    `hold` is what settles the request later; None: it is not held. `limits` are all there are, but only from a look
+    that takes nothing (peek).
     """
 
     token_id: str
@@ -161,6 +196,19 @@ class Caller:
     project: Project
     sequence: int
     policy: Policy = Policy()
+    hold: bytes | None = field(default=None, repr=False)
+    standing: tuple[LimitState, ...] = ()
+    limits: tuple[tuple[Scope, Limit], ...] = ()
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether nothing has been taken yet, since it was not known how much the request needs."""
+        return self.sequence == 0
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether some limit counts tokens or cost."""
+        return any(state.measure in (Measure.TOKENS, Measure.COST) for state in self.standing)
 
 
 class Outcome(StrEnum):

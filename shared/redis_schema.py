@@ -4,6 +4,7 @@ Every key carries the hash tag `{v1}`, so that one admission touches one slot an
 the version of this contract: a release that changes it publishes beside the old one.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,20 @@ from typing import Literal
 
 import msgspec
 
-from shared.models import Caller, Denial, Policy, Project, Token, UsageEvent
+from shared.limits_schema import decode_limits, decode_standing, encode_limits
+from shared.models import (
+    NOTHING,
+    Amounts,
+    Caller,
+    Denial,
+    Limit,
+    LimitState,
+    Policy,
+    Project,
+    Scope,
+    Token,
+    UsageEvent,
+)
 
 PREFIX = "llmproxy:{v1}:"
 EPOCH = f"{PREFIX}epoch"
@@ -23,12 +37,20 @@ USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
 USAGE_FIELD = "event"
+# The limits of all projects together.
+GLOBAL_LIMITS = f"{PREFIX}limits"
+USED_PREFIX = f"{PREFIX}used:"
+# Requests that run: hold, by when its lease expires.
+OPEN = f"{PREFIX}open"
 # What every worker hears at once: revocations, and breakers that opened or closed.
 CONTROL_CHANNEL = f"{PREFIX}control"
 # Every origin whose pages some active project lets in.
 CORS_ORIGINS = f"{PREFIX}cors_origins"
 # Breakers that are not closed: subject → BreakerChange.
 BREAKERS = f"{PREFIX}breakers"
+
+# How long a request counts as running after the last sign of its worker.
+LEASE_MS = 30_000
 
 # An expired token is still told apart from an unknown one for this long.
 REMEMBER_EXPIRED = timedelta(days=7)
@@ -69,12 +91,18 @@ class ContractError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """Admission's no. The token's id and label are empty when no such token is known; falsy on purpose."""
+    """Admission's no. The token's id and label are empty when no such token is known; falsy on purpose.
+
+    `limit` is the one that denied, if one did, and `retry_after_ms` is then when the same request could pass: -1 is
+    never.
+    """
 
     reason: Denial
     token_id: str
     token_label: str
     project: Project | None
+    limit: LimitState | None = None
+    retry_after_ms: int | None = None
 
     def __bool__(self) -> bool:
         return False
@@ -90,32 +118,67 @@ def project_key(project_id: str) -> str:
     return PROJECT_PREFIX + project_id
 
 
+def used_key(scope: Scope, scope_id: str = "") -> str:
+    """Key of what the requests of a token, a project or all (then without an id) have used."""
+    return USED_PREFIX + (scope if scope is Scope.GLOBAL else f"{scope}:{scope_id}")
+
+
 @cache
 def script(name: str) -> str:
-    """Source of `shared/lua/<name>.lua`; only commands and Lua of Redis 7.0."""
-    return files("shared").joinpath("lua", f"{name}.lua").read_text()
+    """Source of `shared/lua/<name>.lua` with the parts that it needs before it; only commands and Lua of Redis 7.0."""
+    source = files("shared").joinpath("lua", f"{name}.lua").read_text()
+    needs = re.search(r"^-- Needs: (.+)\.$", source, re.MULTILINE)
+    return "".join(map(script, needs[1].split(", "))) + source if needs else source
 
 
-def encode_admission(digest: str, providers: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return KEYS and ARGV of the `admit` script for a token digest and the providers that have the route."""
-    return [token_key(digest), EPOCH], [PROJECT_PREFIX, *providers]
+def encode_admission(
+    digest: str,
+    providers: Sequence[str],
+    amounts: Amounts = NOTHING,
+    request: bytes = b"",
+    lease_ms: int = LEASE_MS,
+    is_peek: bool = False,
+) -> tuple[list[str], list[str | bytes | int]]:
+    """Return KEYS and ARGV of the `admit` script for a token digest and the providers that have the route.
+
+    `amounts` is what the request may need at most. `request` is what is remembered of it while it runs
+    (see holds_schema); empty: it is not held, so that what it takes stays. A peek writes nothing.
+    """
+    mode = "peek" if is_peek else "take"
+    arguments: list[str | bytes | int] = [PROJECT_PREFIX, USED_PREFIX, mode, *encode_amounts(amounts)]
+    return [token_key(digest), EPOCH, GLOBAL_LIMITS, OPEN], [*arguments, request, lease_ms, *providers]
+
+
+def encode_amounts(amounts: Amounts) -> tuple[int | str, int | str]:
+    """Return tokens and cost as the scripts take them."""
+    return ("" if amounts.tokens is None else amounts.tokens, "" if amounts.cost is None else amounts.cost)
 
 
 def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
-        denial, token_id, label, policy, sequence, record = reply
+        denial, token_id, label, policy, number, record, hold, of_token, of_all, *states = reply
         published = _text(record)
         project = _project_decoder.decode(published) if published else None
+        standing = decode_standing(states)
         if reason := _text(denial):
-            return Denied(Denial(reason), _text(token_id), _text(label), project)
+            retry_after_ms = int(number) if standing else None
+            limit = standing[0] if standing else None
+            return Denied(Denial(reason), _text(token_id), _text(label), project, limit, retry_after_ms)
         if project is None:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        return Caller(_text(token_id), _text(label), project, int(sequence), narrowed)
+        limits = _all_limits(_text(of_token), project, _text(of_all)) if of_token else ()
+        held = hold if isinstance(hold, bytes) and hold else None
+        return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, standing, limits)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
+
+
+def _all_limits(of_token: str, project: Project, of_all: str) -> tuple[tuple[Scope, Limit], ...]:
+    scopes = {Scope.TOKEN: decode_limits(of_token), Scope.PROJECT: project.limits, Scope.GLOBAL: decode_limits(of_all)}
+    return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 
 
 def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
@@ -124,17 +187,20 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
     fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
     fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
     fields += ["policy", "" if token.policy == Policy() else msgspec.json.encode(token.policy).decode()]
+    fields += ["limits", encode_limits(token.limits)]
     last_used = 0 if token.last_used_at is None else to_ms(token.last_used_at)
     forget_at = to_ms(token.expires_at + REMEMBER_EXPIRED)
     notice = "" if token.is_active else encode_control(Revoked("token", token.id))
     counters = [token.request_count, last_used]
-    return [token_key(token.digest)], [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
+    keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id)]
+    return keys, [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
 
 
 def encode_project(project: Project) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of the `publish_project` script; provider keys are inside, sealed."""
     record = msgspec.json.encode(project).decode()
     fields: list[str | int] = ["is_active", int(project.is_active), "provider", project.provider, "record", record]
+    fields += ["limits", encode_limits(project.limits)]
     notice = "" if project.is_active else encode_control(Revoked("project", project.id))
     return [project_key(project.id)], [project.version, CONTROL_CHANNEL, notice, *fields]
 

@@ -549,36 +549,3 @@ def test_the_record_is_written_before_workers_hear_of_it(
     source = redis_schema.script(name)
 
     assert source.index("'HSET'") < source.index("'PUBLISH'")
-
-
-# What the scripts ask of a server
-
-SINCE = {"EXISTS": 1, "HGET": 2, "HMGET": 2, "HSET": 2, "HINCRBY": 2, "TIME": 2.6, "PEXPIREAT": 2.6, "PUBLISH": 2}
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_use_only_commands_of_redis_7_0(name: str) -> None:
-    source = re.sub(r"--.*", "", redis_schema.script(name))
-
-    commands = re.findall(r"redis\.call\('([A-Z]+)'", source)
-
-    assert set(commands) <= set(SINCE)
-    assert len(commands) == len(re.findall(r"redis\.|server\.", source)), "every call names its command in plain text"
-    assert not re.search(r"\b(cjson|cmsgpack|struct|bit|os|loadstring)\b", source)
-
-
-def test_the_list_of_commands_agrees_with_the_servers_own_documentation(redis_client: redis.Redis) -> None:
-    documented = redis_client.execute_command("COMMAND DOCS", *SINCE)
-
-    for command, since in SINCE.items():
-        major, minor, _ = documented[command.lower().encode()][b"since"].decode().split(".")
-        assert float(f"{major}.{minor}") == since <= 7.0, command
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_scripts_do_not_write_globals(store: Store, name: str) -> None:
-    source = re.sub(r"--.*", "", redis_schema.script(name))
-
-    assigned = re.findall(r"^\s*([a-z_]+)\s*=", source, re.MULTILINE)
-
-    assert set(assigned) <= set(re.findall(r"local ([a-z_]+)", source))

@@ -9,7 +9,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared import redis_schema
-from shared.models import Caller, Denial, Feature, Outcome, Policy, Project, Token, UpstreamKey, Usage, UsageEvent
+from shared.limits_schema import encode_limits
+from shared.models import (
+    WINDOWS,
+    Caller,
+    Denial,
+    Feature,
+    Limit,
+    Measure,
+    OnOutage,
+    Outcome,
+    Policy,
+    Project,
+    Token,
+    UpstreamKey,
+    Usage,
+    UsageEvent,
+)
 from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Denied, Revoked
 
 TEXT = st.text(max_size=20)
@@ -20,6 +36,17 @@ KEYS = st.builds(UpstreamKey, TEXT, TEXT, st.integers(1, 1000))
 TEXTS = st.lists(TEXT, max_size=3).map(tuple)
 CAPS = st.dictionaries(TEXT, st.floats(allow_nan=False, allow_infinity=False), max_size=3)
 POLICIES = st.just(Policy()) | st.builds(Policy, TEXTS, TEXTS, TEXTS, CAPS)
+PAIRS = [(measure, window) for measure in Measure for window in sorted(WINDOWS[measure])]
+LIMITS = st.lists(
+    st.builds(
+        lambda pair, *rest: Limit(*pair, *rest),
+        st.sampled_from(PAIRS),
+        COUNT,
+        st.none() | COUNT,
+        st.sampled_from(OnOutage),
+    ),
+    max_size=4,
+).map(tuple)
 PROJECTS = st.builds(
     Project,
     id=TEXT,
@@ -32,6 +59,7 @@ PROJECTS = st.builds(
     policy=POLICIES,
     cors_origins=TEXTS,
     features=st.dictionaries(st.sampled_from(Feature), st.booleans()),
+    limits=LIMITS,
 )
 TOKENS = st.builds(
     Token,
@@ -46,6 +74,7 @@ TOKENS = st.builds(
     last_used_at=st.none() | MOMENTS,
     version=COUNT,
     policy=POLICIES,
+    limits=LIMITS,
 )
 CHANGES = st.builds(BreakerChange, TEXT, st.booleans(), TEXT, COUNT, COUNT)
 MESSAGES: st.SearchStrategy[ControlMessage] = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT) | CHANGES
@@ -83,6 +112,8 @@ EVENT = UsageEvent(
 RECORD = msgspec.json.encode(PROJECT)
 POLICY = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"max_tokens": 100.0})
 NARROWED = msgspec.json.encode(POLICY)
+# The end of a reply that holds nothing, with no limits.
+REST = [b"", b"", b""]
 
 
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
@@ -116,13 +147,14 @@ def test_the_lock_of_a_probe_carries_the_hash_tag_and_its_subject(subject: str) 
 
 
 def test_the_contract_writes_the_keys_it_reads() -> None:
-    [token_key], _ = redis_schema.encode_token(TOKEN)
+    [token_key, _], _ = redis_schema.encode_token(TOKEN)
     [project_key], _ = redis_schema.encode_project(PROJECT)
-    keys, [project_prefix, *providers] = redis_schema.encode_admission(TOKEN.digest, ["openai", "anthropic"])
+    keys, [project_prefix, *_, one, other] = redis_schema.encode_admission(TOKEN.digest, ["openai", "anthropic"])
 
-    assert keys == [token_key, redis_schema.EPOCH] == ["llmproxy:{v1}:token:d1", "llmproxy:{v1}:epoch"]
+    assert keys == [token_key, redis_schema.EPOCH, redis_schema.GLOBAL_LIMITS, redis_schema.OPEN]
+    assert keys[:2] == ["llmproxy:{v1}:token:d1", "llmproxy:{v1}:epoch"]
     assert project_key == project_prefix + PROJECT.id == "llmproxy:{v1}:project:p1"
-    assert providers == ["openai", "anthropic"]
+    assert [one, other] == ["openai", "anthropic"]
 
 
 @given(TEXT, TEXT)
@@ -140,10 +172,11 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
 
 @given(TOKENS)
 def test_a_token_is_written_completely(token: Token) -> None:
-    [key], [version, channel, _, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
+    [key, used], [version, channel, _, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
     fields = named(rest)
     policy = str(fields.pop("policy")).encode()
 
+    assert used == f"llmproxy:{{v1}}:used:token:{token.id}"
     assert key == redis_schema.token_key(token.digest)
     assert channel == redis_schema.CONTROL_CHANNEL
     assert (msgspec.json.decode(policy, type=Policy) if policy else Policy()) == token.policy
@@ -157,6 +190,7 @@ def test_a_token_is_written_completely(token: Token) -> None:
         "is_active": 1 if token.is_active else 0,
         "expires_at": redis_schema.to_ms(token.expires_at),
         "max_requests": "" if token.max_requests is None else token.max_requests,
+        "limits": encode_limits(token.limits),
     }
 
 
@@ -194,7 +228,7 @@ def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
     [key], [version, _, _, *rest] = redis_schema.encode_project(project)
     fields = named(rest)
 
-    reply = [b"", b"t1", b"demo", b"", 1, str(fields["record"]).encode()]
+    reply = [b"", b"t1", b"demo", b"", 1, str(fields["record"]).encode(), *REST]
     assert key == redis_schema.project_key(project.id)
     assert version == project.version
     assert (fields["is_active"], fields["provider"]) == (int(project.is_active), project.provider)
@@ -205,7 +239,9 @@ def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one()
     earlier = b"""{"id":"p1","provider":"openai","is_active":true,"base_url":"","version":7,
         "keys":[{"id":"k1","sealed":"v1.k1.sealed"}]}"""
 
-    assert redis_schema.decode_admission([b"", b"t1", b"demo", b"", 1, earlier]) == Caller("t1", "demo", PROJECT, 1)
+    assert redis_schema.decode_admission([b"", b"t1", b"demo", b"", 1, earlier, *REST]) == Caller(
+        "t1", "demo", PROJECT, 1
+    )
 
 
 # Admission
@@ -216,7 +252,7 @@ def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one()
 def test_each_denial_is_read_with_the_token_and_project_it_is_about(
     reason: Denial, record: bytes, project: Project | None
 ) -> None:
-    verdict = redis_schema.decode_admission([reason.value.encode(), b"t1", "däs".encode(), b"", 0, record])
+    verdict = redis_schema.decode_admission([reason.value.encode(), b"t1", "däs".encode(), b"", -1, record, *REST])
 
     assert verdict == Denied(reason, "t1", "däs", project)
     assert not verdict
@@ -224,7 +260,7 @@ def test_each_denial_is_read_with_the_token_and_project_it_is_about(
 
 @pytest.mark.parametrize("empty", [b"", ""])
 def test_no_denial_is_an_admission(empty: bytes) -> None:
-    caller = redis_schema.decode_admission([empty, b"t1", b"demo", b"", 3, RECORD])
+    caller = redis_schema.decode_admission([empty, b"t1", b"demo", b"", 3, RECORD, *REST])
 
     assert caller == Caller("t1", "demo", PROJECT, 3)
     assert caller
@@ -233,7 +269,7 @@ def test_no_denial_is_an_admission(empty: bytes) -> None:
 @given(st.builds(Caller, TEXT, TEXT, PROJECTS, COUNT, POLICIES))
 def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
     policy, record = msgspec.json.encode(caller.policy), msgspec.json.encode(caller.project)
-    reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record]
+    reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record, *REST]
 
     assert redis_schema.decode_admission(reply) == caller
 
@@ -241,7 +277,7 @@ def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
 @given(TOKENS)
 def test_a_policy_is_read_as_it_was_published(token: Token) -> None:
     _, arguments = redis_schema.encode_token(token)
-    reply = [b"", b"t1", b"demo", str(named(arguments[6:])["policy"]).encode(), 1, RECORD]
+    reply = [b"", b"t1", b"demo", str(named(arguments[6:])["policy"]).encode(), 1, RECORD, *REST]
 
     assert redis_schema.decode_admission(reply) == Caller("t1", "demo", PROJECT, 1, token.policy)
 
@@ -285,7 +321,7 @@ def test_a_policy_is_read_as_it_was_published(token: Token) -> None:
 )
 def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(reply: list[bytes | int]) -> None:
     with pytest.raises(ContractError):
-        redis_schema.decode_admission(reply)
+        redis_schema.decode_admission(reply if reply is None or reply == 7 else [*reply, *REST])
 
 
 JUNK = st.none() | st.integers() | st.binary(max_size=20) | st.sampled_from([b"", RECORD, b"token_expired"])
@@ -415,7 +451,7 @@ def test_an_event_of_a_later_release_with_more_in_it_is_still_read() -> None:
     assert redis_schema.decode_event({b"event": later}) == EVENT
 
 
-# Moments and scripts
+# Moments
 
 
 @given(st.integers(0, 7_000_000_000_000))
@@ -430,13 +466,3 @@ def test_moments_are_milliseconds_of_utc() -> None:
     assert redis_schema.to_ms(datetime(1970, 1, 2, tzinfo=UTC)) == 86_400_000
     assert redis_schema.to_ms(datetime.fromisoformat("1970-01-01T01:00:00.0015+01:00")) == 2
     assert redis_schema.from_ms(86_400_001) == datetime(1970, 1, 2, 0, 0, 0, 1000, tzinfo=UTC)
-
-
-@pytest.mark.parametrize("name", ["admit", "publish_token", "publish_project"])
-def test_scripts_come_with_the_package(name: str) -> None:
-    assert "redis.call" in redis_schema.script(name)
-
-
-def test_an_unknown_script_is_an_error() -> None:
-    with pytest.raises(FileNotFoundError):
-        redis_schema.script("unheard_of")

@@ -1,0 +1,67 @@
+-- Ends one request: puts what it needed in the place of what was reserved for it, and appends its usage event.
+-- Needs: counters.
+-- KEYS: 1 open requests, 2 usage stream, 3 epoch.
+-- ARGV: 1 prefix of what is used, 2 prefix of the marks below, 3 hold ('': none, only the event is appended), 4 field of
+-- the stream, 5 event, 6 tokens and 7 cost that it needed ('' if not known: what was reserved stays).
+-- A hold that is not open was settled before, and then nothing happens. If the epoch is another one, though, the server
+-- has lost it with its reservations, so that all of it is charged; a mark takes care that this happens once, too.
+-- Returns 1 if it was settled, 2 if it was charged after a loss, 0 if it had been settled before.
+if ARGV[3] == '' then
+  redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
+  return 1
+end
+local hold = cjson.decode(string.sub(ARGV[3], string.find(ARGV[3], '\n', 1, true) + 1))
+local is_open = redis.call('ZSCORE', KEYS[1], ARGV[3])
+local mark = ARGV[2] .. hold.epoch .. ':' .. hold.token_id .. ':' .. string.format('%.0f', hold.sequence)
+if not is_open and (redis.call('GET', KEYS[3]) == hold.epoch or redis.call('EXISTS', mark) == 1) then
+  return 0
+end
+local tokens, cost = tonumber(ARGV[6]), tonumber(ARGV[7])
+
+-- What a counter changes by. What was reserved in a period before has been used there, as far as it was needed.
+local function change(field, reserved, before)
+  local actual = reserved + before
+  if string.sub(field, 1, 7) == 'tokens:' then
+    actual = tokens or actual
+  elseif string.sub(field, 1, 5) == 'cost:' then
+    actual = cost or actual
+  else
+    return is_open and -reserved or 0
+  end
+  return math.max(0, actual - before) - (is_open and reserved or 0)
+end
+
+local keys, writes = {}, {}
+for i, scope in ipairs(hold.taken) do
+  local fields, changes = {}, {}
+  keys[i] = ARGV[1] .. scope[1] .. (scope[1] == 'global' and '' or ':' .. hold[scope[1] .. '_id'])
+  for at = 2, #scope, 4 do
+    fields[#fields + 1] = scope[at]
+  end
+  local counters = redis.call('HMGET', keys[i], unpack(fields))
+  for n = 1, #fields do
+    local at = n * 4 - 2
+    local period, used = read_counter(counters[n], scope[at + 1])
+    local difference = change(fields[n], scope[at + 2], scope[at + 3])
+    if period == scope[at + 1] and difference ~= 0 then
+      changes[#changes + 1] = fields[n]
+      changes[#changes + 1] = write_counter(period, used + difference)
+    end
+  end
+  writes[i] = changes
+end
+
+-- The event goes first: it is what a server without memory refuses, and then nothing has been done.
+redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
+for i = 1, #keys do
+  if writes[i][1] then
+    redis.call('HSET', keys[i], unpack(writes[i]))
+  end
+end
+if is_open then
+  redis.call('ZREM', KEYS[1], ARGV[3])
+  return 1
+end
+redis.call('SET', mark, '', 'PX', 86400000)
+redis.call('PEXPIREAT', ARGV[1] .. 'token:' .. hold.token_id, hold.expires_at + 604800000)
+return 2
