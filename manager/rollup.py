@@ -1,7 +1,7 @@
 """Puts usage events into SQL: each request once, sums by hour, tokens' counters, cut streams; in one transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -41,7 +41,8 @@ def request_row(event: UsageEvent, prices: PriceTable = _NO_PRICES) -> dict[str,
 def _plausible(usage: Usage) -> Usage:
     # A provider may say anything; what it cannot mean must neither stop the collector nor spoil the sums.
     counts = {name: getattr(usage, name) for name in _TOKENS}
-    return replace(usage, **{name: None for name, count in counts.items() if count not in _PLAUSIBLE})
+    meant = {name: count if count is not None and count in _PLAUSIBLE else None for name, count in counts.items()}
+    return Usage(**meant, is_estimate=usage.is_estimate)
 
 
 def _pace(event: UsageEvent, usage: Usage) -> float | None:
