@@ -4,23 +4,14 @@ Amounts of money are texts in US dollars outside and nano-USD inside; see manage
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
 from typing import Any
 
 from manager import money
 from manager.errors import Invalid
-from shared.models import WINDOWS, Limit, Measure, OnOutage, Window
+from shared.models import WINDOWS, Limit, Measure, OnOutage, Scope, Window
 
 # JSON and Lua numbers are exact up to here.
 MOST = 2**53
-
-
-class Scope(StrEnum):
-    """Whose requests are counted together."""
-
-    TOKEN = "token"  # noqa: S105 - a scope
-    PROJECT = "project"
-    GLOBAL = "global"
 
 
 def check(wanted: Sequence[Mapping[str, Any]], scope: Scope) -> tuple[Limit, ...]:

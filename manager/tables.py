@@ -264,8 +264,8 @@ class HourlyUsage(Base):
     __tablename__ = "usage"
 
     hour: Mapped[datetime] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(primary_key=True)
-    token_id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    token_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     route: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
     model: Mapped[str] = mapped_column(sa.String(256), primary_key=True)
     status_class: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

@@ -15,7 +15,7 @@ _TOKENS = ("cached", "cache_write", "reasoning", "audio_prompt", "audio_completi
 _SUMS = (*(f"{kind}_tokens" for kind in _TOKENS), "cost_nano_usd", "unpriced_requests", "estimated_requests")
 _RATES = ("prompt", "cached", "cache_write", "completion", "reasoning", "audio_prompt", "audio_completion", "request")
 _LIMITS = ("projects", "tokens")
-_INDEXED = ("provider", "source")
+_INDEXED = [("prices", "provider"), ("prices", "source"), ("usage", "project_id"), ("usage", "token_id")]
 
 
 def _limits(name: str) -> "sa.Column[Any]":
@@ -68,12 +68,14 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_prices")),
     )
-    for name in _INDEXED:
-        op.create_index(op.f(f"ix_prices_{name}"), "prices", [name])
+    for table, name in _INDEXED:
+        op.create_index(op.f(f"ix_{table}_{name}"), table, [name])
 
 
 def downgrade() -> None:
     """Take back."""
+    for table, name in reversed(_INDEXED):
+        op.drop_index(op.f(f"ix_{table}_{name}"), table)
     op.drop_table("prices")
     op.drop_table("publications")
     for name in reversed(_SUMS):
