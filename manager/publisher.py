@@ -188,8 +188,9 @@ class Publisher:
         def replace(pipeline: "Pipeline") -> None:
             # Read after the watch has begun, so that nobody writes what is older than what another one has written.
             with db.reading(self._sessions) as session:
-                value = encoded(session)
+                # The version first: a change in between is then published once more, and not forgotten.
                 versions.append(publications.version(session, name))
+                value = encoded(session)
             pipeline.multi()
             pipeline.set(key, value)
 
