@@ -1,7 +1,8 @@
 """The contract about requests that run: what is held for them, and how that is settled, extended, found again.
 
-A hold is made by the `admit` script: the open request as its worker describes it, a newline, and what the scripts
-need to settle it. Between admission and settlement it is handed around as it is.
+A hold is made by the `admit` script: the open request as its worker describes it (JSON), a newline, and what the
+scripts need to settle it (MessagePack, whose numbers Lua reads and writes exactly). Between admission and settlement it
+is handed around as it is.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,14 +38,6 @@ class OpenRequest(msgspec.Struct, frozen=True):
     token_id: str = ""
 
 
-class _Taken(msgspec.Struct, frozen=True):
-    token_id: str
-    project_id: str
-    sequence: int
-    tokens: int
-    cost: int
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """A hold as it reads: the request, its number on its token, and what is reserved for it."""
@@ -78,7 +71,9 @@ class Counter:
 
 
 _request_decoder = msgspec.json.Decoder(OpenRequest)
-_taken_decoder = msgspec.json.Decoder(_Taken)
+# Token, project, epoch, sequence, expires_at, tokens, cost, and five values for each counter (see admit.lua).
+_taken_decoder = msgspec.msgpack.Decoder(list[int | str])
+_FIXED = 7
 
 
 def encode_request(request: OpenRequest) -> bytes:
@@ -91,10 +86,11 @@ def decode_hold(hold: bytes) -> Held:
     described, _, written = hold.partition(b"\n")
     try:
         request, taken = _request_decoder.decode(described), _taken_decoder.decode(written)
+        token_id, project_id, _, sequence, _, tokens, cost = taken[:_FIXED]
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable hold: {error}") from error
-    known = msgspec.structs.replace(request, project_id=taken.project_id, token_id=taken.token_id)
-    return Held(known, taken.sequence, Amounts(taken.tokens, taken.cost))
+    known = msgspec.structs.replace(request, project_id=str(project_id), token_id=str(token_id))
+    return Held(known, int(sequence), Amounts(int(tokens), int(cost)))
 
 
 def encode_settlement(

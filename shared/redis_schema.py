@@ -171,21 +171,23 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        limits = _all_limits(_text(of_token), project, _text(of_all)) if of_token else ()
+        limits = _all_limits(of_token, project, of_all) if of_token else ()
         held = hold if isinstance(hold, bytes) and hold else None
         return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, standing, limits)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
 
 
-def _all_limits(of_token: str, project: Project, of_all: str) -> tuple[tuple[Scope, Limit], ...]:
+def _all_limits(of_token: bytes | int, project: Project, of_all: bytes | int) -> tuple[tuple[Scope, Limit], ...]:
+    if not isinstance(of_token, bytes) or not isinstance(of_all, bytes):
+        raise TypeError("published limits are bytes")
     scopes = {Scope.TOKEN: decode_limits(of_token), Scope.PROJECT: project.limits, Scope.GLOBAL: decode_limits(of_all)}
     return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 
 
-def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
+def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
     """Return KEYS and ARGV of the `publish_token` script."""
-    fields: list[str | int] = ["id", token.id, "label", token.label, "project_id", token.project_id]
+    fields: list[str | int | bytes] = ["id", token.id, "label", token.label, "project_id", token.project_id]
     fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
     fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
     fields += ["policy", "" if token.policy == Policy() else msgspec.json.encode(token.policy).decode()]
@@ -198,10 +200,17 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int]]:
     return keys, [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
 
 
-def encode_project(project: Project) -> tuple[list[str], list[str | int]]:
+def encode_project(project: Project) -> tuple[list[str], list[str | int | bytes]]:
     """Return KEYS and ARGV of the `publish_project` script; provider keys are inside, sealed."""
     record = msgspec.json.encode(project).decode()
-    fields: list[str | int] = ["is_active", int(project.is_active), "provider", project.provider, "record", record]
+    fields: list[str | int | bytes] = [
+        "is_active",
+        int(project.is_active),
+        "provider",
+        project.provider,
+        "record",
+        record,
+    ]
     fields += ["limits", encode_limits(project.limits)]
     notice = "" if project.is_active else encode_control(Revoked("project", project.id))
     return [project_key(project.id)], [project.version, CONTROL_CHANNEL, notice, *fields]

@@ -8,9 +8,9 @@
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
 -- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '',
 --   limits of the token, limits of all (both '' unless peeking), then of the tightest limit of each measure:
---   scope, measure, window, amount, remaining, ms until all of it is there again (-1: never), ..}
+--   scope, field, amount, remaining, ms until all of it is there again (-1: never), ..}
 -- or {denial, token id, token label, '', ms until the same request could pass (-1: never), project record, '', '', '',
---   and if a limit denied, these six of the one that would do so longest}.
+--   and if a limit denied, these five of the one that would do so longest}.
 -- All reads come before all writes, so that a write which the server refuses leaves nothing half taken.
 local find, sub, floor, ceil, format = string.find, string.sub, math.floor, math.ceil, string.format
 local epoch = redis.call('GET', KEYS[2])
@@ -55,138 +55,135 @@ local function counts(measure)
   return find(token_limits, measure, 1, true) or find(project_limits, measure, 1, true)
     or find(all_limits, measure, 1, true)
 end
-local takes = ARGV[3] ~= 'peek' and (tokens or not counts('"tokens"')) and (cost or not counts('"cost"'))
-local needs = {requests = 1, concurrent = 1, tokens = tokens or 1, cost = cost or 1}
+local takes = ARGV[3] ~= 'peek' and (tokens or not counts('tokens')) and (cost or not counts('cost'))
 local requests = token[7] + (takes and 1 or 0)
 local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', ''}
-local tightest, size = {}, 9
+local size, tightest = 9, {}
 local refusal
 
-local function note(scope, measure, window, amount, remaining, reset)
-  remaining = remaining > 0 and remaining or 0
-  local at = tightest[measure]
-  if not at then
-    at, size = size, size + 6
-    tightest[measure] = at
-  elseif remaining >= reply[at + 5] then
-    return
-  end
-  reply[at + 1], reply[at + 2], reply[at + 3] = scope, measure, window
-  reply[at + 4], reply[at + 5], reply[at + 6] = amount, remaining, reset
-end
-
-local function refuse(reason, wait, scope, measure, window, amount, remaining, reset)
+local function refuse(reason, wait, scope, field, amount, remaining, reset)
   if refusal and (refusal[5] == -1 or wait ~= -1 and wait <= refusal[5]) then
     return
   end
   refusal = deny(reason)
-  refusal[5] = wait
-  refusal[10], refusal[11], refusal[12] = scope, measure, window
-  refusal[13], refusal[14], refusal[15] = amount, remaining > 0 and remaining or 0, reset
+  refusal[5], refusal[10], refusal[11], refusal[12] = wait, scope, field, amount
+  refusal[13], refusal[14] = remaining > 0 and remaining or 0, reset
 end
 
 if token[6] ~= '' then
   local amount = tonumber(token[6])
   if token[7] + 1 > amount then
-    refuse('quota_exceeded', -1, 'token', 'requests', 'life', amount, 0, -1)
+    refuse('quota_exceeded', -1, 'token', 'requests:life', amount, 0, -1)
   end
-  note('token', 'requests', 'life', amount, amount - requests, -1)
+  reply[10], reply[11], reply[12], reply[13], reply[14] = 'token', 'requests:life', amount, amount - requests, -1
+  size, tightest.requests = 14, 9
 end
 
 -- A rate is the generic cell rate algorithm in whole numbers: `<at>:<level>`. Each request raises the level by the
 -- microseconds of the window, each microsecond lowers it by the amount, and it may not rise above burst * window.
-local RATES = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
-local function examine_rate(scope, window, amount, burst, state)
-  local length, level, at = RATES[window], 0, now
+-- Returns the new state, how many more may come at once, and the ms until all may; false, level if none may come.
+local lengths = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
+local function after_one(state, length, amount, burst)
+  local level, at = 0, now
   if state then
     local colon = find(state, ':', 1, true)
     at, level = tonumber(sub(state, 1, colon - 1)), tonumber(sub(state, colon + 1))
     if at < now then
-      level, at = math.max(0, level - (now - at) * amount), now
+      level, at = level - (now - at) * amount, now
+      if level < 0 then
+        level = 0
+      end
     end
   end
-  if burst < 0 then
-    burst = amount
-  end
-  local excess = level - (burst - 1) * length
-  if excess > 0 or amount < 1 then
-    local wait = amount > 0 and burst > 0 and ceil(excess / amount / 1000) or -1
-    refuse('rate_limit_exceeded', wait, scope, 'requests', window, amount, 0, amount > 0 and ceil(level / amount / 1000) or -1)
-    return
+  if amount < 1 or level > (burst - 1) * length then
+    return false, level
   end
   if takes then
     level = level + length
   end
-  note(scope, 'requests', window, amount, floor((burst * length - level) / length), ceil(level / amount / 1000))
-  return takes and format('%.0f:%.0f', at, level)
+  return takes and format('%.0f:%.0f', at, level), burst - ceil(level / length), ceil(level / amount / 1000)
 end
 
+-- Per scope that has limits: its key, the fields and values to write. The hold lists the counters that settle.
+local needs = {requests = 1, concurrent = 1, tokens = tokens or 1, cost = cost or 1}
 local periods, resets = {}, {}
-local function examine_counter(scope, measure, window, amount, counter)
-  if not periods[window] then
-    periods[window], resets[window] = period_of(window, now)
-  end
-  local need, reset = needs[measure], resets[window]
-  local period, used = read_counter(counter, periods[window])
-  if need > 0 and need > amount - used then
-    local is_rate = measure == 'concurrent' or window == 'minute'
-    local wait = need <= amount and (measure == 'concurrent' and 1000 or reset) or -1
-    refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait, scope, measure, window, amount, amount - used, reset)
-    return
-  end
-  if not takes or measure == 'concurrent' and ARGV[6] == '' then
-    note(scope, measure, window, amount, amount - used, reset)
-    return
-  end
-  note(scope, measure, window, amount, amount - used - need, reset)
-  return need > 0 and write_counter(period, used + need), period, need
-end
-
--- Per scope that has limits: its key, the fields and values to write, and what is taken of counters that settle.
-local keys, writes, taken, is_new = {}, {}, {}, false
+local keys, writes, is_new = {}, {}, false
+local hold = {token[1], token[3], epoch, requests, tonumber(token[5]), tokens or 0, cost or 0}
 local function examine(scope, key, published)
-  if published == '' then
-    return
-  end
-  local limits, fields = cjson.decode(published), {}
-  for i = 1, #limits, 5 do
-    fields[#fields + 1] = limits[i] .. ':' .. limits[i + 1]
-  end
-  local states = redis.call('HMGET', key, unpack(fields))
-  local changes, held = {}, {}
-  for i = 1, #fields do
-    local at = i * 5 - 4
-    local measure, window, amount = limits[at], limits[at + 1], limits[at + 2]
-    local change, period, need
-    if measure == 'requests' and window ~= 'life' then
-      change = examine_rate(scope, window, amount, limits[at + 3], states[i])
+  local limits = {cmsgpack.unpack(published)}
+  local count = limits[1]
+  local states = redis.call('HMGET', key, unpack(limits, 2, count + 1))
+  local changes, changed = {}, 0
+  for i = 1, count do
+    local first = count + i * 5 - 3
+    local field, measure, window, amount = limits[i + 1], limits[first], limits[first + 1], limits[first + 2]
+    local length = measure == 'requests' and lengths[window]
+    local change, remaining, reset
+    if length then
+      local burst = limits[first + 3] < 0 and amount or limits[first + 3]
+      change, remaining, reset = after_one(states[i], length, amount, burst)
+      if change == false and not reset then
+        local level = remaining
+        local wait = amount > 0 and burst > 0 and ceil((level - (burst - 1) * length) / amount / 1000) or -1
+        reset = amount > 0 and ceil(level / amount / 1000) or -1
+        refuse('rate_limit_exceeded', wait, scope, field, amount, 0, reset)
+      end
     else
-      change, period, need = examine_counter(scope, measure, window, amount, states[i])
-      if period and measure ~= 'requests' then
-        held[#held + 1] = format(',"%s","%s",%.0f,0', fields[i], period, need)
+      if not periods[window] then
+        periods[window], resets[window] = period_of(window, now)
+      end
+      reset = resets[window]
+      local need, period, used = needs[measure], read_counter(states[i], periods[window])
+      remaining = amount - used
+      if need > remaining and need > 0 then
+        local is_rate = measure == 'concurrent' or window == 'minute'
+        local wait = need <= amount and (measure == 'concurrent' and 1000 or reset) or -1
+        refuse(is_rate and 'rate_limit_exceeded' or 'quota_exceeded', wait, scope, field, amount, remaining, reset)
+      elseif takes and (measure ~= 'concurrent' or ARGV[6] ~= '') then
+        remaining = remaining - need
+        change = need > 0 and write_counter(period, used + need)
+        if measure ~= 'requests' then
+          local at = #hold
+          hold[at + 1], hold[at + 2], hold[at + 3], hold[at + 4], hold[at + 5] = scope, field, period, need, 0
+        end
       end
     end
     if change then
-      changes[#changes + 1] = fields[i]
-      changes[#changes + 1] = change
-      is_new = is_new or scope == 'token' and not states[i]
+      changes[changed + 1], changes[changed + 2] = field, change
+      changed = changed + 2
+      is_new = is_new or not states[i]
+    end
+    local at = tightest[measure]
+    if not at or remaining < reply[at + 4] then
+      if not at then
+        at, size = size, size + 5
+        tightest[measure] = at
+      end
+      reply[at + 1], reply[at + 2], reply[at + 3] = scope, field, amount
+      reply[at + 4], reply[at + 5] = remaining > 0 and remaining or 0, reset
     end
   end
-  keys[#keys + 1] = key
-  writes[#writes + 1] = changes
-  if held[1] then
-    taken[#taken + 1] = '["' .. scope .. '"' .. table.concat(held) .. ']'
+  if changed > 0 then
+    keys[#keys + 1] = key
+    writes[#writes + 1] = changes
   end
 end
 local token_key = ARGV[2] .. 'token:' .. token[1]
-examine('token', token_key, token_limits)
-examine('project', ARGV[2] .. 'project:' .. token[3], project_limits)
-examine('global', ARGV[2] .. 'global', all_limits)
+if token_limits ~= '' then
+  examine('token', token_key, token_limits)
+end
+local forgets = is_new
+if project_limits ~= '' then
+  examine('project', ARGV[2] .. 'project:' .. token[3], project_limits)
+end
+if all_limits ~= '' then
+  examine('global', ARGV[2] .. 'global', all_limits)
+end
 if refusal then
   return refusal
 end
 if ARGV[3] == 'peek' then
-  reply[8], reply[9] = token_limits == '' and '[]' or token_limits, all_limits == '' and '[]' or all_limits
+  reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits
 end
 if not takes then
   return reply
@@ -194,18 +191,14 @@ end
 
 redis.call('HSET', KEYS[1], 'requests', requests, 'last_used_at', now_ms)
 for i = 1, #keys do
-  if writes[i][1] then
-    redis.call('HSET', keys[i], unpack(writes[i]))
-  end
+  redis.call('HSET', keys[i], unpack(writes[i]))
 end
-if is_new then
+if forgets then
   -- What is used is remembered as long as the token's record is.
   redis.call('PEXPIREAT', token_key, token[5] + 604800000)
 end
 if ARGV[6] ~= '' then
-  reply[7] = format('%s\n{"token_id":%s,"project_id":%s,"epoch":%s,"sequence":%.0f,"at":%.0f,"expires_at":%.0f,'
-    .. '"tokens":%.0f,"cost":%.0f,"taken":[%s]}', ARGV[6], cjson.encode(token[1]), cjson.encode(token[3]),
-    cjson.encode(epoch), requests, now_ms, token[5], tokens or 0, cost or 0, table.concat(taken, ','))
+  reply[7] = ARGV[6] .. '\n' .. cmsgpack.pack(hold)
   redis.call('ZADD', KEYS[4], now_ms + ARGV[7], reply[7])
 end
 return reply
