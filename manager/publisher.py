@@ -181,7 +181,7 @@ class Publisher:
                 self._add(pipeline, row)
             pipeline.execute()
 
-    def _replace(self, name: Name, key: str, encoded: Callable[[Session], str | bytes]) -> None:
+    def _replace(self, name: Name, key: str, encoded: Callable[[Session], bytes]) -> None:
         """Publish one of the things that there are once, and note which version it was."""
         versions = []
 
@@ -200,7 +200,7 @@ class Publisher:
             with self._sessions.begin() as session:
                 publications.note_published(session, name, versions[-1])
 
-    def _encoded_limits(self, session: Session) -> str:
+    def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))
 
     def _publish_origins(self) -> None:

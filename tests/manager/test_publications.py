@@ -37,7 +37,7 @@ def touch_prices(sessions: db.Sessions) -> None:
 
 
 def published(client: redis.Redis) -> tuple[Limit, ...]:
-    return limits_schema.decode_limits((client.get(redis_schema.GLOBAL_LIMITS) or b"").decode())
+    return limits_schema.decode_limits(client.get(redis_schema.GLOBAL_LIMITS) or b"")
 
 
 def versions(rows: Rows) -> list[tuple[str, int, int]]:

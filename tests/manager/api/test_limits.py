@@ -40,7 +40,7 @@ def test_limits_of_everything_are_replaced_as_a_whole(api: Api, redis_client: re
 
     assert [answer.json for answer in answers] == [{"limits": [SHOWN]}, {"limits": [RATE]}]
     assert api.get("limits").json == {"limits": [RATE]}
-    [limit] = limits_schema.decode_limits(redis_client.get(redis_schema.GLOBAL_LIMITS).decode())
+    [limit] = limits_schema.decode_limits(redis_client.get(redis_schema.GLOBAL_LIMITS))
     assert (limit.amount, limit.burst) == (60, 5)
     assert changes(rows) == [(None, None, [[], ["12.50"]]), (None, None, [["12.50"], [60]])]
 
@@ -56,7 +56,7 @@ def test_no_limits_take_them_all_off(api: Api, redis_client: redis.Redis) -> Non
     put(api, BUDGET)
 
     assert put(api).json == {"limits": []}
-    assert limits_schema.decode_limits(redis_client.get(redis_schema.GLOBAL_LIMITS).decode()) == ()
+    assert limits_schema.decode_limits(redis_client.get(redis_schema.GLOBAL_LIMITS)) == ()
 
 
 def test_without_redis_limits_are_stored_and_pending(lonely: Api) -> None:
@@ -80,7 +80,7 @@ def test_a_project_is_made_with_limits_and_they_are_changed(api: Api, published:
 def test_a_token_is_made_with_limits_and_they_are_changed(api: Api, published: Published, rows: Rows) -> None:
     project = api.project()
     made = api.token(project["id"], limits=[BUDGET])
-    before = limits_schema.decode_limits(published.token(made["token"])["limits"])
+    before = published.limits(made["token"])
     changed = api.patch(f"tokens/{made['id']}", limits=[RATE])
 
     assert (made["limits"], before, changed.json["limits"]) == ([SHOWN], LIMITS, [RATE])
