@@ -1,31 +1,22 @@
-"""Admits a caller: one token, well formed, known, alive, within its limits; counted in the same Redis round trip."""
+"""Admits a caller: one token, well formed, known, alive, within its limits; counted in the same Redis round trip.
+
+Where a limit counts tokens or money, it only looks whether any are left; see reservation.py.
+"""
 
 from collections.abc import Set
 
 from mitmproxy import http
 
 from addons import refusal
-from addons.call import Call, Calls
+from addons.call import Calls
+from addons.gate import Gate
 from addons.redaction import split_scheme
 from addons.refusal import Refused, fail_closed
 from addons.route_table import RouteTable
-from addons.store import Store, StoreUnavailable
-from shared import logs, tokens
-from shared.models import Denial
-from shared.providers import Provider, ProviderTable
-from shared.redis_schema import Denied
+from shared import tokens
+from shared.models import NOTHING, Amounts
 
-_REFUSALS = {
-    Denial.NOT_READY: refusal.SERVICE_UNAVAILABLE,
-    Denial.TOKEN_NOT_FOUND: refusal.TOKEN_NOT_FOUND,
-    Denial.TOKEN_INACTIVE: refusal.TOKEN_INACTIVE,
-    Denial.TOKEN_EXPIRED: refusal.TOKEN_EXPIRED,
-    Denial.PROJECT_INACTIVE: refusal.PROJECT_INACTIVE,
-    Denial.ENDPOINT_NOT_FOUND: refusal.ENDPOINT_NOT_FOUND,
-    Denial.QUOTA_EXCEEDED: refusal.QUOTA_EXCEEDED,
-}
-
-log = logs.get("admission")
+_NOT_KNOWN_YET = Amounts()
 
 
 def presented_token(presented: list[tuple[str, str]], schemes: Set[str]) -> str:
@@ -46,11 +37,11 @@ def presented_token(presented: list[tuple[str, str]], schemes: Set[str]) -> str:
 
 
 class Admission:
-    """Asks the store before the body is read, so that a refused upload costs nothing."""
+    """Asks before the body is read, so that a refused upload costs nothing."""
 
-    def __init__(self, calls: Calls, store: Store, table: RouteTable, pepper: bytes) -> None:
+    def __init__(self, calls: Calls, gate: Gate, table: RouteTable, pepper: bytes) -> None:
         self.calls = calls
-        self._store = store
+        self._gate = gate
         self._table = table
         self._pepper = pepper
 
@@ -62,24 +53,11 @@ class Admission:
         call.presented = []  # It has served its purpose.
         # Another table may have come into force since the candidates were found.
         providers = [name for name in call.candidates if name in table.providers]
-        try:
-            verdict = await self._store.admit(call.digest, providers)
-        except StoreUnavailable as error:
-            log.warning("store_unavailable", reason=str(error))
-            raise Refused(refusal.SERVICE_UNAVAILABLE) from error
-        if isinstance(verdict, Denied):
-            self._note_denial(call, verdict, table)
-            raise Refused(_REFUSALS[verdict.reason])
-        call.caller = verdict
-        call.token_id, call.token_label = verdict.token_id, verdict.token_label
-        self._settle_route(call, table.providers[verdict.project.provider])
-
-    def _settle_route(self, call: Call, provider: Provider) -> None:
-        call.provider = provider
-        call.route = call.candidates[provider.name]
-        call.dialect = provider.dialect
-
-    def _note_denial(self, call: Call, denied: Denied, table: ProviderTable) -> None:
-        call.token_id, call.token_label = denied.token_id, denied.token_label
-        if denied.project is not None and denied.project.provider in table.providers:
-            call.dialect = table.providers[denied.project.provider].dialect
+        method = flow.request.method
+        routes = [call.candidates[name] for name in providers]
+        needs_nothing = all(route.body_of(method) == "none" and route.upgrade == "none" for route in routes)
+        await self._gate.enter(call, providers, method, NOTHING if needs_nothing else _NOT_KNOWN_YET)
+        if call.caller is not None:
+            call.provider = table.providers[call.caller.project.provider]
+            call.route = call.candidates[call.provider.name]
+            call.dialect = call.provider.dialect

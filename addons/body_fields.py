@@ -61,26 +61,30 @@ def value(raw: msgspec.Raw | None) -> Any:
 def json_fields(body: bytes, governed: Collection[str]) -> dict[str, Any]:
     """Return the governed fields of a JSON object by name. Raises Refused if another parser could find others."""
     fields = json_object(body)
-    if not _is_written_once(body, fields):
-        raise Refused(AMBIGUOUS)
+    places_of(body, fields)
     check_spelling(fields, governed)
     return {name: value(fields[name]) for name in governed if name in fields}
 
 
-def _is_written_once(body: bytes, fields: Mapping[str, msgspec.Raw]) -> bool:
-    """Walk over the body and tell whether it consists of just these fields: of names that repeat, the last is there."""
-    place, walked = body.find(b"{") + 1, set[str]()
+def places_of(body: bytes, fields: Mapping[str, msgspec.Raw]) -> dict[str, slice]:
+    """Return where in the body each of its fields has its value. Raises Refused if a name repeats.
+
+    Of names that repeat only the last one is among the fields, so the walk over the body does not find just these.
+    """
+    place, walked = body.find(b"{") + 1, dict[str, slice]()
     while key := _KEY.match(body, place):
         name = msgspec.json.decode(key[1])
         written = bytes(fields[name])
         end = _NEXT.match(body, key.end() + len(written))
         if name in walked or not body.startswith(written, key.end()) or end is None:
-            return False
-        walked.add(name)
+            raise Refused(AMBIGUOUS)
+        walked[name] = slice(key.end(), end.start())
         place = end.end()
         if end[1] == b"}":
             break
-    return len(walked) == len(fields)
+    if len(walked) != len(fields):
+        raise Refused(AMBIGUOUS)
+    return walked
 
 
 def check_spelling(names: Collection[str], governed: Collection[str]) -> None:

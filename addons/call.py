@@ -10,9 +10,9 @@ import uuid_utils
 from mitmproxy import http
 from mitmproxy.connection import Server
 
-from addons.dialects.answer import Answer
+from addons.dialects.answer import Answer, Said
 from addons.ending import Interruption, Refusal
-from shared.models import Caller
+from shared.models import Caller, LimitState
 from shared.providers import Provider, Route
 
 _BESIDE = "_llm_proxy_call"
@@ -71,6 +71,9 @@ class Call:
     token_id: str = ""
     token_label: str = ""
     caller: Caller | None = None
+    is_admitted: bool = False
+    standing: tuple[LimitState, ...] = ()
+    prompt_estimate: int | None = None
     provider: Provider | None = None
     route: Route | None = None
     model: str | None = None
@@ -90,6 +93,10 @@ class Call:
     response_bytes: int = 0
     first_byte_ms: float | None = None
     answer: Answer = field(default_factory=Answer)
+    said: Said | None = None
+    hides_usage: bool = False
+    provider_request_id: str | None = None
+    provider_ms: float | None = None
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False

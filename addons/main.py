@@ -19,14 +19,21 @@ sys.path[:] = [str(_FOLDER.parent), *(entry for entry in sys.path if entry != st
 from addons.admission import Admission  # noqa: E402
 from addons.allowlist import Allowlist  # noqa: E402
 from addons.breakers import Breakers  # noqa: E402
+from addons.budget import Budget  # noqa: E402
 from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
+from addons.holds import Holds  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
+from addons.leases import Leases  # noqa: E402
+from addons.limit_headers import LimitHeaders  # noqa: E402
 from addons.meter import Meter  # noqa: E402
 from addons.metrics import Metrics  # noqa: E402
+from addons.outage import Outage  # noqa: E402
+from addons.price_list import PriceList  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
 from addons.recovery import Recovery  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
@@ -35,10 +42,13 @@ from addons.request_head import RequestHead  # noqa: E402
 from addons.request_log import RequestLog  # noqa: E402
 from addons.request_metrics import RequestMetrics  # noqa: E402
 from addons.request_policy import RequestPolicy  # noqa: E402
+from addons.reservation import Reservation  # noqa: E402
 from addons.revocation import Revocation  # noqa: E402
 from addons.route_table import RouteTable  # noqa: E402
+from addons.settlement import Settling  # noqa: E402
 from addons.sharing import Sharing  # noqa: E402
 from addons.store import Store  # noqa: E402
+from addons.stream_usage import StreamUsage  # noqa: E402
 from addons.targets import Targets  # noqa: E402
 from addons.telemetry import Telemetry  # noqa: E402
 from addons.uploads import Uploads  # noqa: E402
@@ -90,13 +100,16 @@ def compose(configuration: settings.Settings) -> list[object]:
     table = RouteTable(configuration.providers_file)
     metrics = Metrics(configuration.metrics_dir)
     store = Store.connect(configuration.redis_url, configuration.redis_timeout_ms, metrics.redis_failed)
-    calls, sharing, usage_log = Calls(), Sharing(store), UsageLog(store, metrics.usage_waiting)
+    calls, sharing, holds, prices = Calls(), Sharing(store), Holds(), PriceList(store)
+    usage_log = UsageLog(store, holds, metrics.usage_waiting)
+    outage = Outage(calls, configuration.workers)
+    gate = Gate(store, table, holds, outage)
     breakers = Breakers(sharing.share, sharing.take_probe, metrics.breaker_changed)
     targets = Targets(breakers)
     recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
     interrupts = Interrupts(_connection_handlers)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
-    meter = Meter(calls, usage_log.append)
+    meter = Meter(calls, Settling(holds, prices.cost, usage_log.append).settle)
     return [
         Posture(configuration),
         table,
@@ -106,7 +119,8 @@ def compose(configuration: settings.Settings) -> list[object]:
         Preflight(calls, table, store),
         Allowlist(calls, table),
         RequestBody(calls),
-        Admission(calls, store, table, configuration.token_pepper),
+        Admission(calls, gate, table, configuration.token_pepper),
+        outage,
         revocation,
         recovery,
         Cors(calls),
@@ -114,12 +128,18 @@ def compose(configuration: settings.Settings) -> list[object]:
         RequestKind(calls),
         Uploads(calls),
         RequestPolicy(calls),
+        Reservation(calls, gate, prices),
         Credentials(calls, targets, configuration.encryption_keys),
         meter,
+        StreamUsage(calls),
         Realtime(calls, meter),
+        Budget(calls, store, holds, prices, interrupts, metrics.stream_cut),
+        LimitHeaders(calls),
         RequestLog(calls),
         RequestMetrics(calls, metrics),
+        Leases(store, holds, usage_log.append, prices),
         usage_log,
+        prices,
         Control(store, breakers, revocation),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         sharing,

@@ -4,15 +4,17 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
+from addons import provider_notes
 from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
 from addons.ending import Cause, Refusal
 from addons.refusal import MALFORMED, UPSTREAM_ERROR
+from addons.unsaid import usage_of
 from shared import logs
 from shared.models import Caller, Outcome, UsageEvent
 from shared.providers import Route
 
-Append = Callable[[UsageEvent], None]
+Settle = Callable[[Call, UsageEvent], None]
 log = logs.get("meter")
 
 
@@ -83,9 +85,9 @@ def broke_off(flow: http.HTTPFlow) -> bool:
 class Meter:
     """Counts chunks and bytes, reads model and usage, and settles each call once."""
 
-    def __init__(self, calls: Calls, append: Append) -> None:
+    def __init__(self, calls: Calls, settle: Settle) -> None:
         self.calls = calls
-        self._append = append
+        self._settle = settle
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Tap the provider's answer; without a tap mitmproxy would hold it until it is complete."""
@@ -94,6 +96,9 @@ class Meter:
             return
         headers = flow.response.headers
         reader = AnswerReader(call.dialect, headers.get("content-type", ""), headers.get("content-encoding", ""))
+        call.said = reader.said
+        call.provider_request_id = provider_notes.request_id(headers, call.correlation_id or call.request_id)
+        call.provider_ms = provider_notes.processing_ms(headers)
         flow.response.stream = Tap(call, reader)
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -108,10 +113,10 @@ class Meter:
     def settle(self, flow: http.HTTPFlow, is_broken: bool) -> None:
         """Record the request, unless it has been recorded."""
         call = self.calls.of(flow)
-        if call.is_settled or call.caller is None or call.route is None:
+        if call.is_settled or not call.is_admitted or call.caller is None or call.route is None:
             return
         call.is_settled = True
-        self._append(event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
+        self._settle(call, event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
 
 
 def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outcome: Outcome) -> UsageEvent:
@@ -126,7 +131,7 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         provider=caller.project.provider,
         route=route.name,
         method=flow.request.method,
-        model=call.answer.model or call.model,
+        model=shortened(call.answer.model, 256) or call.model,
         status=status_of(call, flow),
         outcome=outcome,
         error_code=error_code_of(call, outcome),
@@ -136,6 +141,15 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         response_bytes=call.response_bytes,
         duration_ms=round(call.elapsed_ms(), 3),
         first_byte_ms=None if call.first_byte_ms is None else round(call.first_byte_ms, 3),
-        usage=call.answer.usage,
+        usage=usage_of(call, flow, outcome),
         attempts=max(call.attempts.count, 1),
+        model_asked=call.model,
+        finish_reason=shortened(call.answer.finish_reason, 64),
+        provider_request_id=call.provider_request_id,
+        provider_ms=call.provider_ms,
     )
+
+
+def shortened(text: str | None, length: int) -> str | None:
+    """Return a provider's word as far as it has a place in the records; anything but one line of text has none."""
+    return text[:length] if text and text[:length].isprintable() else None

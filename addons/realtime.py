@@ -1,22 +1,23 @@
 """Meters WebSocket connections such as OpenAI's Realtime API: messages both ways, and the usage that answers report."""
 
+from dataclasses import fields
+
 from mitmproxy import http
 from mitmproxy.websocket import WebSocketMessage
 
 from addons.call import Call, Calls
 from addons.dialects import reading
-from addons.dialects.answer import Answer
+from addons.dialects.answer import Answer, Said
 from addons.meter import Meter, broke_off
 from shared.models import Usage
+
+_COUNTS = tuple(field.name for field in fields(Usage) if field.name != "is_estimate")
 
 
 def plus(one: Usage, other: Usage) -> Usage:
     """Return the sum of two usages; what neither knows stays unknown."""
-    return Usage(
-        _plus(one.prompt_tokens, other.prompt_tokens),
-        _plus(one.completion_tokens, other.completion_tokens),
-        _plus(one.total_tokens, other.total_tokens),
-    )
+    sums = {name: _plus(getattr(one, name), getattr(other, name)) for name in _COUNTS}
+    return Usage(**sums, is_estimate=one.is_estimate or other.is_estimate)
 
 
 def _plus(one: int | None, other: int | None) -> int | None:
@@ -52,6 +53,16 @@ class Realtime:
             call.first_byte_ms = call.elapsed_ms()
         call.chunks += 1
         call.response_bytes += len(message.content)
+        if call.said is None:
+            call.said = Said()
         if (read := reading(call.dialect)) and message.is_text:
-            found = read(Answer(call.answer.model), message.content)
-            call.answer = Answer(found.model or call.answer.model, plus(call.answer.usage, found.usage))
+            known = Answer(call.answer.model, Usage(), call.answer.finish_reason)
+            found = read(known, message.content, call.said)
+            if found is not known:
+                self._add(call, found)
+
+    @staticmethod
+    def _add(call: Call, found: Answer) -> None:
+        if found.is_final:
+            call.said = Said()  # What has been counted by the provider needs no estimate.
+        call.answer = Answer(found.model, plus(call.answer.usage, found.usage), found.finish_reason)

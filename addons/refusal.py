@@ -13,6 +13,7 @@ from mitmproxy import http
 from addons import dialects
 from addons.call import Call, Calls
 from addons.ending import Refusal as Refusal
+from addons.limit_headers import headers_of
 
 
 class Refused(Exception):
@@ -36,7 +37,11 @@ MALFORMED = Refusal(400, "invalid_request", "The request is not well-formed HTTP
 REQUEST_TOO_LARGE = Refusal(413, "request_too_large", "The request body is larger than this endpoint takes.")
 HEAD_TOO_LARGE = Refusal(431, "invalid_request", "The request's headers are too large.")
 UNKNOWN_EXPECTATION = Refusal(417, "invalid_request", "Only Expect: 100-continue is understood.")
+MODEL_NOT_PRICED = Refusal(
+    403, "model_not_priced", "Spending is limited here and this model has no price.", param="model"
+)
 QUOTA_EXCEEDED = Refusal(429, "quota_exceeded", "All requests of this token have been used.")
+RATE_LIMIT_EXCEEDED = Refusal(429, "rate_limit_exceeded", "Too many requests.")
 UPSTREAM_ERROR = Refusal(502, "upstream_error", "The provider could not be reached or broke off its answer.")
 UPSTREAM_TIMEOUT = Refusal(504, "upstream_timeout", "The provider did not answer in time.")
 TOO_MANY_CONNECTIONS = Refusal(503, "upstream_crowded", "Too many requests are at this provider. Try again.", 1)
@@ -89,6 +94,7 @@ def respond(refusal: Refusal, call: Call) -> http.Response:
     body = dialects.error_body(call.dialect, *said, call.request_id, refusal.param)
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     headers |= {"x-request-id": call.correlation_id or call.request_id, "x-llm-proxy-request-id": call.request_id}
+    headers |= headers_of(call.standing)
     if refusal.retry_after is not None:
         headers["retry-after"] = str(refusal.retry_after)
     if refusal.allow:

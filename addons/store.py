@@ -1,11 +1,11 @@
-"""The data plane's only door to Redis: one round trip to admit a request, one to hand over a batch of usage events.
+"""The data plane's only door to Redis: one round trip to admit a request, one to settle it.
 
-Nothing here retries or waits long: a request that cannot be decided is refused by its caller, and usage events are
-kept by theirs.
+Nothing here retries or waits long: a request that cannot be decided is refused by its caller, and settlements are kept
+by theirs. While Redis does not answer, requests are told so at once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -14,9 +14,12 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from addons.redis_health import RedisHealth
 from addons.redis_line import RedisLine
-from shared import redis_schema
-from shared.models import Caller, UsageEvent
+from addons.settlement import Settlement
+from shared import holds_schema, redis_schema
+from shared.holds_schema import NotExtended
+from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
 # How long a silent control channel is believed to be connected, in seconds.
@@ -26,11 +29,19 @@ MAX_CONNECTIONS = 32
 # How long a call may take if the client was given no time-out, in seconds.
 DEFAULT_SECONDS = 5.0
 
+_SCRIPTS = ("admit", "settle", "extend", "leases")
 _FAULTS = (redis.exceptions.RedisError, redis_schema.ContractError, OSError, TimeoutError)
+# By these a server says that it cannot write, though it may know everything: no room, a replica, no disk, too few
+# replicas. (Some come as errors of the script.)
+_CANNOT_WRITE = ("OOM", "READONLY", "MISCONF", "NOREPLICAS")
 
 
 class StoreUnavailable(Exception):
     """Redis did not answer in time, or not sensibly."""
+
+
+class StoreCannotWrite(StoreUnavailable):
+    """Redis answers, but can count nothing."""
 
 
 class Store:
@@ -39,9 +50,10 @@ class Store:
     def __init__(self, client: "redis.asyncio.Redis", note_failure: Callable[[], None] = lambda: None) -> None:
         self._client = client
         self._note_failure = note_failure
-        self._admit = client.register_script(redis_schema.script("admit"))
+        self._scripts = {name: client.register_script(redis_schema.script(name)) for name in _SCRIPTS}
         timeout = client.connection_pool.connection_kwargs.get("socket_timeout") or DEFAULT_SECONDS
         self._line = RedisLine(client.connection_pool, timeout)
+        self._health = RedisHealth(self._ping, _FAULTS)
 
     @classmethod
     def connect(cls, url: str, timeout_ms: int, note_failure: Callable[[], None] = lambda: None) -> "Store":
@@ -57,33 +69,80 @@ class Store:
         )
         return cls(redis.asyncio.Redis.from_pool(pool), note_failure)
 
-    async def admit(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
-        """Validate the token and take one of its requests, atomically. Raises StoreUnavailable."""
-        keys, arguments = redis_schema.encode_admission(digest, providers)
+    async def admit(
+        self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: bytes = b""
+    ) -> Caller | Denied:
+        """Validate the token and take one request and these amounts of every limit, or nothing, atomically.
+
+        `request` is what is remembered of it while it runs (see holds_schema). Raises StoreUnavailable.
+        """
+        keys, arguments = redis_schema.encode_admission(digest, providers, amounts, request)
+        return await self._ask("admit", keys, arguments)
+
+    async def peek(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
+        """Validate the token without counting anything, and tell its limits. Raises StoreUnavailable."""
+        keys, arguments = redis_schema.encode_admission(digest, providers, is_peek=True)
+        return await self._ask("admit", keys, arguments, "EVALSHA_RO")
+
+    async def _ask(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], command: str = "EVALSHA"
+    ) -> Caller | Denied:
+        if self._health.is_down:
+            raise StoreUnavailable("Redis does not answer")
         try:
-            return redis_schema.decode_admission(await self._evaluate(keys, arguments))
+            return redis_schema.decode_admission(await self._run(script, keys, arguments, command))
+        except redis.exceptions.ResponseError as error:
+            raise self._not_written(f"admission failed: {error!r}", error) from error
         except _FAULTS as error:
+            self._health.failed(repr(error))
             raise self._failed(f"admission failed: {error!r}") from error
 
-    async def _evaluate(self, keys: Sequence[str], arguments: Sequence[str | bytes | int]) -> Sequence[bytes | int]:
+    async def _run(
+        self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], command: str = "EVALSHA"
+    ) -> Sequence[bytes | int]:
+        known = self._scripts[script]
         try:
-            reply = await self._line.call("EVALSHA", self._admit.sha, len(keys), *keys, *arguments)
-        except redis.exceptions.NoScriptError:  # A Redis that has been started anew; redis-py sends the script.
-            reply = await self._admit(keys=keys, args=arguments)
+            reply = await self._line.call(command, known.sha, len(keys), *keys, *arguments)
+        except redis.exceptions.NoScriptError:  # A Redis that has been started anew.
+            await self._line.call("SCRIPT", "LOAD", cast(str, known.script))
+            reply = await self._line.call(command, known.sha, len(keys), *keys, *arguments)
         return cast(Sequence[bytes | int], reply)
 
-    async def append(self, events: Sequence[UsageEvent]) -> None:
-        """Append usage events to the stream, in order. Raises StoreUnavailable; some may have been appended then."""
-        outcomes = await asyncio.gather(*map(self._append, events), return_exceptions=True)
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Settle requests in order, each at most once. Raises StoreUnavailable; some may have been settled then."""
+        outcomes = await asyncio.gather(*map(self._settle, settlements), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, _FAULTS):
-                raise self._failed(f"usage could not be appended: {outcome!r}") from outcome
+                raise self._failed(f"usage could not be settled: {outcome!r}") from outcome
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    def _append(self, event: UsageEvent) -> Awaitable[object]:
-        fields = redis_schema.encode_event(event).items()
-        return self._line.call("XADD", redis_schema.USAGE_STREAM, "*", *[part for field in fields for part in field])
+    async def _settle(self, settlement: Settlement) -> None:
+        keys, arguments = holds_schema.encode_settlement(settlement.hold, settlement.event, settlement.actual)
+        await self._run("settle", keys, arguments)
+
+    async def extend(self, hold: bytes, digest: str, more: Amounts) -> bytes | NotExtended:
+        """Reserve more for a running request; returns its hold from now on. Raises StoreUnavailable."""
+        try:
+            return holds_schema.decode_extension(
+                await self._run("extend", *holds_schema.encode_extension(hold, digest, more))
+            )
+        except _FAULTS as error:
+            raise self._failed(f"a reservation could not be extended: {error!r}") from error
+
+    async def renew(self, holds: Sequence[bytes]) -> list[bytes]:
+        """Say that these requests still run; returns holds that nobody has renewed. Raises StoreUnavailable."""
+        try:
+            return cast(list[bytes], await self._run("leases", *holds_schema.encode_leases(holds)))
+        except _FAULTS as error:
+            raise self._failed(f"leases could not be renewed: {error!r}") from error
+
+    async def price_table(self) -> bytes:
+        """Return the published price table, empty if there is none. Raises StoreUnavailable."""
+        try:
+            return cast(bytes, await self._client.get(redis_schema.PRICES)) or b""
+        except _FAULTS as error:
+            raise self._failed(f"prices could not be read: {error!r}") from error
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.
@@ -160,12 +219,23 @@ class Store:
             self._note_failure()
             return False
 
+    async def _ping(self) -> None:
+        await self._line.call("PING")
+
+    def _not_written(self, reason: str, error: redis.exceptions.ResponseError) -> StoreUnavailable:
+        self._note_failure()
+        said = str(error)
+        if any(word in said for word in _CANNOT_WRITE):
+            return StoreCannotWrite(reason)
+        return StoreUnavailable(reason)
+
     def _failed(self, reason: str) -> StoreUnavailable:
         self._note_failure()
         return StoreUnavailable(reason)
 
     async def done(self) -> None:
         """Close all connections; mitmproxy calls this at the end, after the rooms that stand before."""
+        await self._health.close()
         await self._line.close()
         await self._client.aclose()
 

@@ -1,4 +1,4 @@
-"""Hands usage events to Redis off the request path: in batches, in order, kept while Redis is away."""
+"""Settles requests in Redis off the request path: in batches, in order, kept while Redis is away."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,9 +6,10 @@ from typing import Protocol
 
 import msgspec
 
+from addons.holds import Holds
+from addons.settlement import Settlement
 from addons.store import StoreUnavailable
 from shared import logs
-from shared.models import UsageEvent
 
 BATCH = 500
 FIRST_PAUSE = 0.1
@@ -19,29 +20,32 @@ log = logs.get("usage_log")
 
 
 class Sink(Protocol):
-    """Where events go."""
+    """Where settlements go."""
 
-    async def append(self, events: Sequence[UsageEvent]) -> None:
-        """Append events in order; raises StoreUnavailable."""
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Settle in order; raises StoreUnavailable."""
 
 
 class UsageLog:
-    """A queue with one writer. An event leaves it only when the sink has it; at exit, what is left goes to the log.
+    """A queue with one writer. What is in it leaves only when the sink has it; at exit, what is left goes to the log.
 
     `note_waiting` is told how many wait, whenever that changes.
     """
 
-    def __init__(self, sink: Sink, note_waiting: Callable[[int], None], flush_seconds: float = FLUSH_SECONDS) -> None:
+    def __init__(
+        self, sink: Sink, holds: Holds, note_waiting: Callable[[int], None], flush_seconds: float = FLUSH_SECONDS
+    ) -> None:
         self._sink = sink
+        self._holds = holds
         self._note_waiting = note_waiting
         self._flush_seconds = flush_seconds
-        self._waiting: list[UsageEvent] = []
+        self._waiting: list[Settlement] = []
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
-    def append(self, event: UsageEvent) -> None:
-        """Take one event; returns at once. Its length is bounded by the requests in flight when Redis went away."""
-        self._waiting.append(event)
+    def append(self, settlement: Settlement) -> None:
+        """Take one; returns at once. The queue is bounded by the requests in flight when Redis went away."""
+        self._waiting.append(settlement)
         self._note_waiting(len(self._waiting))
         self._arrived.set()
 
@@ -58,8 +62,8 @@ class UsageLog:
             async with asyncio.timeout(self._flush_seconds):
                 await self._drain()
         except TimeoutError:
-            for event in self._waiting:
-                log.error("usage_event_not_delivered", usage_event=msgspec.to_builtins(event))
+            for settlement in self._waiting:
+                log.error("usage_event_not_delivered", usage_event=msgspec.to_builtins(settlement.event))
 
     async def _write(self) -> None:
         while True:
@@ -72,7 +76,7 @@ class UsageLog:
         while self._waiting:
             batch = self._waiting[:BATCH]
             try:
-                await self._sink.append(batch)
+                await self._sink.settle(batch)
             except StoreUnavailable as error:
                 if not pause:
                     log.warning("usage_waits_for_redis", reason=str(error))
@@ -80,5 +84,7 @@ class UsageLog:
                 await asyncio.sleep(pause)
             else:
                 del self._waiting[: len(batch)]
+                for settlement in batch:
+                    self._holds.settled(settlement.event.request_id)
                 self._note_waiting(len(self._waiting))
                 pause = 0.0

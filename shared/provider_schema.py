@@ -126,6 +126,7 @@ class RouteSchema(_Strict):
     validates = _Flag(data_key="validate")
     names_model = _Flag(data_key="model")
     upgrade = fields.String(validate=validate.OneOf(("none", "websocket")))
+    stream_usage = _Flag()
 
     @validates_schema
     def _refuse_useless_body(self, data: Any, **_: Any) -> None:
@@ -137,6 +138,11 @@ class RouteSchema(_Strict):
         is_json = data.get("body", "json") == "json" and not METHODS_WITH_BODY.isdisjoint(data["methods"])
         if data.get("required") and not is_json:
             raise ValidationError("needs a JSON body to look into", "required")
+
+    @validates_schema
+    def _refuse_stream_usage_without_json(self, data: Any, **_: Any) -> None:
+        if data.get("stream_usage") and (data.get("body", "json") != "json" or "POST" not in data["methods"]):
+            raise ValidationError("needs POST with a JSON body to ask in", "stream_usage")
 
     @validates_schema
     def _refuse_upgrade_without_get(self, data: Any, **_: Any) -> None:
@@ -169,6 +175,13 @@ class ProviderSchema(_Strict):
         if data["dialect"] == "opaque" and idle:
             fault = {"required": ["means nothing where the dialect is opaque"]}
             raise ValidationError({"routes": dict.fromkeys(idle, fault)})
+
+    @validates_schema
+    def _refuse_stream_usage_elsewhere(self, data: Any, **_: Any) -> None:
+        asking = [index for index, route in enumerate(data["routes"]) if route.get("stream_usage")]
+        if data["dialect"] != "openai" and asking:
+            fault = {"stream_usage": ["means nothing where the dialect is not openai"]}
+            raise ValidationError({"routes": dict.fromkeys(asking, fault)})
 
     @validates_schema(skip_on_field_errors=False)
     def _refuse_repetitions(self, data: Any, **_: Any) -> None:

@@ -60,6 +60,7 @@ class Route:
 
     `required` names the fields that a JSON body must have; `validates` False passes bodies on unchecked. Where lists of
     models are in force, bodies must name theirs, unless `names_model` is False: no model works on these requests.
+    `stream_usage`: streams tell their usage when `stream_options.include_usage` asks for it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Route:
     validates: bool = True
     names_model: bool = True
     upgrade: Upgrade = "none"
+    stream_usage: bool = False
 
     def body_of(self, method: str) -> BodyKind:
         """Return what the body of a request with this method should be."""
@@ -198,4 +200,5 @@ def _route(loaded: dict[str, Any], provider: dict[str, Any]) -> Route:
         validates=loaded.get("validates", True),
         names_model=loaded.get("names_model", True),
         upgrade=loaded.get("upgrade", "none"),
+        stream_usage=loaded.get("stream_usage", False),
     )

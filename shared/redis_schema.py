@@ -42,6 +42,8 @@ PRICES = f"{PREFIX}prices"
 # The limits of all projects together.
 GLOBAL_LIMITS = f"{PREFIX}limits"
 USED_PREFIX = f"{PREFIX}used:"
+# What tokens of which model cost (see shared/prices.py).
+PRICES = f"{PREFIX}prices"
 # Requests that run: hold, by when its lease expires.
 OPEN = f"{PREFIX}open"
 # What every worker hears at once: revocations, and breakers that opened or closed.

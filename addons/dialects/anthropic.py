@@ -3,7 +3,8 @@
 import msgspec
 import orjson
 
-from addons.dialects.answer import Answer
+from addons.dialects.answer import Answer, Said
+from addons.dialects.usages import Count, first, total
 from shared.models import Usage
 
 _ERROR_TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error"}
@@ -17,30 +18,55 @@ _ERROR_TYPES |= {
 
 
 class _Usage(msgspec.Struct):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
+    # Unlike others, the input tokens leave out what was read from and written to the cache.
+    input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    output_tokens: Count | None = None
 
 
-class _Document(msgspec.Struct):
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+    stop_reason: str | None = None
+
+
+class _Message(msgspec.Struct):
     model: str | None = None
     usage: _Usage | None = None
-    # The first event of a stream carries the message object inside.
-    message: "_Document | None" = None
+    stop_reason: str | None = None
+
+
+class _Document(_Message):
+    """A body, or an event: the first one of a stream carries the message inside."""
+
+    delta: _Delta | None = None
+    message: _Message | None = None
 
 
 _decoder = msgspec.json.Decoder(_Document)
 
 
-def read(known: Answer, document: bytes) -> Answer:
-    """Return `known`, completed by what one body or SSE event says; anything unreadable changes nothing."""
-    if known.model is not None and b'"usage"' not in document:
-        return known
+def read(known: Answer, document: bytes, said: Said) -> Answer:
+    """Return `known`, completed by what one body or SSE event says; anything unreadable changes nothing.
+
+    The generated text in it is added to `said`.
+    """
     try:
         found = _decoder.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return known
+    delta = found.delta
+    if delta is not None:
+        said.add(delta.text or delta.partial_json or delta.thinking or "")
     inner = found.message or found
-    return Answer(inner.model or known.model, _merge(known.usage, inner.usage) if inner.usage else known.usage)
+    reason = inner.stop_reason or (delta.stop_reason if delta else None)
+    if inner.usage is None and inner.model is None and reason is None:
+        return known  # Most events of a stream.
+    usage = _merge(known.usage, inner.usage) if inner.usage else known.usage
+    is_final = known.is_final or (inner.usage is not None and found.message is None)
+    return Answer(inner.model or known.model, usage, reason or known.finish_reason, is_final)
 
 
 def error_body(status: int, code: str, message: str, request_id: str, param: str | None = None) -> bytes:
@@ -54,7 +80,16 @@ def error_body(status: int, code: str, message: str, request_id: str, param: str
 
 
 def _merge(known: Usage, usage: _Usage) -> Usage:
-    prompt = known.prompt_tokens if usage.input_tokens is None else usage.input_tokens
-    completion = known.completion_tokens if usage.output_tokens is None else usage.output_tokens
-    total = None if prompt is None or completion is None else prompt + completion
-    return Usage(prompt, completion, total)
+    cached = first(usage.cache_read_input_tokens, known.cached_tokens)
+    written = first(usage.cache_creation_input_tokens, known.cache_write_tokens)
+    fresh = first(usage.input_tokens, _fresh(known))
+    prompt = None if fresh is None else fresh + (cached or 0) + (written or 0)
+    completion = first(usage.output_tokens, known.completion_tokens)
+    return Usage(prompt, completion, total(prompt, completion), cached, written)
+
+
+def _fresh(known: Usage) -> int | None:
+    """Return the input tokens that had nothing to do with the cache."""
+    if known.prompt_tokens is None:
+        return None
+    return known.prompt_tokens - (known.cached_tokens or 0) - (known.cache_write_tokens or 0)

@@ -1,7 +1,7 @@
 """Reads an answer beside its way to the client: bytes in, what it says of itself out. Never holds more than a bound."""
 
 from addons.dialects import reading
-from addons.dialects.answer import Answer
+from addons.dialects.answer import Answer, Said
 from addons.dialects.decoding import DECODING_ERRORS, Decode, decoder
 from addons.dialects.sse import EventReader
 
@@ -10,10 +10,14 @@ MAX_BODY_BYTES = 16 << 20
 
 
 class AnswerReader:
-    """Takes the chunks of one answer in order; `answer` is what is known so far. Unreadable bytes end the reading."""
+    """Takes the chunks of one answer in order; `answer` is what is known so far. Unreadable bytes end the reading.
+
+    `said` is the text of a stream so far.
+    """
 
     def __init__(self, dialect: str, content_type: str, content_encoding: str) -> None:
         self.answer = Answer()
+        self.said = Said()
         self._read = reading(dialect)
         self._decode: Decode | None = decoder(content_encoding) if self._read else None
         kind = content_type.partition(";")[0].strip().lower()
@@ -47,7 +51,7 @@ class AnswerReader:
     def _take(self, documents: list[bytes]) -> None:
         for document in documents:
             if self._read is not None:
-                self.answer = self._read(self.answer, document)
+                self.answer = self._read(self.answer, document, self.said)
 
     def _stop(self) -> None:
         self._decode = None

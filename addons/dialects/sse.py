@@ -21,6 +21,8 @@ class EventReader:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the data of the events that end within this chunk."""
+        if not (self._rest or self._lines or self._size) and _is_one_event(chunk):
+            return [chunk[6:-2]]
         *lines, self._rest = self._split(self._rest + chunk)
         complete = [self._take(line) for line in lines]
         if len(self._rest) > MAX_EVENT_BYTES:
@@ -29,6 +31,8 @@ class EventReader:
 
     @staticmethod
     def _split(text: bytes) -> list[bytes]:
+        if b"\r" not in text:
+            return text.split(b"\n")
         # A CR at the very end may be half of a CRLF, so it waits for the next chunk.
         if text.endswith(b"\r"):
             *lines, last = _LINE_END.split(text[:-1])
@@ -49,3 +53,9 @@ class EventReader:
         lines, size = self._lines, self._size
         self._lines, self._size = [], 0
         return b"\n".join(lines) if lines and size <= MAX_EVENT_BYTES else None
+
+
+def _is_one_event(chunk: bytes) -> bool:
+    """Tell whether a chunk is just `data: ` and what follows it, as most chunks of a chat are."""
+    is_plain = chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") and len(chunk) <= MAX_EVENT_BYTES
+    return is_plain and chunk.count(b"\n") == 2 and b"\r" not in chunk

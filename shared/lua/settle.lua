@@ -3,9 +3,10 @@
 -- KEYS: 1 open requests, 2 usage stream, 3 epoch.
 -- ARGV: 1 prefix of what is used, 2 prefix of the marks below, 3 hold ('': none, only the event is appended), 4 field of
 -- the stream, 5 event, 6 tokens and 7 cost that it needed ('' if not known: what was reserved stays).
--- A hold that is not open was settled before, and then nothing happens. If the epoch is another one, though, the server
--- has lost it with its reservations, so that all of it is charged; a mark takes care that this happens once, too. (What
--- was settled just before the server was started anew, and is settled again since the answer was lost, is charged twice.)
+-- A hold that is not open was settled before, and then only its event is appended once more: the record in SQL takes
+-- each request once. If the epoch is another one, though, the server has lost the hold with its reservations, so that all
+-- of it is charged; a mark takes care that this happens once, too. (What was settled just before the server was started
+-- anew, and is settled again since the answer was lost, is charged twice.)
 -- Returns 1 if it was settled, 2 if it was charged after a loss, 0 if it had been settled before.
 if ARGV[3] == '' then
   redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
@@ -16,6 +17,7 @@ local ids, epoch, sequence, expires_at = {token = hold[1], project = hold[2]}, h
 local is_open = redis.call('ZSCORE', KEYS[1], ARGV[3])
 local mark = ARGV[2] .. epoch .. ':' .. ids.token .. ':' .. string.format('%.0f', sequence)
 if not is_open and (redis.call('GET', KEYS[3]) == epoch or redis.call('EXISTS', mark) == 1) then
+  redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
   return 0
 end
 local tokens, cost = tonumber(ARGV[6]), tonumber(ARGV[7])

@@ -70,6 +70,7 @@ def admitted(calls: Calls, caller: Caller, table: ProviderTable) -> "tuple[http.
     call = calls.of(flow)
     call.candidates = table.match("POST", "/v1/chat/completions").routes
     call.caller, call.provider, call.route = caller, table.providers["openai"], call.candidates["openai"]
+    call.is_admitted = True
     return flow, call
 
 

@@ -1,12 +1,13 @@
 """Rules of admission: one token, well formed, and the store's verdict in the provider's words."""
 
-from collections.abc import Sequence
-
 import pytest
 from mitmproxy import http
 
 from addons.admission import Admission, presented_token
 from addons.call import Calls
+from addons.gate import Gate
+from addons.holds import Holds
+from addons.outage import Outage
 from addons.refusal import Refused
 from addons.route_table import RouteTable
 from addons.store import StoreUnavailable
@@ -14,23 +15,10 @@ from shared import tokens
 from shared.models import Caller, Denial
 from shared.redis_schema import Denied
 from tests.addons.conftest import PEPPER, request
+from tests.addons.fakes import FakeStore
 
 KNOWN = tokens.generate(bytes(24))
 SCHEMES = {"", "bearer"}
-
-
-class FakeStore:
-    """Gives one verdict and remembers what it was asked."""
-
-    def __init__(self, verdict: Caller | Denied | StoreUnavailable) -> None:
-        self._verdict = verdict
-        self.asked: list[tuple[str, list[str]]] = []
-
-    async def admit(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
-        self.asked.append((digest, list(providers)))
-        if isinstance(self._verdict, StoreUnavailable):
-            raise self._verdict
-        return self._verdict
 
 
 def waiting(calls: Calls, table: RouteTable, credential: str, path: str = "/v1/models") -> http.HTTPFlow:
@@ -42,7 +30,11 @@ def waiting(calls: Calls, table: RouteTable, credential: str, path: str = "/v1/m
 
 
 def admission(calls: Calls, table: RouteTable, store: FakeStore) -> Admission:
-    return Admission(calls, store, table, PEPPER)
+    return Admission(calls, gate(calls, table, store), table, PEPPER)
+
+
+def gate(calls: Calls, table: RouteTable, store: FakeStore) -> Gate:
+    return Gate(store, table, Holds(), Outage(calls, 1))
 
 
 @pytest.mark.parametrize(

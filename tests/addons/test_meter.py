@@ -8,7 +8,7 @@ from mitmproxy import http
 from addons import refusal
 from addons.call import Call, Calls, UpstreamCredential
 from addons.dialects.reader import AnswerReader
-from addons.meter import Meter, Tap
+from addons.meter import Meter, Tap, shortened
 from addons.refusal import respond
 from shared.models import Outcome, Usage, UsageEvent
 from tests.addons.conftest import request
@@ -32,7 +32,7 @@ def recorded() -> list[UsageEvent]:
 
 @pytest.fixture
 def meter(calls: Calls, recorded: list[UsageEvent]) -> Meter:
-    return Meter(calls, recorded.append)
+    return Meter(calls, lambda call, event: recorded.append(event))
 
 
 def answer(flow: http.HTTPFlow, content_type: str = "text/event-stream") -> None:
@@ -91,8 +91,37 @@ def test_an_aborted_stream_is_recorded_with_what_it_said_so_far(
 
     [event] = recorded
     assert event.outcome is (Outcome.CLIENT_ABORTED if by_client else Outcome.UPSTREAM_ABORTED)
-    assert (event.status, event.model, event.usage, event.chunks) == (200, "gpt-4o-2024", Usage(), 1)
+    assert (event.status, event.model, event.chunks) == (200, "gpt-4o-2024", 1)
+    assert event.usage == Usage(2, 1, 3, is_estimate=True)
     assert event.error_code == (None if by_client else "upstream_error")
+
+
+def test_the_providers_own_words_are_recorded(
+    meter: Meter, recorded: list[UsageEvent], admitted: tuple[http.HTTPFlow, Call]
+) -> None:
+    flow, call = admitted
+    call.model, call.correlation_id = "gpt-4o", "ours"
+    answer(flow, "application/json")
+    assert flow.response is not None
+    flow.response.headers.update({"x-request-id": "req_1", "openai-processing-ms": "42"})
+    meter.responseheaders(flow)
+    tap_of(flow)(b'{"model":"gpt-4o-2024","choices":[{"finish_reason":"length"}],"usage":{"total_tokens":3}}')
+    tap_of(flow)(b"")
+
+    meter.response(flow)
+
+    [event] = recorded
+    assert (event.model, event.model_asked, event.finish_reason) == ("gpt-4o-2024", "gpt-4o", "length")
+    assert (event.provider_request_id, event.provider_ms) == ("req_1", 42.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [(None, None), ("", None), ("stop", "stop"), ("stopped", "stop"), ("a\nb", None), ("a\0b", None)],
+    ids=["none", "empty", "fitting", "long", "lines", "nul"],
+)
+def test_words_are_recorded_as_far_as_there_is_a_place(text: str | None, kept: str | None) -> None:
+    assert shortened(text, 4) == kept
 
 
 @pytest.mark.parametrize(("by_client", "status"), [(True, 0), (False, 502)])

@@ -18,7 +18,7 @@ from mitmproxy import http
 from mitmproxy.master import Master
 
 from shared import redis_schema, sealing, settings, tokens
-from shared.models import Outcome, Project, Token, UpstreamKey, UsageEvent
+from shared.models import Limit, Outcome, Project, Token, UpstreamKey, UsageEvent
 from tests.addons.runners import ADDONS as ADDONS
 from tests.addons.runners import proxying as proxying
 from tests.addons.runners import runner as runner  # a fixture
@@ -62,11 +62,19 @@ class Tenant:
         self.secret = tokens.generate()
         self.digest = tokens.digest(self.secret, configuration.token_pepper)
 
-    def publish(self, base_url: str, max_requests: int | None = None, keys: int = 1, **more: Any) -> None:
+    def publish(
+        self,
+        base_url: str,
+        max_requests: int | None = None,
+        keys: int = 1,
+        token_limits: tuple[Limit, ...] = (),
+        **more: Any,
+    ) -> None:
         later = datetime.now(UTC) + timedelta(hours=1)
         sealed = tuple(self._key(number + 1) for number in range(keys))
         self._project = Project("project-1", "openai", True, base_url, sealed, 1, **more)
         self._token = Token("token-1", self.digest, "project-1", "label", True, later, max_requests, 0, None, 1)
+        self._token = replace(self._token, limits=token_limits)
         self._write()
         self._redis.set(redis_schema.EPOCH, "epoch")
 

@@ -10,6 +10,7 @@ from wsproto.frame_protocol import Opcode
 from addons.call import Call, Calls, UpstreamCredential
 from addons.meter import Meter
 from addons.realtime import Realtime, plus
+from addons.unsaid import completion_so_far
 from shared.models import Outcome, Usage, UsageEvent
 
 
@@ -25,13 +26,15 @@ def recorded() -> list[UsageEvent]:
 
 @pytest.fixture
 def realtime(calls: Calls, recorded: list[UsageEvent]) -> Realtime:
-    return Realtime(calls, Meter(calls, recorded.append))
+    return Realtime(calls, Meter(calls, lambda call, event: recorded.append(event)))
 
 
 @pytest.fixture
 def socket(admitted: tuple[http.HTTPFlow, Call]) -> tuple[http.HTTPFlow, Call]:
     flow, call = admitted
     flow.response, flow.websocket = http.Response.make(101), WebSocketData()
+    assert call.provider is not None
+    [call.route] = [route for route in call.provider.routes if route.upgrade == "websocket"]
     return flow, call
 
 
@@ -99,7 +102,7 @@ def test_the_end_is_recorded_once_with_how_it_came(
 def test_the_handshake_alone_is_no_end(
     calls: Calls, recorded: list[UsageEvent], socket: tuple[http.HTTPFlow, Call]
 ) -> None:
-    Meter(calls, recorded.append).response(socket[0])
+    Meter(calls, lambda call, event: recorded.append(event)).response(socket[0])
 
     assert recorded == []
 
@@ -115,3 +118,35 @@ def test_the_handshake_alone_is_no_end(
 )
 def test_what_neither_knows_stays_unknown(one: Usage, other: Usage, both: Usage) -> None:
     assert plus(one, other) == both
+
+
+def test_details_add_up_too(realtime: Realtime, socket: tuple[http.HTTPFlow, Call]) -> None:
+    flow, call = socket
+    usage = {"input_tokens": 5, "output_tokens": 6, "total_tokens": 11}
+    usage |= {
+        "input_token_details": {"cached_tokens": 1, "audio_tokens": 2},
+        "output_token_details": {"audio_tokens": 3},
+    }
+    told = json.dumps({"type": "response.done", "response": {"status": "completed", "usage": usage}}).encode()
+    for _ in range(2):
+        say(realtime, flow, told, from_client=False)
+
+    expected = Usage(10, 12, 22, cached_tokens=2, audio_prompt_tokens=4, audio_completion_tokens=6)
+    assert (call.answer.usage, call.answer.finish_reason) == (expected, "completed")
+
+
+def test_an_answer_that_is_not_finished_is_estimated(
+    realtime: Realtime, socket: tuple[http.HTTPFlow, Call], recorded: list[UsageEvent]
+) -> None:
+    flow, call = socket
+    delta = b'{"type":"response.output_text.delta","delta":"word"}'
+    for content in (delta, delta, done(3), delta):
+        say(realtime, flow, content, from_client=False)
+    assert completion_so_far(call) == 3 + 1
+    assert flow.websocket is not None
+    flow.websocket.close_code = 1000
+
+    realtime.websocket_end(flow)
+
+    [event] = recorded
+    assert (event.outcome, event.usage) == (Outcome.FINISHED, Usage(3, 4, 7, is_estimate=True))

@@ -18,6 +18,9 @@ from addons.allowlist import Allowlist
 from addons.breakers import Breakers
 from addons.call import Calls
 from addons.credentials import Credentials
+from addons.gate import Gate
+from addons.holds import Holds
+from addons.outage import Outage
 from addons.redaction import Redaction
 from addons.route_table import RouteTable
 from addons.store import Store
@@ -360,7 +363,7 @@ class Rooms:
         self.store = Store.connect(valkey_url, 5000)
         targets = Targets(Breakers(lambda change: None, always, lambda kind, state: None))
         self.first = [Redaction(self.calls, table), Allowlist(self.calls, table)]
-        self.admission = Admission(self.calls, self.store, table, PEPPER)
+        self.admission = Admission(self.calls, Gate(self.store, table, Holds(), Outage(self.calls, 1)), table, PEPPER)
         self.credentials = Credentials(self.calls, targets, keyring)
 
     async def pass_all(self, flow: http.HTTPFlow) -> None:

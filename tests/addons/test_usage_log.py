@@ -9,6 +9,8 @@ import pytest
 import structlog.testing
 
 from addons import usage_log
+from addons.holds import Holds
+from addons.settlement import Settlement
 from addons.store import StoreUnavailable
 from addons.usage_log import UsageLog
 from shared.models import Outcome, Usage, UsageEvent
@@ -22,31 +24,32 @@ class FakeSink:
         self.batches: list[list[str]] = []
         self.taken = asyncio.Event()
 
-    async def append(self, events: Sequence[UsageEvent]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("away")
-        self.batches.append([event.request_id for event in events])
+        self.batches.append([settlement.event.request_id for settlement in settlements])
         self.taken.set()
 
 
 @pytest.fixture
-def event(moment: datetime) -> UsageEvent:
-    return UsageEvent(
+def settlement(moment: datetime) -> Settlement:
+    event = UsageEvent(
         "0", moment, "p", "t", "k", 1, "openai", "models", "GET", None, 200, Outcome.FINISHED, None, False, 1, 0, 2,
         1.0, 0.5, Usage(),
     )  # fmt: skip
+    return Settlement(event)
 
 
-def numbered(event: UsageEvent, number: int) -> UsageEvent:
-    return replace(event, request_id=str(number))
+def numbered(settlement: Settlement, number: int) -> Settlement:
+    return replace(settlement, event=replace(settlement.event, request_id=str(number)))
 
 
-async def test_events_go_out_in_order_and_in_batches(event: UsageEvent) -> None:
+async def test_events_go_out_in_order_and_in_batches(settlement: Settlement) -> None:
     sink = FakeSink()
-    log = UsageLog(sink, lambda count: None)
+    log = UsageLog(sink, Holds(), lambda count: None)
     for number in range(usage_log.BATCH + 3):
-        log.append(numbered(event, number))
+        log.append(numbered(settlement, number))
 
     log.running()
     await asyncio.wait_for(sink.taken.wait(), 5)
@@ -56,47 +59,47 @@ async def test_events_go_out_in_order_and_in_batches(event: UsageEvent) -> None:
     assert sum(sink.batches, []) == [str(number) for number in range(usage_log.BATCH + 3)]
 
 
-async def test_events_wait_while_redis_is_away(event: UsageEvent) -> None:
+async def test_events_wait_while_redis_is_away(settlement: Settlement) -> None:
     sink = FakeSink(failures=3)
-    log = UsageLog(sink, lambda count: None)
+    log = UsageLog(sink, Holds(), lambda count: None)
 
     log.running()
-    log.append(numbered(event, 1))
-    log.append(numbered(event, 2))
+    log.append(numbered(settlement, 1))
+    log.append(numbered(settlement, 2))
     await asyncio.wait_for(sink.taken.wait(), 5)
     await log.done()
 
     assert sum(sink.batches, []) == ["1", "2"]
 
 
-async def test_what_arrives_later_is_written_too(event: UsageEvent) -> None:
+async def test_what_arrives_later_is_written_too(settlement: Settlement) -> None:
     sink = FakeSink()
-    log = UsageLog(sink, lambda count: None)
+    log = UsageLog(sink, Holds(), lambda count: None)
     log.running()
-    log.append(numbered(event, 1))
+    log.append(numbered(settlement, 1))
     await asyncio.wait_for(sink.taken.wait(), 5)
     sink.taken.clear()
 
-    log.append(numbered(event, 2))
+    log.append(numbered(settlement, 2))
     await asyncio.wait_for(sink.taken.wait(), 5)
     await log.done()
 
     assert sink.batches == [["1"], ["2"]]
 
 
-async def test_the_end_of_the_worker_writes_what_is_left(event: UsageEvent) -> None:
+async def test_the_end_of_the_worker_writes_what_is_left(settlement: Settlement) -> None:
     sink = FakeSink()
-    log = UsageLog(sink, lambda count: None)
-    log.append(event)
+    log = UsageLog(sink, Holds(), lambda count: None)
+    log.append(settlement)
 
     await log.done()
 
     assert sink.batches == [["0"]]
 
 
-async def test_what_cannot_be_delivered_at_the_end_stands_in_the_log(event: UsageEvent) -> None:
-    log = UsageLog(FakeSink(failures=1000), lambda count: None, flush_seconds=0.05)
-    log.append(event)
+async def test_what_cannot_be_delivered_at_the_end_stands_in_the_log(settlement: Settlement) -> None:
+    log = UsageLog(FakeSink(failures=1000), Holds(), lambda count: None, flush_seconds=0.05)
+    log.append(settlement)
 
     with structlog.testing.capture_logs() as lines:
         await log.done()
@@ -104,3 +107,16 @@ async def test_what_cannot_be_delivered_at_the_end_stands_in_the_log(event: Usag
     assert [line["usage_event"]["request_id"] for line in lines if line["event"] == "usage_event_not_delivered"] == [
         "0"
     ]
+
+
+async def test_a_hold_is_kept_until_redis_knows_how_its_request_ended(settlement: Settlement) -> None:
+    sink, holds = FakeSink(failures=1), Holds()
+    log = UsageLog(sink, holds, lambda count: None)
+    holds.keep("0", b"held")
+    holds.keep("1", b"another")
+    log.append(settlement)
+    assert list(holds) == [b"held", b"another"]
+
+    await log.done()
+
+    assert sink.batches == [["0"]] and list(holds) == [b"another"]

@@ -83,6 +83,13 @@ TARGETS: tuple[Target, ...] = (
     Target("open stream", own("memory-streams", "kb_per_stream"), 60, "kB", at_most=True),
     Target("memory after 200,000 requests", drift("flat-requests"), 0.05, "away from 1", at_most=True),
     Target("memory after 30 minutes of streams", drift("soak-streams"), 0.05, "away from 1", at_most=True),
+    Target(
+        "processor time of an admission, 4 limits over 1",
+        between("admission-4", "admission-1", "cpu_us"),
+        1.3,
+        "×",
+        at_most=True,
+    ),
     Target("refused (401) over admitted, 16 connections", between("reject-401", "small-16"), 2.0, "×"),
 )
 

@@ -1,4 +1,4 @@
-"""A whole installation of real processes: Valkey, manager, jobs, two proxies on two ports, and the mock provider."""
+"""A whole installation of real processes: Valkey, manager, jobs, proxies with a port each, and the mock provider."""
 
 import os
 import shutil
@@ -141,7 +141,9 @@ RUNNERS = {"mitmdump": stock_proxy, "engine": engine_proxy}
 
 
 @contextmanager
-def installed(database_url: str = "", providers: str = "", runner: str = "engine") -> Iterator[Installation]:
+def installed(
+    database_url: str = "", providers: str = "", runner: str = "engine", workers: int = 2
+) -> Iterator[Installation]:
     """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
 
     `providers` is the text of an own provider table; it stands in the installation's `settings.providers_file`.
@@ -168,7 +170,7 @@ def installed(database_url: str = "", providers: str = "", runner: str = "engine
         configuration = settings.load(Plane.SUPERVISOR)
         data_plane = settings.child_environment(Plane.DATA, {})
         mock_port, key = free_port(), f"sk-canary-{settings.generate_secret()}"
-        ports, metrics = [free_port(), free_port()], [free_port(), free_port()]
+        ports, metrics = [free_port() for _ in range(workers)], [free_port() for _ in range(workers)]
         valkey = programs.valkey(configuration)
         others = [
             programs.manager(configuration, {}),

@@ -299,14 +299,14 @@ def test_a_rate_is_never_given_back(limits: Limits) -> None:
 # Ending
 
 
-def test_settling_again_changes_nothing(limits: Limits) -> None:
+def test_settling_again_appends_the_event_and_changes_nothing(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE]).hold(40)
 
     answers = [limits.settle(hold, tokens) for tokens in (30, 30, 90)]
 
     assert answers == [1, 0, 0]
     assert limits.used() == {"tokens:day": f"{DAY}:30", "concurrent:life": ":0"}
-    assert limits.events() == 1
+    assert limits.events() == 3
 
 
 def test_what_is_not_known_stays_as_it_was_reserved(limits: Limits) -> None:
@@ -334,7 +334,7 @@ def test_what_was_lost_is_charged_in_full_and_once(limits: Limits) -> None:
     assert (before, after) == (2, 0)
     assert limits.used() == {"tokens:day": f"{DAY}:30"}
     assert limits.used(Scope.PROJECT) == {"cost:life": ":400"}
-    assert limits.events() == 1
+    assert limits.events() == 2
 
 
 @pytest.mark.parametrize("later", [(), (Limit(Measure.TOKENS, Window.DAY, 10),)], ids=["removed", "lowered"])

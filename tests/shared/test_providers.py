@@ -60,7 +60,7 @@ timeouts = { connect = 2, first_byte = 20.5, idle = 0 }
 retry = { attempts = 5, within = 12, posts = ["things"] }
 features = { breaker = false, retries = true }
 routes = [
-    { name = "things", path = "/v1/things", methods = ["GET", "POST"], required = ["colour"] },
+    { name = "things", path = "/v1/things", methods = ["GET", "POST"], required = ["colour"], stream_usage = true },
     { name = "pictures", path = "/v1/pictures", methods = ["PUT", "POST"], timeouts = { idle = 7, total = 60 } },
     { name = "songs", path = "/v1/songs", methods = ["POST"], retry = { attempts = 1, within = 0 }, validate = false },
     { name = "phone", path = "/v1/phone", methods = ["GET"], upgrade = "websocket" },
@@ -300,6 +300,7 @@ def test_required_fields_validation_and_upgrade_are_the_routes() -> None:
     assert route_of(FULL, "things").required == ("colour",)
     assert [route.name for route in acme(FULL).routes if not route.validates] == ["songs"]
     assert [route.name for route in acme(FULL).routes if route.upgrade == "websocket"] == ["phone"]
+    assert [route.name for route in acme(FULL).routes if route.stream_usage] == ["things"]
 
 
 def test_every_feature_is_on_unless_the_provider_turns_it_off() -> None:
@@ -405,6 +406,10 @@ def test_fault_is_named_by_its_place(before: str, after: str, fault: str) -> Non
         ("validate = false", "validates = false", "routes[2].validates: unknown key; did you mean validate?"),
         ('"websocket"', '"h2c"', "routes[3].upgrade: Must be one of: none, websocket."),
         ('["GET"], upgrade', '["POST"], upgrade', "routes[3].upgrade: needs GET among the methods"),
+        ("stream_usage = true", "stream_usage = 1", "routes[0].stream_usage: must be true or false"),
+        ("stream_usage = true", 'stream_usage = true, body = "any"', "routes[0].stream_usage: needs POST with a JSON"),
+        ('["GET", "POST"]', '["PUT"]', "routes[0].stream_usage: needs POST with a JSON body"),
+        ('"openai"', '"anthropic"', "routes[0].stream_usage: means nothing where the dialect is not openai"),
     ],
 )  # fmt: skip
 def test_fault_in_an_option_is_named_by_its_place(before: str, after: str, fault: str) -> None:
@@ -524,6 +529,12 @@ def test_required_fields_are_those_the_providers_documentation_calls_required() 
         ("anthropic", "messages"): ("model", "messages", "max_tokens"),
         ("anthropic", "messages.count_tokens"): ("model", "messages"),
     }
+
+
+def test_streams_of_chat_and_completions_are_asked_for_their_usage() -> None:
+    asked = {(name, route.name) for name, route in ROUTES if route.stream_usage}
+
+    assert asked == {("openai", "chat.completions"), ("openai", "completions")}
 
 
 def test_realtime_is_the_only_route_that_switches_protocols() -> None:

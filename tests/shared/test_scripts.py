@@ -54,7 +54,8 @@ def test_scripts_do_not_write_globals(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["admit", "extend", "publish_project", "publish_token", "settle"])
 def test_all_reads_come_before_all_writes(name: str) -> None:
-    _, _, main = without_comments(name).rpartition("local hold = ")
+    # What is settled already, or was never held, is done with before.
+    _, _, main = without_comments(name).rpartition("return 0\nend")
 
     calls = re.findall(r"redis\.call\('([A-Z]+)'", main)
 

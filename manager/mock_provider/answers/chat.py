@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from manager.mock_provider.answers.events import CREATED, DONE, unnamed
+from manager.mock_provider.answers.events import CREATED, chunks
 from manager.mock_provider.answers.question import Question, heard_tokens, last_said
 from manager.mock_provider.answers.speech import Speech, say
 from manager.mock_provider.answers.usage import chat_usage
@@ -41,11 +41,7 @@ def _body(question: Question, model: str, speech: Speech, usage: dict[str, Any])
 
 def _events(question: Question, model: str, speech: Speech, usage: dict[str, Any] | None) -> list[bytes]:
     head = _head(question, model, "chat.completion.chunk")
-    no_usage_yet = {"usage": None} if usage else {}
-    steps = _steps(question.choices, speech)
-    chunks = [unnamed({**head, "choices": [step], **no_usage_yet}) for step in steps]
-    last = [unnamed({**head, "choices": [], "usage": usage})] if usage else []
-    return [*chunks, *last, DONE]
+    return chunks(head, _steps(question.choices, speech), usage, obfuscated=question.include_obfuscation)
 
 
 def _steps(choices: int, speech: Speech) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from manager.mock_provider.answers.events import CREATED, DONE, unnamed
+from manager.mock_provider.answers.events import CREATED, chunks
 from manager.mock_provider.answers.question import Question, texts_and_tokens
 from manager.mock_provider.answers.speech import Speech, say
 from manager.mock_provider.answers.usage import chat_usage
@@ -17,13 +17,14 @@ def answer(question: Question) -> bytes | list[bytes]:
     """
     model, stream, include_usage = question.model, question.stream, question.include_usage
     prompts, tokens = texts_and_tokens("prompt", question.required("prompt"))
-    limit, chunks = question.number_of("max_tokens"), question.chunks if stream else None
-    speeches = [say(prompt, limit, chunks) for prompt in prompts for _ in range(question.choices)]
+    limit, pieces = question.number_of("max_tokens"), question.chunks if stream else None
+    speeches = [say(prompt, limit, pieces) for prompt in prompts for _ in range(question.choices)]
     usage = chat_usage(tokens, sum(speech.tokens for speech in speeches))
     head = {"id": f"cmpl-mock-{question.number}", "object": "text_completion", "created": CREATED}
     head["model"] = model
     if stream:
-        return _events(head, speeches, usage if include_usage else None)
+        steps = [step for index, speech in enumerate(speeches) for step in _steps(index, speech)]
+        return chunks(head, steps, usage if include_usage else None, obfuscated=question.include_obfuscation)
     choices = [_choice(index, speech.text, _finish(speech)) for index, speech in enumerate(speeches)]
     return orjson.dumps({**head, "choices": choices, "usage": usage})
 
@@ -34,17 +35,6 @@ def _finish(speech: Speech) -> str:
 
 def _choice(index: int, text: str, finish: str | None) -> dict[str, Any]:
     return {"text": text, "index": index, "logprobs": None, "finish_reason": finish}
-
-
-def _events(head: dict[str, Any], speeches: list[Speech], usage: dict[str, Any] | None) -> list[bytes]:
-    no_usage_yet = {"usage": None} if usage else {}
-    chunks = [
-        unnamed({**head, "choices": [step], **no_usage_yet})
-        for index, speech in enumerate(speeches)
-        for step in _steps(index, speech)
-    ]
-    last = [unnamed({**head, "choices": [], "usage": usage})] if usage else []
-    return [*chunks, *last, DONE]
 
 
 def _steps(index: int, speech: Speech) -> list[dict[str, Any]]:

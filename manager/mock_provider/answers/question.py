@@ -34,6 +34,14 @@ class Question(NamedTuple):
     @property
     def include_usage(self) -> bool:
         """Whether the stream is to end with a usage chunk (``stream_options.include_usage``)."""
+        return self._stream_option("include_usage")
+
+    @property
+    def include_obfuscation(self) -> bool:
+        """Whether the chunks are padded (``stream_options.include_obfuscation``); here only if it is asked for."""
+        return self._stream_option("include_obfuscation")
+
+    def _stream_option(self, name: str) -> bool:
         options = self.fields.get("stream_options")
         if options is None:
             return False
@@ -41,7 +49,7 @@ class Question(NamedTuple):
             raise invalid("stream_options", "to be set only when 'stream' is true")
         if not isinstance(options, dict):
             raise invalid("stream_options", "an object")
-        return Question(options, self.number).flag("include_usage")
+        return Question(options, self.number).flag(name)
 
     @property
     def choices(self) -> int:

@@ -41,9 +41,9 @@ MESSAGES = (
     b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 )
 RECORDINGS = {
-    "chat": ("openai", CHAT, Answer("gpt-4o-mini-2024-07-18", Usage(9, 12, 21))),
-    "responses": ("openai", RESPONSES, Answer("gpt-4.1", Usage(36, 87, 123))),
-    "messages": ("anthropic", MESSAGES, Answer("claude-sonnet-4-5", Usage(25, 15, 40))),
+    "chat": ("openai", CHAT, Answer("gpt-4o-mini-2024-07-18", Usage(9, 12, 21, cached_tokens=0), None, True)),
+    "responses": ("openai", RESPONSES, Answer("gpt-4.1", Usage(36, 87, 123), None, True)),
+    "messages": ("anthropic", MESSAGES, Answer("claude-sonnet-4-5", Usage(25, 15, 40), "end_turn", True)),
 }
 
 
@@ -73,22 +73,22 @@ def test_a_stream_cut_at_any_byte_says_the_same(recording: str) -> None:
         (
             "openai",
             b'{"model":"gpt-4o","usage":{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12}}',
-            Answer("gpt-4o", Usage(5, 7, 12)),
+            Answer("gpt-4o", Usage(5, 7, 12), is_final=True),
         ),
         (
             "openai",
             b'{"model":"text-embedding-3-small","usage":{"prompt_tokens":8,"total_tokens":8}}',
-            Answer("text-embedding-3-small", Usage(8, None, 8)),
+            Answer("text-embedding-3-small", Usage(8, None, 8), is_final=True),
         ),
         (
             "openai",
             b'{"model":"gpt-4.1","usage":{"input_tokens":3,"output_tokens":4,"total_tokens":7}}',
-            Answer("gpt-4.1", Usage(3, 4, 7)),
+            Answer("gpt-4.1", Usage(3, 4, 7), is_final=True),
         ),
         (
             "anthropic",
             b'{"model":"claude","usage":{"input_tokens":3,"output_tokens":4}}',
-            Answer("claude", Usage(3, 4, 7)),
+            Answer("claude", Usage(3, 4, 7), is_final=True),
         ),
         ("opaque", b'{"model":"m","usage":{"prompt_tokens":1}}', Answer()),
         ("openai", b"not json", Answer()),

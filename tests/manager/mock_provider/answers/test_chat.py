@@ -52,6 +52,14 @@ def test_usage_comes_last_and_alone_when_asked_for() -> None:
     assert (last["usage"]["prompt_tokens"], last["usage"]["completion_tokens"]) == (2, 4)
 
 
+def test_obfuscation_stands_in_every_chunk_behind_the_usage_when_asked_for() -> None:
+    plain = stream(stream_options={"include_usage": True})
+    padded = stream(stream_options={"include_usage": True, "include_obfuscation": True})
+
+    assert all(list(chunk)[-2:] == ["usage", "obfuscation"] and chunk.pop("obfuscation") for chunk in padded)
+    assert padded == plain
+
+
 def test_plain_and_streamed_answers_are_the_same_words() -> None:
     plain = json.loads(ask())["choices"][0]["message"]["content"]
 

@@ -1,0 +1,207 @@
+"""Limits as applications meet them: real mitmproxy, real Valkey, and a provider made of bytes."""
+
+import asyncio
+import json
+
+import redis
+from mitmproxy.master import Master
+
+from shared import redis_schema
+from shared.limits_schema import encode_limits
+from shared.models import Limit, Measure, OnOutage, Outcome, Policy, Window
+from tests.addons.test_attempts import SSE, Script, header
+from tests.addons.test_proxy import PLAIN, Tenant, code_of, exchange, get, provided
+from tests.addons.test_proxy import configuration as configuration  # a fixture
+from tests.addons.test_proxy import proxy as proxy  # a fixture
+from tests.addons.test_proxy import runner as runner  # a fixture
+from tests.addons.test_proxy import tenant as tenant  # a fixture
+
+PER_DAY = Limit(Measure.TOKENS, Window.DAY, 1000)
+
+
+def answered(total: int) -> bytes:
+    body = json.dumps({"model": "m", "usage": {"prompt_tokens": 0, "completion_tokens": total, "total_tokens": total}})
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (
+        len(body),
+        body.encode(),
+    )
+
+
+def chat(tenant: Tenant, max_tokens: int, model: str = "m", stream: bool = False) -> bytes:
+    body = json.dumps({"model": model, "messages": [], "max_tokens": max_tokens, "stream": stream}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {tenant.secret}\r\n"
+    return head.encode() + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+async def used(client: redis.Redis, scope: str, field: str) -> int | None:
+    """Return what a counter says when everything that runs has been settled."""
+    async with asyncio.timeout(10):
+        while client.zcard(redis_schema.OPEN):
+            await asyncio.sleep(0.01)
+    counter = client.hget(redis_schema.USED_PREFIX + scope, field)
+    return None if counter is None else int(counter.partition(b":")[2])  # type: ignore[union-attr]
+
+
+async def test_a_rate_is_refused_with_its_name_and_the_time_to_wait(proxy: tuple[Master, int], tenant: Tenant) -> None:
+    script = Script(PLAIN, PLAIN)
+    async with provided(script) as base_url:
+        tenant.publish(base_url, limits=(Limit(Measure.REQUESTS, Window.MINUTE, 2),))
+        first, second, third = [await exchange(proxy[1], get(tenant)) for _ in range(3)]
+
+    assert (first.split()[1], second.split()[1]) == (b"200", b"200")
+    assert [header(answer, "x-ratelimit-remaining-proxy-requests") for answer in (first, second, third)] == [
+        "1",
+        "0",
+        "0",
+    ]
+    assert header(first, "x-ratelimit-limit-proxy-requests") == "2"
+    assert code_of(third) == (429, "rate_limit_exceeded")
+    assert header(third, "retry-after") in ("29", "30")
+    assert b"This project's limit of 2 requests per minute" in third
+    assert len(script.heads) == 2
+
+
+async def test_tokens_are_reserved_and_settled_with_what_was_needed(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    script = Script(answered(100), answered(300))
+    async with provided(script) as base_url:
+        tenant.publish(base_url, token_limits=(PER_DAY,))
+        first = await exchange(proxy[1], chat(tenant, 500))
+        after_first = await used(redis_client, "token:token-1", "tokens:day")
+        too_much = await exchange(proxy[1], chat(tenant, 900))
+        after_refusal = await used(redis_client, "token:token-1", "tokens:day")
+        second = await exchange(proxy[1], chat(tenant, 800))
+        after_second = await used(redis_client, "token:token-1", "tokens:day")
+
+    assert (first.split()[1], second.split()[1]) == (b"200", b"200")
+    assert 400 < int(header(first, "x-ratelimit-remaining-proxy-tokens") or 0) < 500
+    assert code_of(too_much) == (429, "quota_exceeded") and b"1000 tokens per day" in too_much
+    assert (after_first, after_refusal, after_second) == (100, 100, 400)
+    assert len(script.heads) == 2
+
+
+async def test_a_refusal_by_one_limit_takes_nothing_of_the_others(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    rate = Limit(Measure.REQUESTS, Window.DAY, 5)
+    async with provided(Script(answered(1))) as base_url:
+        tenant.publish(base_url, max_requests=3, limits=(rate,), token_limits=(PER_DAY,))
+        for _ in range(6):
+            assert code_of(await exchange(proxy[1], chat(tenant, 2000)))[1] == "quota_exceeded"
+        answer = await exchange(proxy[1], chat(tenant, 10))
+
+    assert answer.split()[1] == b"200"
+    assert header(answer, "x-ratelimit-remaining-proxy-requests") == "2"
+    assert redis_client.hget(redis_schema.token_key(tenant.digest), "requests") == b"1"
+
+
+async def test_what_a_policy_refuses_takes_nothing_of_a_budget(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    async with provided(Script()) as base_url:
+        tenant.publish(base_url, policy=Policy(denied_models=("m",)), token_limits=(PER_DAY,))
+        answer = await exchange(proxy[1], chat(tenant, 10))
+
+    assert code_of(answer) == (403, "model_not_allowed")
+    assert await used(redis_client, "token:token-1", "tokens:day") is None and tenant.events() == []
+
+
+async def test_of_concurrent_requests_only_so_many_run(proxy: tuple[Master, int], tenant: Tenant) -> None:
+    running, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        running.set()
+        await go_on.wait()
+        writer.write(PLAIN)
+        writer.close()
+
+    async with provided(slow) as base_url:
+        tenant.publish(base_url, token_limits=(Limit(Measure.CONCURRENT, Window.LIFE, 1),))
+        first = asyncio.create_task(exchange(proxy[1], get(tenant)))
+        await running.wait()
+        second = await exchange(proxy[1], get(tenant))
+        go_on.set()
+        assert (await first).split()[1] == b"200"
+        async with asyncio.timeout(10):
+            while (third := await exchange(proxy[1], get(tenant))).split()[1] != b"200":
+                await asyncio.sleep(0.02)
+
+    assert code_of(second) == (429, "rate_limit_exceeded") and b"1 requests at the same time" in second
+    assert third.split()[1] == b"200"
+
+
+async def test_a_stream_that_outruns_its_budget_ends_with_an_error(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    piece = b'data: {"choices":[{"delta":{"content":"word"}}]}\n\n'
+    chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SSE)
+        try:
+            while True:
+                writer.write(chunk * 20)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            writer.close()
+
+    async with provided(endless) as base_url:
+        tenant.publish(base_url, token_limits=(Limit(Measure.TOKENS, Window.LIFE, 500),))
+        answer = await asyncio.wait_for(exchange(proxy[1], chat(tenant, 50, stream=True)), 20)
+        total = await used(redis_client, "token:token-1", "tokens:life")
+
+    event = await tenant.event()
+    assert b'"code":"quota_exceeded"' in answer and answer.endswith(b"0\r\n\r\n")
+    assert event.outcome is Outcome.CUT and event.usage.is_estimate and event.usage.total_tokens == total
+    assert total is not None and 500 <= total < 2000
+
+
+async def test_a_request_that_is_not_served_gives_back_what_it_reserved(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    refused = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+    async with provided(Script(refused)) as base_url:
+        tenant.publish(base_url, token_limits=(PER_DAY,))
+        answer = await exchange(proxy[1], chat(tenant, 900))
+
+    assert answer.split()[1] == b"400"
+    assert await used(redis_client, "token:token-1", "tokens:day") == 0
+
+
+async def test_a_limit_of_all_projects_counts_for_each(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    redis_client.set(redis_schema.GLOBAL_LIMITS, encode_limits([Limit(Measure.REQUESTS, Window.LIFE, 1)]))
+    async with provided(Script(PLAIN)) as base_url:
+        tenant.publish(base_url)
+        first, second = [await exchange(proxy[1], get(tenant)) for _ in range(2)]
+
+    assert first.split()[1] == b"200" and code_of(second) == (429, "quota_exceeded")
+    assert b"This proxy's limit of 1 requests in all" in second and header(second, "retry-after") is None
+
+
+async def test_while_redis_has_no_room_each_limit_says_what_holds(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    def limits(on_outage: OnOutage) -> tuple[Limit, ...]:
+        return (Limit(Measure.REQUESTS, Window.DAY, 100, on_outage=on_outage),)
+
+    async with provided(Script(PLAIN)) as base_url:
+        tenant.publish(base_url, limits=limits(OnOutage.CLOSED))
+        redis_client.config_set("maxmemory", 1)
+        try:
+            closed = await exchange(proxy[1], get(tenant))
+            redis_client.config_set("maxmemory", 0)
+            tenant.publish(base_url, limits=limits(OnOutage.OPEN), token_limits=())
+            redis_client.config_set("maxmemory", 1)
+            opened = await exchange(proxy[1], get(tenant))
+        finally:
+            redis_client.config_set("maxmemory", 0)
+        event = await tenant.event()
+
+    assert code_of(closed) == (503, "service_unavailable")
+    assert opened.split()[1] == b"200" and event.outcome is Outcome.FINISHED and event.sequence == 0
