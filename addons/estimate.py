@@ -33,7 +33,11 @@ def estimate_prompt(body: bytes) -> int:
             tokens += ATTACHMENT_TOKENS
         else:
             # An escape is one character in two bytes, or in six, of which three remain.
-            size += len(part) - part.count(b"\\") - 2 * part.count(b"\\u") if b"\\" in part else len(part)
+            size += (
+                len(part) - part.count(b"\\") + part.count(b"\\\\") - 2 * part.count(b"\\u")
+                if b"\\" in part
+                else len(part)
+            )
     return max(1, tokens - (-size // BYTES_PER_TOKEN))
 
 

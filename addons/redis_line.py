@@ -1,7 +1,8 @@
 """A connection to Redis for calls that requests wait for: those of one turn of the event loop leave together.
 
 redis-py opens the connection (TLS, password, database), then its socket is taken over: one call through redis-py costs
-as much as all rooms that decide about a request.
+as much as all rooms that decide about a request. A connection whose server turns us away is closed; the next one is
+opened to whichever server has our data by then.
 """
 
 import asyncio
@@ -11,6 +12,8 @@ from typing import Any, cast
 import hiredis
 import redis.exceptions
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
+
+from shared import redis_servers
 
 _NOTHING = object()
 
@@ -37,6 +40,7 @@ class RedisLine:
         self._connection: AbstractConnection | None = None
         self._transport: asyncio.Transport | None = None
         self._ear: _Ear | None = None
+        self._since = 0.0
         self._opening: asyncio.Task[None] | None = None
         self._parser = hiredis.Reader(notEnoughData=_NOTHING)
         self._unsent: list[bytes] = []
@@ -67,7 +71,7 @@ class RedisLine:
             return
         self._parser.feed(received)
         try:
-            while (reply := self._parser.gets()) is not _NOTHING:
+            while ear is self._ear and (reply := self._parser.gets()) is not _NOTHING:
                 if not isinstance(reply, hiredis.PushNotification):
                     self._hand_out(reply)
         except (hiredis.ProtocolError, IndexError) as error:
@@ -80,12 +84,17 @@ class RedisLine:
 
     def _hand_out(self, reply: Any) -> None:
         _, answer = self._waiting.popleft()
-        if answer.done():  # Whoever asked has gone away.
-            return
-        if isinstance(reply, hiredis.ReplyError):
-            answer.set_exception(_as_error(str(reply)))
-        else:
-            answer.set_result(reply)
+        error = _as_error(str(reply)) if isinstance(reply, hiredis.ReplyError) else None
+        if not answer.done():  # Else whoever asked has gone away.
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(reply)
+        if error is not None and redis_servers.turns_away(error) and not self._is_young():
+            self._break(redis.exceptions.ConnectionError(f"turned away: {error}"))
+
+    def _is_young(self) -> bool:
+        return asyncio.get_running_loop().time() - self._since < redis_servers.YOUNG_SECONDS
 
     def _leave(self) -> None:
         if self._transport is not None and self._unsent:
@@ -110,7 +119,7 @@ class RedisLine:
             return
         self._connection, self._transport = connection, cast(asyncio.Transport, writer.transport)
         self._parser = hiredis.Reader(notEnoughData=_NOTHING)
-        self._ear = _Ear(self)
+        self._ear, self._since = _Ear(self), asyncio.get_running_loop().time()
         self._transport.set_protocol(self._ear)
         self._leave()
 

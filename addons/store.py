@@ -11,13 +11,11 @@ from typing import cast
 
 import redis.asyncio
 import redis.exceptions
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from addons.redis_health import RedisHealth
 from addons.redis_line import RedisLine
 from addons.settlement import Settlement
-from shared import holds_schema, redis_schema
+from shared import holds_schema, redis_schema, redis_servers
 from shared.holds_schema import NotExtended
 from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
@@ -58,15 +56,7 @@ class Store:
     @classmethod
     def connect(cls, url: str, timeout_ms: int, note_failure: Callable[[], None] = lambda: None) -> "Store":
         """Return a store; connections are opened when first needed. `note_failure` counts calls that failed."""
-        seconds = timeout_ms / 1000
-        pool = redis.asyncio.BlockingConnectionPool.from_url(
-            url,
-            max_connections=MAX_CONNECTIONS,
-            timeout=seconds,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
+        pool = redis_servers.async_pool(url, timeout_ms / 1000, MAX_CONNECTIONS)
         return cls(redis.asyncio.Redis.from_pool(pool), note_failure)
 
     async def admit(
@@ -92,10 +82,10 @@ class Store:
         try:
             return redis_schema.decode_admission(await self._run(script, keys, arguments, command))
         except redis.exceptions.ResponseError as error:
-            raise self._not_written(f"admission failed: {error!r}", error) from error
+            raise self._not_written(f"admission failed: {error}", error) from error
         except _FAULTS as error:
-            self._health.failed(repr(error))
-            raise self._failed(f"admission failed: {error!r}") from error
+            self._health.failed(str(error))
+            raise self._failed(f"admission failed: {error}") from error
 
     async def _run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], command: str = "EVALSHA"
@@ -128,21 +118,21 @@ class Store:
                 await self._run("extend", *holds_schema.encode_extension(hold, digest, more))
             )
         except _FAULTS as error:
-            raise self._failed(f"a reservation could not be extended: {error!r}") from error
+            raise self._failed(f"a reservation could not be extended: {error}") from error
 
     async def renew(self, holds: Sequence[bytes]) -> list[bytes]:
         """Say that these requests still run; returns holds that nobody has renewed. Raises StoreUnavailable."""
         try:
             return cast(list[bytes], await self._run("leases", *holds_schema.encode_leases(holds)))
         except _FAULTS as error:
-            raise self._failed(f"leases could not be renewed: {error!r}") from error
+            raise self._failed(f"leases could not be renewed: {error}") from error
 
     async def price_table(self) -> bytes:
         """Return the published price table, empty if there is none. Raises StoreUnavailable."""
         try:
             return cast(bytes, await self._client.get(redis_schema.PRICES)) or b""
         except _FAULTS as error:
-            raise self._failed(f"prices could not be read: {error!r}") from error
+            raise self._failed(f"prices could not be read: {error}") from error
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.
@@ -160,7 +150,7 @@ class Store:
                 pipeline.publish(redis_schema.CONTROL_CHANNEL, payload)
                 await pipeline.execute()
         except _FAULTS as error:
-            raise self._failed(f"a breaker could not be shared: {error!r}") from error
+            raise self._failed(f"a breaker could not be shared: {error}") from error
 
     async def take_probe(self, subject: str, seconds: float) -> bool:
         """Take the only probe of all workers; True if nobody has it. Raises StoreUnavailable."""
@@ -168,7 +158,7 @@ class Store:
             key = redis_schema.probe_key(subject)
             return bool(await self._client.set(key, b"1", nx=True, px=round(seconds * 1000)))
         except _FAULTS as error:
-            raise self._failed(f"a probe could not be taken: {error!r}") from error
+            raise self._failed(f"a probe could not be taken: {error}") from error
 
     async def open_breakers(self) -> list[BreakerChange]:
         """Return the breakers that are not closed. Raises StoreUnavailable."""
@@ -176,7 +166,7 @@ class Store:
             fields = await self._client.hgetall(redis_schema.BREAKERS)
             changes = [redis_schema.decode_control(cast(bytes, payload)) for payload in fields.values()]
         except _FAULTS as error:
-            raise self._failed(f"breakers could not be read: {error!r}") from error
+            raise self._failed(f"breakers could not be read: {error}") from error
         return [change for change in changes if isinstance(change, BreakerChange)]
 
     async def allows_origin(self, origin: str) -> bool:
@@ -184,7 +174,7 @@ class Store:
         try:
             return bool(await self._client.sismember(redis_schema.CORS_ORIGINS, origin))
         except _FAULTS as error:
-            raise self._failed(f"an origin could not be looked up: {error!r}") from error
+            raise self._failed(f"an origin could not be looked up: {error}") from error
 
     async def are_active(self, callers: Sequence[tuple[str, str]]) -> list[tuple[bool, bool]]:
         """Tell for each (token digest, project id) whether token and project are active. Raises StoreUnavailable."""
@@ -195,7 +185,7 @@ class Store:
                     pipeline.hget(redis_schema.project_key(project_id), "is_active")
                 found = [value == b"1" for value in await pipeline.execute()]
         except _FAULTS as error:
-            raise self._failed(f"callers could not be looked up: {error!r}") from error
+            raise self._failed(f"callers could not be looked up: {error}") from error
         return list(zip(found[::2], found[1::2], strict=True))
 
     @asynccontextmanager
@@ -209,7 +199,7 @@ class Store:
                 await channel.subscribe(redis_schema.CONTROL_CHANNEL)
                 yield _messages(channel)
         except _FAULTS as error:
-            raise self._failed(f"the control channel is not there: {error!r}") from error
+            raise self._failed(f"the control channel is not there: {error}") from error
 
     async def is_ready(self) -> bool:
         """Tell whether Redis answers and has been published to."""

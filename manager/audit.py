@@ -22,6 +22,9 @@ class Action(StrEnum):
     TOKEN_REVOKE = "token.revoke"  # noqa: S105 - an action
     PROJECT_DEACTIVATE = "project.deactivate"
     PROJECT_DELETE = "project.delete"
+    LIMITS_CHANGE = "limits.change"
+    PRICE_PUT = "price.put"
+    PRICE_DELETE = "price.delete"
 
 
 @dataclass(frozen=True)

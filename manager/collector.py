@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import redis
 
-from manager import rollup
+from manager import db, rollup
 from manager.db import Sessions
+from manager.prices import PriceBook, table
 from shared import logs, redis_schema
+from shared.prices import PriceTable
 
 BATCH = 500
 # Entries that another collector took and has not finished for this long are taken over.
@@ -21,6 +23,7 @@ ABANDONED_MS = 10_000
 DEAD_LETTERS_KEPT = 10_000
 
 Entry = tuple[bytes, dict[bytes, bytes]]
+_UNREADABLE = (redis_schema.ContractError, ValueError)
 log = logs.get("collector")
 
 
@@ -30,6 +33,7 @@ class Collector:
     def __init__(self, client: "redis.Redis", sessions: Sessions, name: str | None = None) -> None:
         self._redis = client
         self._sessions = sessions
+        self._prices = PriceBook()
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
 
     def collect_once(self, block_ms: int) -> int:
@@ -73,16 +77,18 @@ class Collector:
     def _record(self, entries: list[Entry]) -> int:
         if not entries:
             return 0
-        rows = [row for entry in entries if (row := self._row(entry)) is not None]
+        with db.reading(self._sessions) as session:
+            prices = self._prices.current(session)
+        rows = [row for entry in entries if (row := self._row(entry, prices)) is not None]
         with self._sessions.begin() as session:
             new = rollup.record(session, rows)
         self._finish(entry_id for entry_id, _ in entries)
         return new
 
-    def _row(self, entry: Entry) -> dict[str, Any] | None:
+    def _row(self, entry: Entry, prices: PriceTable) -> dict[str, Any] | None:
         try:
-            return rollup.request_row(redis_schema.decode_event(entry[1]))
-        except (redis_schema.ContractError, ValueError) as error:
+            return _row(entry, prices)
+        except _UNREADABLE as error:
             log.error("dead_letter", entry=entry[0].decode(), reason=str(error))
             fields: Any = {**entry[1], b"reason": str(error).encode()[:500], b"entry": entry[0]}
             self._redis.xadd(redis_schema.USAGE_DEAD_LETTERS, fields, maxlen=DEAD_LETTERS_KEPT)
@@ -94,6 +100,33 @@ class Collector:
             pipeline.xack(redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP, *done)
             pipeline.xdel(redis_schema.USAGE_STREAM, *done)
             pipeline.execute()
+
+
+def record_unread(client: "redis.Redis", sessions: Sessions) -> int:
+    """Record every event that is in the stream, also what a collector has taken; return how many were new.
+
+    Nothing is acknowledged and nothing deleted: that remains to the collectors, who find it recorded, and so does what
+    is unreadable. Raises RedisError and SQLAlchemyError as they come.
+    """
+    with db.reading(sessions) as session:
+        prices = table(session)
+    new, after = 0, "-"
+    while entries := cast(list[Entry], client.xrange(redis_schema.USAGE_STREAM, after, "+", count=BATCH)):
+        with sessions.begin() as session:
+            new += rollup.record(session, [row for entry in entries if (row := _readable(entry, prices)) is not None])
+        after = f"({entries[-1][0].decode()}"
+    return new
+
+
+def _readable(entry: Entry, prices: PriceTable) -> dict[str, Any] | None:
+    try:
+        return _row(entry, prices)
+    except _UNREADABLE:
+        return None
+
+
+def _row(entry: Entry, prices: PriceTable) -> dict[str, Any]:
+    return rollup.request_row(redis_schema.decode_event(entry[1]), prices)
 
 
 def _entries(answer: Any) -> list[Entry]:

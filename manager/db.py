@@ -11,9 +11,10 @@ import psycopg
 import sqlalchemy as sa
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
 _READING = "llm_proxy_reading"
@@ -43,6 +44,13 @@ def reading(sessions: Sessions) -> Iterator[Session]:
     with sessions() as session:
         session.connection(execution_options={_READING: True})
         yield session
+
+
+def insert(session: Session, table: type[DeclarativeBase]) -> "sqlite.Insert | postgresql.Insert":
+    """Return an insert that can say what is done on a conflict, for the session's database."""
+    if session.get_bind().dialect.name == "sqlite":
+        return sqlite.insert(table)
+    return postgresql.insert(table)
 
 
 def upgrade(engine: sa.Engine) -> None:

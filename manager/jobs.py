@@ -1,4 +1,4 @@
-"""The jobs process: collects usage, heals Redis, keeps retention. A failing job waits and tries again, alone."""
+"""The jobs process: collects usage, heals Redis, keeps retention and prices. A failing job is tried again, alone."""
 
 import signal
 import threading
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from manager import db, servers
 from manager.collector import Collector
 from manager.janitor import forget_requests
+from manager.price_seed import PriceSeed
 from manager.publisher import Publisher, PublishError
 from manager.stores import connect_redis
 from shared import logs
@@ -21,6 +22,7 @@ from shared.settings import Settings
 COLLECT_BLOCK_MS = 500
 HEAL_SECONDS = 0.5
 FORGET_SECONDS = 3600.0
+SEED_SECONDS = 3600.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
@@ -74,10 +76,12 @@ def run(settings: Settings) -> None:
     engine = db.create_engine(settings.database_url)
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)
+    prices = PriceSeed(sessions, settings.providers_file)
     jobs = [
         Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
         Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
         Job("forget", lambda: forget_requests(sessions, datetime.now(UTC), settings.request_retention), FORGET_SECONDS),
+        Job("seed_prices", lambda: prices.seed(datetime.now(UTC)), SEED_SECONDS),
     ]
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
     for thread in threads:

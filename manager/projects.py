@@ -9,12 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import addresses, keys, policies, texts
+from manager import addresses, keys, limits, policies, texts
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, page
 from manager.rules import Rules
 from manager.tables import Project, Token, new_id
-from shared.models import Feature, Policy
+from shared.models import Feature, Policy, Scope
 
 
 def create(
@@ -32,6 +32,7 @@ def create(
         policy=Policy(),
         cors_origins=[],
         features={},
+        limits=(),
         is_active=True,
         version=1,
         published_version=0,
@@ -62,7 +63,7 @@ def update(session: Session, rules: Rules, now: datetime, project: Project, **ch
     """Change what is given; each setting is replaced as a whole. Raises Invalid, Conflict.
 
     There are name, is_active, api_key (which takes the place of the first key), and the settings base_url,
-    fallback_urls, cors_origins, features (None for the provider's default), and policy.
+    fallback_urls, cors_origins, features (None for the provider's default), policy and limits.
     """
     if "name" in changes:
         project.name = texts.check_name(changes["name"], "name")
@@ -113,6 +114,8 @@ def _set(project: Project, rules: Rules, changes: Mapping[str, Any]) -> None:
         project.policy = policies.check(changes["policy"])
     if "cors_origins" in changes:
         project.cors_origins = addresses.check_origins(changes["cors_origins"])
+    if "limits" in changes:
+        project.limits = limits.check(changes["limits"], Scope.PROJECT)
     if "features" in changes:
         project.features = _checked_features(changes["features"])
 

@@ -4,7 +4,8 @@ Redis never goes back to an older version (see shared/lua), so publishing may be
 `published_version` lags behind are published by the jobs process: a crash between commit and publish heals by itself.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import cast
 from uuid import UUID
@@ -14,9 +15,13 @@ import sqlalchemy as sa
 from redis.client import Pipeline
 from sqlalchemy.orm import Session
 
-from manager import db, tables
+from manager import db, prices, publications, tables
+from manager.collector import record_unread
+from manager.counters import Counters
 from manager.db import Sessions
-from shared import models, redis_schema
+from manager.publications import Name
+from shared import limits_schema, models, redis_schema
+from shared.prices import encode_table
 
 BATCH = 1000
 _NEXT_EPOCH = f"{redis_schema.EPOCH}:next"
@@ -39,6 +44,7 @@ def published_project(row: tables.Project) -> models.Project:
         policy=row.policy,
         cors_origins=tuple(row.cors_origins),
         features={models.Feature(name): is_on for name, is_on in row.features.items()},
+        limits=row.limits,
     )
 
 
@@ -56,6 +62,7 @@ def published_token(row: tables.Token) -> models.Token:
         last_used_at=row.last_used_at,
         version=row.version,
         policy=row.policy,
+        limits=row.limits,
     )
 
 
@@ -67,6 +74,7 @@ class Publisher:
         self._sessions = sessions
         self._publish_project = client.register_script(redis_schema.script("publish_project"))
         self._publish_token = client.register_script(redis_schema.script("publish_token"))
+        self._counters = Counters(client, sessions)
 
     def publish_project(self, project_id: UUID) -> None:
         """Publish one project as it stands in SQL now."""
@@ -80,18 +88,40 @@ class Publisher:
         """Publish those tokens of a project whose latest change has not been published."""
         self._publish(sa.select(tables.Token).where(tables.Token.project_id == project_id, _lags(tables.Token)))
 
+    def publish_limits(self) -> None:
+        """Publish the limits of everything together as they stand in SQL now, and what they have counted."""
+        with db.reading(self._sessions) as session:
+            counted = publications.global_limits(session)
+        self._replace(Name.LIMITS, redis_schema.GLOBAL_LIMITS, self._encoded_limits)
+        with _publishing():
+            self._counters.of_all(counted, datetime.now(UTC))
+
+    def publish_prices(self) -> None:
+        """Publish all prices as they stand in SQL now."""
+        self._replace(Name.PRICES, redis_schema.PRICES, lambda session: encode_table(prices.table(session)))
+
     def publish_pending(self) -> int:
-        """Publish every row whose latest change has not been published; return how many there were."""
-        return self._publish(sa.select(tables.Project).where(_lags(tables.Project))) + self._publish(
-            sa.select(tables.Token).where(_lags(tables.Token))
-        )
+        """Publish everything whose latest change has not been published; return how much there was."""
+        count = self._publish(sa.select(tables.Project).where(_lags(tables.Project)))
+        count += self._publish(sa.select(tables.Token).where(_lags(tables.Token)))
+        with db.reading(self._sessions) as session:
+            names = session.scalars(sa.select(tables.Publication.name).where(_lags(tables.Publication))).all()
+        for name in names:
+            self.publish_limits() if name == Name.LIMITS else self.publish_prices()
+        return count + len(names)
 
     def republish_all(self) -> None:
-        """Publish everything, then declare Redis ready. Tokens that expired long ago are left out."""
+        """Publish everything, counters included, then declare Redis ready. Tokens that expired long ago are left out.
+
+        What has been used is first taken out of the stream, whoever is at it already: limits count it.
+        """
         forgotten = datetime.now(UTC) - redis_schema.REMEMBER_EXPIRED
         try:
             # If Redis is flushed meanwhile, this is gone, too; if it is restarted, the epoch is that of the old server.
             self._redis.set(_NEXT_EPOCH, self._run_id())
+            record_unread(self._redis, self._sessions)
+            self.publish_prices()
+            self.publish_limits()
             self._publish(sa.select(tables.Project))
             self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
             self._redis.rename(_NEXT_EPOCH, redis_schema.EPOCH)
@@ -123,6 +153,8 @@ class Publisher:
         count = 0
         for rows in self._batches(query):
             self._send(rows)
+            with _publishing():
+                self._counters.of_rows(rows, datetime.now(UTC))
             if isinstance(rows[0], tables.Project):
                 self._publish_origins()
             self._note_published(rows)
@@ -144,13 +176,32 @@ class Publisher:
                 return
 
     def _send(self, rows: Iterable[tables.Project | tables.Token]) -> None:
-        try:
-            with self._redis.pipeline(transaction=False) as pipeline:
-                for row in rows:
-                    self._add(pipeline, row)
-                pipeline.execute()
-        except redis.RedisError as error:
-            raise PublishError(f"Redis could not be published to: {error}") from error
+        with _publishing(), self._redis.pipeline(transaction=False) as pipeline:
+            for row in rows:
+                self._add(pipeline, row)
+            pipeline.execute()
+
+    def _replace(self, name: Name, key: str, encoded: Callable[[Session], bytes]) -> None:
+        """Publish one of the things that there are once, and note which version it was."""
+        versions = []
+
+        def replace(pipeline: "Pipeline") -> None:
+            # Read after the watch has begun, so that nobody writes what is older than what another one has written.
+            with db.reading(self._sessions) as session:
+                # The version first: a change in between is then published once more, and not forgotten.
+                versions.append(publications.version(session, name))
+                value = encoded(session)
+            pipeline.multi()
+            pipeline.set(key, value)
+
+        with _publishing():
+            self._redis.transaction(replace, key)
+        if versions[-1]:
+            with self._sessions.begin() as session:
+                publications.note_published(session, name, versions[-1])
+
+    def _encoded_limits(self, session: Session) -> bytes:
+        return limits_schema.encode_limits(publications.global_limits(session))
 
     def _publish_origins(self) -> None:
         """Publish which origins active projects allow: a preflight names no project, so it is held against all."""
@@ -163,10 +214,8 @@ class Publisher:
             # No origin is empty. The entry keeps the set there: a watch would not notice that nothing was made nothing.
             pipeline.sadd(redis_schema.CORS_ORIGINS, "", *origins)
 
-        try:
+        with _publishing():
             self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
-        except redis.RedisError as error:
-            raise PublishError(f"Redis could not be published to: {error}") from error
 
     def _cors_origins(self) -> list[str]:
         with db.reading(self._sessions) as session:
@@ -189,7 +238,15 @@ class Publisher:
             self._publish_token(keys=keys, args=arguments, client=pipeline)
 
 
-def _lags(table: type[tables.Project] | type[tables.Token]) -> sa.ColumnElement[bool]:
+@contextmanager
+def _publishing() -> Iterator[None]:
+    try:
+        yield
+    except redis.RedisError as error:
+        raise PublishError(f"Redis could not be published to: {error}") from error
+
+
+def _lags(table: type[tables.Project] | type[tables.Token] | type[tables.Publication]) -> sa.ColumnElement[bool]:
     return table.published_version < table.version
 
 

@@ -1,39 +1,67 @@
 """Puts usage events into SQL: each request once, sums by hour, tokens' counters, cut streams; in one transaction."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from manager import audit
+from manager import audit, db
 from manager.tables import HourlyUsage, Request, Token
-from shared.models import UsageEvent
+from shared.models import Usage, UsageEvent
+from shared.prices import PriceTable, cost
 
 _KEY = ("hour", "project_id", "token_id", "route", "model", "status_class")
-_SUMS = ("requests", "prompt_tokens", "completion_tokens", "total_tokens", "request_bytes", "response_bytes")
-_SUMS_AND_TIME = (*_SUMS, "duration_ms")
+_TOKENS = tuple(name for name in Usage.__slots__ if name.endswith("_tokens"))
+_COUNTS = ("requests", "unpriced_requests", "estimated_requests")
+_SUMS = (*_COUNTS, *_TOKENS, "request_bytes", "response_bytes", "duration_ms", "cost_nano_usd")
 _PLAUSIBLE = range(2**31)
+# Some 8,800 USD for one request are a fault in a price, or in a provider's counts.
+_MOST_COST = 2**43
+_NO_PRICES = PriceTable()
 
 
-def request_row(event: UsageEvent) -> dict[str, Any]:
-    """Return the columns of `requests` for an event; texts are cut to their columns.
+def request_row(event: UsageEvent, prices: PriceTable = _NO_PRICES) -> dict[str, Any]:
+    """Return the columns of `requests` for an event at these prices; texts are cut to their columns.
 
     Raises ValueError if an id is not a UUID, a number is too large for its column, or the time has no zone.
     """
+    usage = _plausible(event.usage)
     row = {name: getattr(event, name) for name in UsageEvent.__slots__ if name != "usage"}
-    row |= {name: _plausible(getattr(event.usage, name)) for name in _SUMS[1:4]}
+    row |= asdict(usage)
     row |= {"project_id": UUID(event.project_id), "token_id": UUID(event.token_id), "outcome": event.outcome.value}
     row["upstream_key_id"] = UUID(event.upstream_key_id) if event.upstream_key_id else None
+    row |= {"tokens_per_second": _pace(event, usage), "cost_nano_usd": _cost(event, usage, prices)}
     return {column.name: _fitting(column, row[column.name]) for column in Request.__table__.columns}
 
 
-def _plausible(count: int | None) -> int | None:
+def _plausible(usage: Usage) -> Usage:
     # A provider may say anything; what it cannot mean must neither stop the collector nor spoil the sums.
-    return count if count is not None and count in _PLAUSIBLE else None
+    counts = {name: getattr(usage, name) for name in _TOKENS}
+    meant = {name: count if count is not None and count in _PLAUSIBLE else None for name, count in counts.items()}
+    return Usage(**meant, is_estimate=usage.is_estimate)
+
+
+def _pace(event: UsageEvent, usage: Usage) -> float | None:
+    """Return the completion's tokens per second since the first byte, of streams: other answers come at once."""
+    if not event.is_stream or event.first_byte_ms is None or usage.completion_tokens is None:
+        return None
+    milliseconds = event.duration_ms - event.first_byte_ms
+    return usage.completion_tokens * 1000 / milliseconds if milliseconds > 0 else None
+
+
+def _cost(event: UsageEvent, usage: Usage, prices: PriceTable) -> int | None:
+    if event.occurred_at.tzinfo is None:
+        raise ValueError("a time without zone")
+    # The model that served may go by a name that nobody knows a price of.
+    for model in (event.model, event.model_asked):
+        found = cost(prices, event.provider, model, usage, event.occurred_at)
+        if found is not None:
+            return found if found <= _MOST_COST else None
+    return None
 
 
 def _fitting(column: "sa.ColumnElement[Any]", value: Any) -> Any:
@@ -53,7 +81,7 @@ def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
     if not rows:
         return 0
     once = {row["request_id"]: row for row in rows}
-    statement = _insert(session, Request).on_conflict_do_nothing().returning(Request.request_id)
+    statement = db.insert(session, Request).on_conflict_do_nothing().returning(Request.request_id)
     in_order = [once[request_id] for request_id in sorted(once)]
     new = [once[request_id] for request_id in session.scalars(statement, in_order)]
     _add_up(session, new)
@@ -69,9 +97,9 @@ def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
         key = tuple(entry[name] for name in _KEY)
         known = sums.setdefault(key, entry)
         if known is not entry:
-            known.update({name: known[name] + entry[name] for name in _SUMS_AND_TIME})
-    statement = _insert(session, HourlyUsage)
-    added = {name: getattr(HourlyUsage, name) + statement.excluded[name] for name in _SUMS_AND_TIME}
+            known.update({name: known[name] + entry[name] for name in _SUMS})
+    statement = db.insert(session, HourlyUsage)
+    added = {name: getattr(HourlyUsage, name) + statement.excluded[name] for name in _SUMS}
     # Rows are always touched in the same order, so that two collectors cannot wait for each other.
     if in_order := [sums[key] for key in sorted(sums)]:
         session.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=added), in_order)
@@ -86,9 +114,15 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
         "route": row["route"],
         "model": row["model"] or "",
         "status_class": row["status"] // 100,
+        **{name: row[name] or 0 for name in _SUMS if name not in _COUNTS},
         "requests": 1,
-        **{name: row[name] or 0 for name in _SUMS_AND_TIME[1:]},
+        "unpriced_requests": int(_has_usage(row) and row["cost_nano_usd"] is None),
+        "estimated_requests": int(row["is_estimate"]),
     }
+
+
+def _has_usage(row: dict[str, Any]) -> bool:
+    return any(row[name] for name in _TOKENS)
 
 
 def _count(session: Session, rows: Iterable[dict[str, Any]]) -> None:
@@ -110,9 +144,3 @@ def _raise_counter(session: Session, token_id: UUID, column: Any, value: object)
         .values({column: value})
         .execution_options(synchronize_session=False)
     )
-
-
-def _insert(session: Session, table: type[Request] | type[HourlyUsage]) -> "sqlite.Insert | postgresql.Insert":
-    if session.get_bind().dialect.name == "sqlite":
-        return sqlite.insert(table)
-    return postgresql.insert(table)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import uuid_utils.compat
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from shared.models import Policy
+from shared.models import Limit, Policy
 
 NAME_LENGTH = 200
 
@@ -47,7 +47,23 @@ class PolicyJson(sa.types.TypeDecorator[Policy]):
         return None if value is None else msgspec.convert(value, Policy)
 
 
+class LimitsJson(sa.types.TypeDecorator[tuple[Limit, ...]]):
+    """Limits, kept as a JSON list."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[Limit, ...] | None, dialect: sa.Dialect) -> list[dict[str, Any]] | None:
+        """Spell out on the way in."""
+        return None if value is None else [asdict(limit) for limit in value]
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> tuple[Limit, ...] | None:
+        """Make values of it on the way out; raises msgspec.ValidationError for what is no limit."""
+        return None if value is None else msgspec.convert(value, tuple[Limit, ...])
+
+
 _JSON = sa.JSON(none_as_null=True)
+_NONE_YET = sa.text("0")
 _NO_ENTRIES = sa.text("'[]'")
 _NOTHING = sa.text("'{}'")
 
@@ -68,6 +84,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         UUID: sa.Uuid(),
         Policy: PolicyJson(),
+        tuple[Limit, ...]: LimitsJson(),
         list[str]: _JSON,
         dict[str, bool]: _JSON,
         dict[str, Any]: _JSON,
@@ -95,6 +112,7 @@ class Project(Base):
     policy: Mapped[Policy] = mapped_column(default=Policy(), server_default=_NOTHING)
     cors_origins: Mapped[list[str]] = mapped_column(default=list, server_default=_NO_ENTRIES)
     features: Mapped[dict[str, bool]] = mapped_column(default=dict, server_default=_NOTHING)
+    limits: Mapped[tuple[Limit, ...]] = mapped_column(default=(), server_default=_NO_ENTRIES)
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
@@ -142,6 +160,7 @@ class Token(Base):
     max_requests: Mapped[int | None] = mapped_column(sa.BigInteger)
     request_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
     policy: Mapped[Policy] = mapped_column(default=Policy(), server_default=_NOTHING)
+    limits: Mapped[tuple[Limit, ...]] = mapped_column(default=(), server_default=_NO_ENTRIES)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime]
@@ -150,8 +169,52 @@ class Token(Base):
     revoked_at: Mapped[datetime | None]
 
 
+class Publication(Base):
+    """What is published once for everybody: the limits of everything together (`limits`), and the prices (`prices`).
+
+    `value` is that of the limits; for the prices it is nothing, and only the version tells that they have changed.
+    """
+
+    __tablename__ = "publications"
+
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    value: Mapped[tuple[Limit, ...]] = mapped_column(default=(), server_default=_NO_ENTRIES)
+    version: Mapped[int] = mapped_column(default=1)
+    published_version: Mapped[int] = mapped_column(default=0)
+    updated_at: Mapped[datetime]
+
+
+class Price(Base):
+    """One price; see shared.prices.Price. `source` is what it was taken from, empty for an override.
+
+    There is one for each provider, model, beginning (`valid_from`, null: ever) and size of prompt (`above`).
+    """
+
+    __tablename__ = "prices"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    provider: Mapped[str] = mapped_column(sa.String(64), index=True)
+    model: Mapped[str] = mapped_column(sa.String(256))
+    above: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    valid_from: Mapped[datetime | None]
+    valid_until: Mapped[datetime | None]
+    prompt: Mapped[int | None] = mapped_column(sa.BigInteger)
+    cached: Mapped[int | None] = mapped_column(sa.BigInteger)
+    cache_write: Mapped[int | None] = mapped_column(sa.BigInteger)
+    completion: Mapped[int | None] = mapped_column(sa.BigInteger)
+    reasoning: Mapped[int | None] = mapped_column(sa.BigInteger)
+    audio_prompt: Mapped[int | None] = mapped_column(sa.BigInteger)
+    audio_completion: Mapped[int | None] = mapped_column(sa.BigInteger)
+    request: Mapped[int | None] = mapped_column(sa.BigInteger)
+    source: Mapped[str] = mapped_column(sa.String(64), default="", index=True)
+    updated_at: Mapped[datetime]
+
+
 class Request(Base):
-    """One admitted request as the meter saw it end; kept for the retention time. See shared.models.UsageEvent."""
+    """One admitted request as the meter saw it end; kept for the retention time. See shared.models.UsageEvent.
+
+    `cost_nano_usd` is by the prices that held when it arrived; null means that it is not known, and never nothing.
+    """
 
     __tablename__ = "requests"
 
@@ -178,16 +241,31 @@ class Request(Base):
     completion_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
     total_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
     attempts: Mapped[int] = mapped_column(default=1, server_default=sa.text("1"))
+    cached_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    cache_write_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    reasoning_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    audio_prompt_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    audio_completion_tokens: Mapped[int | None] = mapped_column(sa.BigInteger)
+    is_estimate: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    model_asked: Mapped[str | None] = mapped_column(sa.String(256))
+    finish_reason: Mapped[str | None] = mapped_column(sa.String(64))
+    provider_request_id: Mapped[str | None] = mapped_column(sa.String(128))
+    provider_ms: Mapped[float | None]
+    tokens_per_second: Mapped[float | None]
+    cost_nano_usd: Mapped[int | None] = mapped_column(sa.BigInteger)
 
 
 class HourlyUsage(Base):
-    """Usage rolled up per hour, project, token, route, model ('' if unknown) and class of status (0, 2, 4, 5)."""
+    """Usage rolled up per hour, project, token, route, model ('' if unknown) and class of status (0, 2, 4, 5).
+
+    `cost_nano_usd` is the sum of what is known; `unpriced_requests` used tokens at a cost that is not.
+    """
 
     __tablename__ = "usage"
 
     hour: Mapped[datetime] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(primary_key=True)
-    token_id: Mapped[UUID] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    token_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     route: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
     model: Mapped[str] = mapped_column(sa.String(256), primary_key=True)
     status_class: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -198,6 +276,14 @@ class HourlyUsage(Base):
     request_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     response_bytes: Mapped[int] = mapped_column(sa.BigInteger)
     duration_ms: Mapped[float]
+    cached_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    cache_write_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    reasoning_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    audio_prompt_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    audio_completion_tokens: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    cost_nano_usd: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    unpriced_requests: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+    estimated_requests: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
 
 
 class AuditEvent(Base):

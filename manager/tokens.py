@@ -1,6 +1,6 @@
 """Withering tokens: made, changed and revoked. Plain functions over a session; the caller commits."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -8,11 +8,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from manager import limits as limit_rules
 from manager import policies, projects, texts
 from manager.errors import Conflict, Invalid, NotFound, ProjectInactive
 from manager.pages import Page, page
 from manager.tables import Token, new_id
 from shared import durations, tokens
+from shared.models import Scope
 
 # JSON numbers are exact up to here.
 MOST_REQUESTS = 2**53
@@ -29,6 +31,7 @@ def create(
     max_requests: int | None = None,
     label: str = "",
     policy: Mapping[str, Any] | None = None,
+    limits: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Token, str]:
     """Add a token; returns its row and its secret, never shown again. Raises Invalid, NotFound, ProjectInactive."""
     # Locked, or a token could slip into a project that is just being deleted and outlive its revocation.
@@ -46,6 +49,7 @@ def create(
         max_requests=_checked_limit(max_requests),
         request_count=0,
         policy=policies.check(policy or {}),
+        limits=limit_rules.check(limits, Scope.TOKEN),
         version=1,
         published_version=0,
         created_at=now,
@@ -81,11 +85,12 @@ def update(
     expires_in: timedelta | None = None,
     is_active: bool | None = None,
     policy: Mapping[str, Any] | None = None,
+    limits: Sequence[Mapping[str, Any]] | None = None,
     **limit: int | None,
 ) -> None:
-    """Change label, life (counted from now), state, policy, `max_requests=` (None: no limit). Raises Invalid, Conflict.
+    """Change label, life (counted from now), state, policy, limits, `max_requests=` (None: no limit).
 
-    A revoked token stays revoked: whoever has it may be the reason why it was revoked.
+    A revoked token stays revoked: whoever has it may be the reason why it was revoked. Raises Invalid, Conflict.
     """
     if token.revoked_at is not None:
         raise Conflict("The token has been revoked; that is for good. Make a new one.")
@@ -99,6 +104,8 @@ def update(
         token.is_active = is_active
     if policy is not None:
         token.policy = policies.check(policy)
+    if limits is not None:
+        token.limits = limit_rules.check(limits, Scope.TOKEN)
     _touch(token, now)
 
 

@@ -37,6 +37,8 @@ USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
 USAGE_FIELD = "event"
+# The price table; see shared/prices.py.
+PRICES = f"{PREFIX}prices"
 # The limits of all projects together.
 GLOBAL_LIMITS = f"{PREFIX}limits"
 USED_PREFIX = f"{PREFIX}used:"

@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import environs
 
-from shared import durations, tokens
+from shared import durations, redis_urls, tokens
 from shared.sealing import Keyring
 
 # sockaddr_un holds 108 bytes; Valkey appends nothing, but leave room for a suffix while it binds.
@@ -144,7 +144,14 @@ def _optional_folder(text: str) -> Path | None:
 
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
-_REDIS = _url("redis", "rediss", "unix")
+_A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
+
+
+def _redis(text: str) -> str:
+    if redis_urls.names_several(text):
+        redis_urls.parse(text)
+        return text
+    return _A_REDIS(text)
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,8 @@ class Settings:
         _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
     )  # fmt: skip
     redis_url: str = _variable(
-        "REDIS_URL", "", "Redis or Valkey that both planes share; empty: the embedded one.",
-        _REDIS, ALL, is_secret=True,
+        "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
+        _redis, ALL, is_secret=True,
     )  # fmt: skip
     redis_timeout_ms: int = _variable(
         "LLM_PROXY_REDIS_TIMEOUT_MS", "500", "How long a request waits for Redis before it is refused with 503.",
@@ -393,7 +400,7 @@ def _unreadable(variable: Variable) -> Variable:
 
 
 def _passwords(url: str) -> list[str]:
-    parts = urlsplit(url)
+    parts = urlsplit(redis_urls.with_one_host(url))
     queried = [value for name, value in parse_qsl(parts.query) if "password" in name.lower()]
     written = [parts.password or "", *queried]
     return [password for text in written for password in (text, unquote(text))]

@@ -2,7 +2,20 @@
 
 from flask import Flask
 
-from manager.api import access, audit, health, keys, problems, projects, requests, tokens
+from manager.api import (
+    access,
+    audit,
+    dead_letters,
+    health,
+    keys,
+    limits,
+    prices,
+    problems,
+    projects,
+    requests,
+    tokens,
+    usage,
+)
 from manager.api.services import Services, install
 from shared.settings import Settings
 
@@ -27,7 +40,7 @@ def register(app: Flask, settings: Settings) -> None:
     install(app, Services.of(settings))
     access.guard(app, settings.management_token)
     api = problems.ProblemApi(app)
-    for blueprint in (projects.blueprint, keys.blueprint, tokens.blueprint, requests.blueprint, audit.blueprint):
-        api.register_blueprint(blueprint)
+    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit):
+        api.register_blueprint(part.blueprint)
     problems.handle(app)
     app.register_blueprint(health.blueprint)

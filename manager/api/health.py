@@ -1,7 +1,8 @@
-"""/healthz and /readyz: for load balancers and supervisors, without a token and without details."""
+"""/healthz, /readyz and /metrics: for load balancers, supervisors and Prometheus, without a token, without details."""
 
-from flask import Blueprint
+from flask import Blueprint, Response
 
+from manager import gauges
 from manager.api.services import services
 
 blueprint = Blueprint("health", __name__)
@@ -20,3 +21,10 @@ def readyz() -> tuple[dict[str, object], int]:
     is_ready = all(checks.values())
     states = {name: "ok" if fine else "failed" for name, fine in checks.items()}
     return {"status": "ok" if is_ready else "failed", "checks": states}, 200 if is_ready else 503
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Gauges in Prometheus' text format."""
+    body = gauges.exposition(services().redis, services().sessions)
+    return Response(body, content_type=gauges.CONTENT_TYPE)

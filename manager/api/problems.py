@@ -4,6 +4,7 @@ from http import HTTPStatus
 from typing import Any
 
 import marshmallow as ma
+import redis
 from flask import Flask, Response, json
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
@@ -50,6 +51,7 @@ def handle(app: Flask) -> None:
     """Register the answers to domain errors and to whatever nobody expected."""
     app.register_error_handler(DomainError, _answer_domain_error)
     app.register_error_handler(PublishError, _answer_publish_error)
+    app.register_error_handler(redis.RedisError, _answer_redis_error)
     app.register_error_handler(Exception, _answer_unforeseen)
 
 
@@ -84,6 +86,11 @@ def _answer_publish_error(error: PublishError) -> Response:
     log.error("publish_pending", reason=str(error))
     detail = "The change is stored and takes effect as soon as Redis can be reached."
     return problem(503, "publish_pending", detail, headers={"retry-after": "1"})
+
+
+def _answer_redis_error(error: redis.RedisError) -> Response:
+    log.error("redis_away", reason=str(error))
+    return problem(503, "service_unavailable", "Redis cannot be reached.", headers={"retry-after": "1"})
 
 
 def _answer_unforeseen(error: Exception) -> Response:

@@ -12,6 +12,7 @@ from manager import audit, db, projects
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, PageQuery, Truth
 from manager.api.keys import HealthView, KeyView, ShownKey
+from manager.api.limits import changed, limits_field, shown_limits
 from manager.api.policies import PolicyShape
 from manager.api.services import now, services, source
 from manager.pages import Page
@@ -32,6 +33,7 @@ class NewProject(ma.Schema):
     base_url = ma.fields.String(load_default="", metadata={"description": "Replaces the provider's own origin."})
     fallback_urls = ma.fields.List(ma.fields.String(), metadata={"description": "Tried in order when that is down."})
     policy = ma.fields.Nested(PolicyShape)
+    limits = limits_field(metadata={"description": "Of all its tokens together."})
     cors_origins = ma.fields.List(ma.fields.String(), metadata={"description": "Whose pages may call."})
     features = ma.fields.Dict(
         ma.fields.Enum(Feature, by_value=True),
@@ -48,6 +50,7 @@ class ProjectChanges(Changes):
     base_url = ma.fields.String()
     fallback_urls = ma.fields.List(ma.fields.String())
     policy = ma.fields.Nested(PolicyShape)
+    limits = limits_field()
     cors_origins = ma.fields.List(ma.fields.String())
     features = ma.fields.Dict(ma.fields.Enum(Feature, by_value=True), Truth(allow_none=True))
     is_active = Truth()
@@ -69,6 +72,7 @@ class ProjectView(ma.Schema):
     base_url = ma.fields.String(attribute="row.base_url")
     fallback_urls = ma.fields.List(ma.fields.String(), attribute="row.fallback_urls")
     policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
+    limits = shown_limits("row.limits")
     cors_origins = ma.fields.List(ma.fields.String(), attribute="row.cors_origins")
     features = ma.fields.Dict(attribute="row.features")
     is_active = ma.fields.Boolean(attribute="row.is_active")
@@ -163,9 +167,13 @@ class OneProject(MethodView):
         with services().sessions.begin() as session:
             project = projects.get(session, project_id, for_update=True)
             was_active, known = project.is_active, {key.id for key in project.keys}
+            limits = project.limits
             projects.update(session, services().rules, now(), project, **body)
             if was_active and not project.is_active:
                 audit.note(session, now(), source(), audit.Action.PROJECT_DEACTIVATE, project_id=project_id)
+            if detail := changed(limits, project.limits):
+                action = audit.Action.LIMITS_CHANGE
+                audit.note(session, now(), source(), action, project_id=project_id, detail=detail)
         services().publisher.publish_project(project_id)
         services().health.forgive(*known - {key.id for key in project.keys})
         return _shown(project)[0]

@@ -8,6 +8,7 @@ from flask.views import MethodView
 from manager import db, recent_requests
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import PageQuery
+from manager.api.prices import Usd
 from manager.api.services import services
 from manager.pages import Page
 from manager.tables import Request
@@ -47,6 +48,24 @@ class RequestView(ma.Schema):
     completion_tokens = ma.fields.Integer(allow_none=True)
     total_tokens = ma.fields.Integer(allow_none=True)
     attempts = ma.fields.Integer(metadata={"description": "Tries at the provider."})
+    cached_tokens = ma.fields.Integer(allow_none=True)
+    cache_write_tokens = ma.fields.Integer(allow_none=True)
+    reasoning_tokens = ma.fields.Integer(allow_none=True)
+    audio_prompt_tokens = ma.fields.Integer(allow_none=True)
+    audio_completion_tokens = ma.fields.Integer(allow_none=True)
+    is_estimate = ma.fields.Boolean(metadata={"description": "Whether tokens were estimated here."})
+    model_asked = ma.fields.String(allow_none=True)
+    finish_reason = ma.fields.String(allow_none=True)
+    provider_request_id = ma.fields.String(allow_none=True)
+    provider_ms = ma.fields.Float(allow_none=True)
+    tokens_per_second = ma.fields.Float(
+        allow_none=True, metadata={"description": "Of a streamed completion, since the first byte."}
+    )
+    cost = Usd(
+        attribute="cost_nano_usd",
+        allow_none=True,
+        metadata={"description": "US dollars, by the prices when it arrived; null if that is not known."},
+    )
 
 
 class RequestPage(ma.Schema):

@@ -10,6 +10,7 @@ from flask.views import MethodView
 from manager import audit, db, tokens
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Duration, PageQuery, Truth
+from manager.api.limits import changed, limits_field, shown_limits
 from manager.api.policies import PolicyShape
 from manager.api.services import now, services, source
 from manager.pages import Page
@@ -26,6 +27,7 @@ class NewToken(ma.Schema):
     max_requests = ma.fields.Integer(strict=True, allow_none=True, load_default=None)
     label = ma.fields.String(load_default="")
     policy = ma.fields.Nested(PolicyShape, metadata={"description": "Narrows that of the project."})
+    limits = limits_field(metadata={"description": "Beside `max_requests`, and beside those of the project."})
 
 
 class TokenChanges(Changes):
@@ -36,6 +38,7 @@ class TokenChanges(Changes):
     max_requests = ma.fields.Integer(strict=True, allow_none=True)
     is_active = Truth()
     policy = ma.fields.Nested(PolicyShape)
+    limits = limits_field()
 
 
 class TokenQuery(PageQuery):
@@ -56,6 +59,7 @@ class TokenView(ma.Schema):
     request_count = ma.fields.Integer()
     is_active = ma.fields.Boolean()
     policy = ma.fields.Nested(PolicyShape)
+    limits = shown_limits("limits")
     created_at = ma.fields.AwareDateTime()
     last_used_at = ma.fields.AwareDateTime(allow_none=True)
     revoked_at = ma.fields.AwareDateTime(allow_none=True)
@@ -74,6 +78,7 @@ class CreatedTokenView(ma.Schema):
     request_count = ma.fields.Integer(attribute="row.request_count")
     is_active = ma.fields.Boolean(attribute="row.is_active")
     policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
+    limits = shown_limits("row.limits")
     created_at = ma.fields.AwareDateTime(attribute="row.created_at")
     last_used_at = ma.fields.AwareDateTime(attribute="row.last_used_at", allow_none=True)
     revoked_at = ma.fields.AwareDateTime(attribute="row.revoked_at", allow_none=True)
@@ -133,7 +138,11 @@ class OneToken(MethodView):
         """Change a token that has not been revoked."""
         with services().sessions.begin() as session:
             token = tokens.get(session, token_id, for_update=True)
+            limits = token.limits
             tokens.update(token, now(), longest=services().settings.max_token_lifetime, **body)
+            if detail := changed(limits, token.limits):
+                action, project_id = audit.Action.LIMITS_CHANGE, token.project_id
+                audit.note(session, now(), source(), action, project_id=project_id, token_id=token_id, detail=detail)
         services().publisher.publish_token(token_id)
         return token
 

@@ -251,7 +251,7 @@ async def test_a_client_that_goes_away_ends_the_request_at_the_provider(
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
-        writer.write(b"5\r\ndata:\r\n")
+        writer.write(b"5\r\n: hi\n\r\n")
         await writer.drain()
         while await reader.read(65536):
             pass
@@ -262,7 +262,7 @@ async def test_a_client_that_goes_away_ends_the_request_at_the_provider(
         tenant.publish(base_url)
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy[1])
         writer.write(post(tenant, STREAM))
-        await asyncio.wait_for(reader.readuntil(b"data:"), 10)
+        await asyncio.wait_for(reader.readuntil(b": hi\n"), 10)
         writer.close()
         await asyncio.wait_for(gone.wait(), 10)
 

@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from addons.redis_line import RedisLine
+from shared.redis_servers import YOUNG_SECONDS
 
 Server = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -109,6 +110,44 @@ async def test_a_connection_that_breaks_is_replaced(tmp_path: Path, says: bytes)
 
     assert isinstance(first[0], Exception) or first == [1]
     assert second == 7 and connections == 2
+
+
+async def _turned_away_at(folder: Path, code: str, age: float) -> int:
+    """Return how many connections it takes to hear this answer on one that is so old, and then to call again."""
+    connections = 0
+
+    async def server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        call = await _answer_greeting(reader, writer)
+        while call:
+            writer.write(f"-{code} 1165 127.0.0.1:7000\r\n".encode() if b"FIRST" in call else b":7\r\n")
+            call = await reader.read(65536)
+        writer.close()
+
+    folder.mkdir()
+    async with playing(server, folder) as url, line_to(url) as line:
+        assert await line.call("PING") == 7
+        await asyncio.sleep(age)
+        with pytest.raises(redis.exceptions.ResponseError, match=code):
+            await line.call("FIRST")
+        assert await line.call("SECOND") == 7
+    return connections
+
+
+@pytest.mark.parametrize(("age", "connections"), [(0.0, 1), (YOUNG_SECONDS, 2)], ids=["young", "old"])
+async def test_a_server_that_turns_us_away_costs_an_old_connection_but_not_a_young_one(
+    tmp_path: Path, age: float, connections: int
+) -> None:
+    codes = ["READONLY", "MOVED", "CLUSTERDOWN", "MASTERDOWN", "NOREPLICAS", "LOADING"]
+
+    taken = await asyncio.gather(*[_turned_away_at(tmp_path / code, code, age) for code in codes])
+
+    assert dict(zip(codes, taken, strict=True)) == dict.fromkeys(codes, connections)
+
+
+async def test_an_error_of_one_call_costs_no_connection(tmp_path: Path) -> None:
+    assert await _turned_away_at(tmp_path / "ERR", "ERR", YOUNG_SECONDS) == 1
 
 
 async def test_silence_is_a_time_out_for_all_who_wait(tmp_path: Path) -> None:

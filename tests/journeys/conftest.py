@@ -19,6 +19,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 
 from manager import db, programs
+from manager.stores import connect_redis
 from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
 from shared.settings import Plane, Settings
@@ -108,7 +109,7 @@ class Installation:
         )
 
     def redis(self) -> "redis.Redis":
-        return redis.Redis.from_url(self.settings.redis_url)
+        return connect_redis(self.settings.redis_url)
 
     def is_published(self) -> bool:
         return requests.get(f"{self.manager_url}/readyz", timeout=10).status_code == 200
@@ -142,10 +143,15 @@ RUNNERS = {"mitmdump": stock_proxy, "engine": engine_proxy}
 
 @contextmanager
 def installed(
-    database_url: str = "", providers: str = "", runner: str = "engine", workers: int = 2
+    database_url: str = "",
+    providers: str = "",
+    runner: str = "engine",
+    redis_url: str = "",
+    workers: int = 2,
 ) -> Iterator[Installation]:
     """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
 
+    Without a `redis_url`, a Valkey of its own is started as well.
     `providers` is the text of an own provider table; it stands in the installation's `settings.providers_file`.
     """
     folder = Path(tempfile.mkdtemp(prefix="journey-"))
@@ -156,6 +162,7 @@ def installed(
         "ENCRYPTION_KEYS": f"k1:{sealing.generate_key()}",
         "TOKEN_PEPPER": settings.generate_secret(),
         "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
         "LLM_PROXY_DATA_DIR": str(folder),
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),
@@ -180,7 +187,8 @@ def installed(
         ]
     supervisor = Supervisor(folder / "logs")
     try:
-        supervisor.start(valkey)
+        if configuration.redis_is_embedded:
+            supervisor.start(valkey)
         db.migrate(configuration.database_url)
         supervisor.start(*others)
         session = requests.Session()

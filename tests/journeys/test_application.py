@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 
 import openai
 import pytest
+import requests
 
 from shared import tokens
 from tests.journeys.conftest import Installation, Token, until
@@ -133,6 +135,8 @@ def test_the_clients_bytes_are_the_providers_bytes(
 ) -> None:
     headers = {"x-mock-behaviour": json.dumps({"compress": compress}), "accept-encoding": "gzip"}
     body = {"model": "gpt-4o-mini", "messages": ASK, "stream": stream}
+    if stream:
+        body["stream_options"] = {"include_usage": True}  # Else it is the proxy that asks, see below.
 
     answer = installation.send(token.secret, "POST", "/v1/chat/completions", json=body, headers=headers, stream=True)
     received = b"".join(answer.raw.stream(decode_content=False))
@@ -141,6 +145,25 @@ def test_the_clients_bytes_are_the_providers_bytes(
     assert (answer.headers.get("content-encoding") == "gzip") is (compress == "gzip")
     [entry] = [entry for entry in installation.ledger()["recent"] if entry["id"] == mock_id]
     assert (entry["bytes"], entry["sha256"]) == (len(received), hashlib.sha256(received).hexdigest())
+
+
+@pytest.mark.parametrize("options", [None, {"include_usage": False}, {"include_obfuscation": True}], ids=json.dumps)
+def test_a_stream_is_what_the_provider_sends_without_being_asked_for_usage(
+    installation: Installation, project: str, options: object
+) -> None:
+    token = installation.token(project)
+    body = {"model": "gpt-4o-mini", "messages": ASK, "stream": True, "stream_options": options}
+    own_key = {"authorization": f"Bearer {installation.provider_key}"}
+
+    through = installation.send(token.secret, "POST", "/v1/chat/completions", json=body).content
+    direct = requests.post(
+        f"{installation.mock_url}/v1/chat/completions", json=body, headers=own_key, timeout=10
+    ).content
+
+    assert re.sub(b"chatcmpl-mock-[0-9]+", b"id", through) == re.sub(b"chatcmpl-mock-[0-9]+", b"id", direct)
+    assert b"usage" not in through
+    [row] = installation.usage_of(token, 1)
+    assert row["total_tokens"] > 0
 
 
 def test_usage_of_every_kind_of_answer_arrives_in_sql(installation: Installation, project: str) -> None:
@@ -180,7 +203,7 @@ def test_a_stream_that_the_client_leaves_is_recorded_and_ends_at_the_provider(
 
     [row] = installation.usage_of(token, 1)
     assert (row["outcome"], row["status"], row["is_stream"]) == ("client_aborted", 200, True)
-    assert row["chunks"] >= 1 and row["total_tokens"] is None
+    assert row["chunks"] >= 1 and row["prompt_tokens"] > 0 and row["completion_tokens"] >= 0
     until(lambda: installation.ledger()["disconnected"] == disconnected + 1)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -12,12 +12,13 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, rollup
-from manager.collector import ABANDONED_MS, BATCH, Collector
-from manager.tables import HourlyUsage, Request
+from manager import db, publications, rollup
+from manager.collector import ABANDONED_MS, BATCH, Collector, record_unread
+from manager.publications import Name
+from manager.tables import HourlyUsage, Price, Request
 from shared import redis_schema
 from shared.models import UsageEvent
-from tests.manager.conftest import EVENT, Rows, numbered
+from tests.manager.conftest import EVENT, NOW, Rows, numbered
 
 STREAM, GROUP = redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP
 DEAD = redis_schema.USAGE_DEAD_LETTERS
@@ -292,3 +293,71 @@ def test_a_group_that_another_collector_has_just_made_is_taken(collector: Collec
     collector._make_group()
 
     assert collector.collect_once(1) == 0
+
+
+# Costs, and events of earlier releases
+
+
+def test_a_request_costs_what_held_when_it_arrived(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions, rows: Rows
+) -> None:
+    rows.add(Price(provider="openai", model="*", prompt=10**9, completion=0, updated_at=NOW))
+    touch_prices(sessions)
+    append(redis_client, EVENT)
+    collector.collect_once(1)
+    later = NOW + timedelta(hours=1)
+    rows.add(Price(provider="openai", model="*", prompt=7 * 10**9, completion=0, valid_from=later, updated_at=NOW))
+    touch_prices(sessions)
+
+    append(redis_client, replace(EVENT, request_id="r2"), replace(EVENT, request_id="r3", occurred_at=later))
+    collector.collect_once(1)
+
+    assert [row.cost_nano_usd for row in rows.all(Request)] == [10_000, 10_000, 70_000]
+
+
+def touch_prices(sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        publications.touch(session, Name.PRICES, NOW)
+
+
+def test_events_of_earlier_releases_are_recorded(redis_client: redis.Redis, collector: Collector, rows: Rows) -> None:
+    known = msgspec.json.decode(msgspec.json.encode(EVENT))
+    for name in ("model_asked", "finish_reason", "provider_request_id", "provider_ms", "attempts"):
+        del known[name]
+    known["usage"] = {"prompt_tokens": 10, "completion_tokens": 20, "total_tokens": 30}
+    redis_client.xadd(STREAM, {"event": msgspec.json.encode(known)})
+
+    assert collector.collect_once(1) == 1
+    [row] = rows.all(Request)
+    assert (row.total_tokens, row.cached_tokens, row.is_estimate, row.attempts) == (30, None, False, 1)
+
+
+# What nobody has read
+
+
+def test_the_whole_stream_is_recorded_also_what_another_collector_has_taken(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions, rows: Rows
+) -> None:
+    append(redis_client, EVENT)
+    take(redis_client, idle_ms=0)
+    append(redis_client, *numbered(BATCH + 1))
+
+    assert record_unread(redis_client, sessions) == BATCH + 2
+    assert len(request_ids(rows)) == BATCH + 2
+
+
+def test_what_was_recorded_so_is_left_to_the_collectors_who_count_nothing_twice(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions, rows: Rows
+) -> None:
+    append(redis_client, EVENT)
+    redis_client.xadd(STREAM, {"event": b"{"})
+
+    counts = [record_unread(redis_client, sessions), record_unread(redis_client, sessions)]
+
+    assert (counts, collector.lag(), redis_client.xlen(DEAD)) == ([1, 0], 2, 0)
+    assert (collector.collect_once(1), collector.lag(), redis_client.xlen(DEAD)) == (0, 0, 1)
+    assert [row.requests for row in rows.all(HourlyUsage)] == [1]
+
+
+def test_an_empty_stream_has_nothing_to_record(redis_client: redis.Redis, sessions: db.Sessions) -> None:
+    assert record_unread(redis_client, sessions) == 0

@@ -199,4 +199,4 @@ def test_the_process_collects_heals_and_forgets_until_it_is_told_to_end(
 
     watcher.join()
     assert is_done()
-    assert not {thread.name for thread in threading.enumerate()} & {"collect", "heal", "forget"}
+    assert not {thread.name for thread in threading.enumerate()} & {"collect", "heal", "forget", "seed_prices"}

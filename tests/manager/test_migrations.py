@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from manager import db
-from manager.tables import Project, Request, Token
+from manager.tables import HourlyUsage, Project, Request, Token
 from shared.models import Policy
 
 
@@ -39,7 +39,7 @@ def test_the_migrated_schema_is_the_mapped_one(empty_engine: sa.Engine) -> None:
     with empty_engine.begin() as connection:
         alembic.command.check(db.migration_config(connection))
     assert db.is_current(empty_engine)
-    assert tables_of(empty_engine) == {"projects", "upstream_keys", "tokens", "usage", "requests", "audit_events"}
+    assert tables_of(empty_engine) == {*TABLES, "usage", "audit_events", "publications", "prices"}
     empty_engine.dispose()
 
 
@@ -114,6 +114,7 @@ def test_rows_of_the_first_release_get_defaults_and_none_is_lost(empty_engine: s
         project, token = session.scalars(sa.select(Project)).one(), session.scalars(sa.select(Token)).one()
         assert (project.fallback_urls, project.policy, project.cors_origins, project.features) == ([], Policy(), [], {})
         assert (token.policy, session.scalars(sa.select(Request)).one().attempts) == (Policy(), 1)
+        assert (project.limits, token.limits) == ((), ())
     empty_engine.dispose()
 
 
@@ -127,4 +128,28 @@ def test_a_downgrade_to_the_first_release_loses_no_row_that_it_knew(empty_engine
 
     assert counts(empty_engine) == [1, 1, 1, 1] and tables_of(empty_engine) == {*TABLES, "usage"}
     assert not {"policy", "features"} & {column["name"] for column in sa.inspect(empty_engine).get_columns("projects")}
+    empty_engine.dispose()
+
+
+HOUR = """INSERT INTO usage (hour, project_id, token_id, route, model, status_class, requests, prompt_tokens,
+    completion_tokens, total_tokens, request_bytes, response_bytes, duration_ms)
+    VALUES (:now, :id, :id, 'chat', :model, 2, 7, 0, 0, :tokens, 1, 1, 1.5)"""
+
+
+def test_what_was_used_before_there_were_prices_has_a_cost_that_is_not_known(empty_engine: sa.Engine) -> None:
+    kinds = [sa.bindparam("id", type_=sa.Uuid()), sa.bindparam("now", type_=sa.DateTime(timezone=True))]
+    values = {"id": uuid.UUID(int=7), "now": datetime(2026, 3, 1, tzinfo=UTC)}
+    with empty_engine.begin() as connection:
+        alembic.command.upgrade(db.migration_config(connection), "0002")
+        for model, tokens in [("gpt-5", 30), ("", 0)]:
+            connection.execute(sa.text(HOUR).bindparams(*kinds), values | {"model": model, "tokens": tokens})
+
+    db.upgrade(empty_engine)
+
+    with db.reading(db.create_sessions(empty_engine)) as session:
+        hours = session.scalars(sa.select(HourlyUsage).order_by(HourlyUsage.model)).all()
+        assert [(row.unpriced_requests, row.cost_nano_usd, row.estimated_requests) for row in hours] == [
+            (0, 0, 0),
+            (7, 0, 0),
+        ]
     empty_engine.dispose()

@@ -11,6 +11,7 @@ import pytest
 from manager import db, rollup
 from manager.tables import HourlyUsage, Request
 from shared.models import Outcome, Usage, UsageEvent
+from shared.prices import Price, PriceTable
 from tests.manager.conftest import EVENT, NOW, PROJECT_ID, TOKEN_ID, Rows, numbered
 
 type Record = Callable[..., int]
@@ -261,3 +262,113 @@ def test_counting_is_no_change_that_has_to_be_published(record: Record, rows: Ro
     record(replace(EVENT, token_id=str(token.id)))
 
     assert (rows.fresh(token).version, rows.fresh(token).published_version) == (3, 3)
+
+
+# Details, paces and costs
+
+PRICES = PriceTable((Price("openai", "gpt-5*", prompt=10**9, completion=2 * 10**9),))
+
+
+@pytest.fixture
+def priced(sessions: db.Sessions) -> Record:
+    """Records events at prices in one transaction."""
+
+    def run(*events: UsageEvent) -> int:
+        with sessions.begin() as session:
+            return rollup.record(session, [rollup.request_row(event, PRICES) for event in events])
+
+    return run
+
+
+DETAILS = Usage(10, 20, 30, 4, 3, 2, 1, 5, is_estimate=True)
+
+
+def test_every_detail_of_usage_is_recorded_and_summed(record: Record, rows: Rows) -> None:
+    record(replace(EVENT, usage=DETAILS), second(usage=DETAILS))
+
+    row, _ = rows.all(Request)
+    assert (row.cached_tokens, row.cache_write_tokens, row.reasoning_tokens) == (4, 3, 2)
+    assert (row.audio_prompt_tokens, row.audio_completion_tokens, row.is_estimate) == (1, 5, True)
+    [hour] = rows.all(HourlyUsage)
+    assert (hour.cached_tokens, hour.cache_write_tokens, hour.reasoning_tokens) == (8, 6, 4)
+    assert (hour.audio_prompt_tokens, hour.audio_completion_tokens, hour.estimated_requests) == (2, 10, 2)
+
+
+def test_what_else_the_provider_said_is_recorded(record: Record, rows: Rows) -> None:
+    told = {"model_asked": "gpt-5", "finish_reason": "length", "provider_request_id": "req_7", "provider_ms": 7.5}
+
+    record(replace(EVENT, **told))
+
+    [row] = rows.all(Request)
+    assert {name: getattr(row, name) for name in told} == told
+
+
+@pytest.mark.parametrize(
+    ("field", "length"), [("model_asked", 256), ("finish_reason", 64), ("provider_request_id", 128)]
+)
+def test_words_of_the_provider_are_cut_to_their_columns(record: Record, rows: Rows, field: str, length: int) -> None:
+    record(replace(EVENT, **{field: "\0" + "ü" * length + "rest"}))
+
+    assert getattr(rows.all(Request)[0], field) == "ü" * length
+
+
+@pytest.mark.parametrize(
+    ("changes", "pace"),
+    [
+        ({"duration_ms": 600.0, "first_byte_ms": 100.0}, 40.0),
+        ({"duration_ms": 100.0, "first_byte_ms": 100.0}, None),
+        ({"duration_ms": 90.0, "first_byte_ms": 100.0}, None),
+        ({"first_byte_ms": None}, None),
+        ({"is_stream": False}, None),
+        ({"usage": Usage(10)}, None),
+    ],
+    ids=["stream", "at once", "clock", "no answer", "no stream", "no count"],
+)
+def test_the_pace_is_that_of_a_streamed_completion_since_its_first_byte(
+    record: Record, rows: Rows, changes: dict[str, Any], pace: float | None
+) -> None:
+    record(replace(EVENT, **changes))
+
+    assert rows.all(Request)[0].tokens_per_second == pace
+
+
+def test_costs_are_recorded_and_summed(priced: Record, rows: Rows) -> None:
+    priced(EVENT, second(usage=Usage(1, 1, 2)))
+
+    assert [row.cost_nano_usd for row in rows.all(Request)] == [50_000, 3_000]
+    assert [(row.cost_nano_usd, row.unpriced_requests) for row in rows.all(HourlyUsage)] == [(53_000, 0)]
+
+
+def test_a_cost_that_is_not_known_is_null_and_its_request_counted(priced: Record, rows: Rows) -> None:
+    priced(EVENT, replace(EVENT, request_id="r2", provider="nobody"))
+
+    assert [row.cost_nano_usd for row in rows.all(Request)] == [50_000, None]
+    assert [(row.cost_nano_usd, row.unpriced_requests) for row in rows.all(HourlyUsage)] == [(50_000, 1)]
+
+
+def test_a_request_without_usage_has_no_cost_that_anybody_misses(priced: Record, rows: Rows) -> None:
+    priced(replace(EVENT, usage=Usage()))
+
+    assert [row.cost_nano_usd for row in rows.all(Request)] == [None]
+    assert [row.unpriced_requests for row in rows.all(HourlyUsage)] == [0]
+
+
+def test_a_model_without_a_price_costs_what_was_asked_for(priced: Record, rows: Rows) -> None:
+    priced(replace(EVENT, model="served-by-an-alias", model_asked="gpt-5"))
+
+    assert rows.all(Request)[0].cost_nano_usd == 50_000
+
+
+def test_a_cost_beyond_reason_neither_stops_the_collector_nor_spoils_the_sums(sessions: db.Sessions) -> None:
+    dear = PriceTable((Price("openai", "*", prompt=2**53, completion=0),))
+
+    row = rollup.request_row(replace(EVENT, usage=Usage(2**31 - 1, 0)), dear)
+
+    assert row["cost_nano_usd"] is None
+
+
+def test_a_lost_request_is_recorded_like_any_other(priced: Record, rows: Rows) -> None:
+    priced(replace(EVENT, outcome=Outcome.LOST, status=0, usage=Usage(10, 0, 10, is_estimate=True)))
+
+    [row] = rows.all(Request)
+    assert (row.outcome, row.cost_nano_usd, row.is_estimate) == ("lost", 10_000, True)

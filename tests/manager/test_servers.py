@@ -49,6 +49,8 @@ def test_a_database_without_our_tables_is_there(settings_of: SettingsOf, tmp_pat
         ("DATABASE_URL", f"postgresql://llm:{PASSWORD}@127.0.0.1:1{PASSWORD}/llm", "is malformed|Could not parse"),
         ("DATABASE_URL", f"postgresql://llm@127.0.0.1:1/llm?nonsense={PASSWORD}", 'invalid.*"nonsense"'),
         ("REDIS_URL", f"redis://:{PASSWORD}@127.0.0.1:1", "Connection refused"),
+        ("REDIS_URL", f"redis+sentinel://:{PASSWORD}@127.0.0.1:1,127.0.0.1:2/m", "127.0.0.1:2.*Connection refused"),
+        ("REDIS_URL", f"redis+cluster://:{PASSWORD}@127.0.0.1:1", "127.0.0.1:1.*Connection refused"),
         ("REDIS_URL", "redis://no-such-host.invalid", "not known|resolution"),
         ("REDIS_URL", NOBODY, "No such file or directory"),
         ("REDIS_URL", f"redis://127.0.0.1:{PASSWORD}", "is malformed"),

@@ -187,6 +187,8 @@ def test_every_variable_has_another_value_in_these_tests() -> None:
         ("DATABASE_URL", "/var/lib/llm.db", "must be a URL"),
         ("REDIS_URL", "http://cache", "starting with redis: or rediss: or unix:"),
         ("REDIS_URL", "redis://:redis-\u2100password@cache", "not a valid URL"),
+        ("REDIS_URL", "redis+sentinel://:redis-password@cache", "must name the master"),
+        ("REDIS_URL", "rediss+cluster://:redis-password@cache:redis-password", "host:port"),
         ("LLM_PROXY_PROXY_PORT", "0", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "65536", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "-1", "from 1 to 65535"),
@@ -453,7 +455,7 @@ def test_a_socket_path_too_long_for_the_kernel_becomes_a_short_private_one(folde
     assert path != settings.embedded_socket(folder / "other")
 
 
-@pytest.mark.parametrize("url", ["redis://cache", "unix:///run/other.sock"])
+@pytest.mark.parametrize("url", ["redis://cache", "unix:///run/other.sock", "redis+cluster://one,two"])
 def test_another_redis_is_not_the_embedded_one(environment: Set, url: str) -> None:
     environment(REDIS_URL=url)
 
@@ -524,6 +526,8 @@ def test_a_plane_without_secrets_lists_none(bare: Set) -> None:
         ("redis://user:p@ss@cache", {"p@ss"}),
         ("redis://cache?password=queried", {"queried"}),
         ("unix:///run/redis.sock?password=queried", {"queried"}),
+        ("redis+cluster://:se%2Fcret@[::1]:1,[::2]:2", {"se%2Fcret", "se/cret"}),
+        ("rediss+sentinel://:one@a,b/m?sentinel_password=two&ssl_password=three", {"one", "two", "three"}),
     ],
 )
 def test_passwords_of_urls_are_secrets_wherever_they_stand(environment: Set, url: str, passwords: set[str]) -> None:

@@ -115,6 +115,12 @@ def test_an_event_with_more_than_the_usage_passes_whole() -> None:
     assert passed(stream) == stream
 
 
+def test_the_end_of_a_line_that_came_in_pieces_is_no_blank_line() -> None:
+    rest = b'data: {"choices":[],"usage":{}}\r\n\r\n'
+
+    assert passed(b"data: x", b"\r", b"\n", rest) == b"data: x\r\n" + rest
+
+
 def test_an_event_too_long_to_be_ours_is_passed_on_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage_filter, "MAX_HELD_BYTES", 100)
     hide, start = UsageFilter(), b'data: {"x":"' + b"a" * 90

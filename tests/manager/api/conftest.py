@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from manager import create_app
-from shared import models, redis_schema, sealing, settings, tokens
+from shared import limits_schema, models, redis_schema, sealing, settings, tokens
 from shared.redis_schema import BreakerChange
 from shared.settings import Plane, Settings
 
@@ -105,7 +105,12 @@ class Published:
     def token(self, secret: str) -> dict[str, str]:
         """The record of a token; empty if there is none."""
         found = self.client.hgetall(redis_schema.token_key(tokens.digest(secret, PEPPER.encode())))
-        return {name.decode(): value.decode() for name, value in found.items()}
+        return {name.decode(): value.decode(errors="replace") for name, value in found.items()}
+
+    def limits(self, secret: str) -> tuple[models.Limit, ...]:
+        """The limits of a token."""
+        digest = tokens.digest(secret, PEPPER.encode())
+        return limits_schema.decode_limits(self.client.hget(redis_schema.token_key(digest), "limits"))
 
 
 @pytest.fixture(scope="session")

@@ -145,3 +145,10 @@ def test_readiness_waits_for_no_writer(client: FlaskClient, sessions: db.Session
         writer.execute(sa.text("UPDATE projects SET version = version"))
 
         assert checks(client) == ALL_OK
+
+
+def test_gauges_are_shown_without_a_token_in_the_format_of_prometheus(client: FlaskClient) -> None:
+    answer = client.get("/metrics")
+
+    assert (answer.status_code, answer.content_type) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert "\nllm_proxy_usage_lag 0.0\n" in answer.text

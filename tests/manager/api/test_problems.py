@@ -172,6 +172,13 @@ def test_the_api_describes_every_operation(api: Api) -> None:
         "/manage/tokens": ["get", "post"],
         "/manage/tokens/{token_id}": ["delete", "get", "patch"],
         "/manage/requests": ["get"],
+        "/manage/limits": ["get", "put"],
+        "/manage/prices": ["get", "put"],
+        "/manage/prices/{price_id}": ["delete"],
+        "/manage/usage": ["get"],
+        "/manage/dead-letters": ["get"],
+        "/manage/dead-letters/{letter_id}": ["delete"],
+        "/manage/dead-letters/{letter_id}/retry": ["post"],
     }
     assert described["openapi"] == "3.1.0" and described["info"]["title"] == "llm-proxy management API"
 

@@ -52,6 +52,7 @@ def test_a_new_project_is_answered_in_full_with_its_key_masked(api: Api) -> None
         "base_url": "https://eu.example.org/llm",
         "fallback_urls": [],
         "policy": ANYTHING,
+        "limits": [],
         "cors_origins": [],
         "features": {},
         "is_active": True,

@@ -41,6 +41,18 @@ def request(number: int, project_id: uuid.UUID = SEARCH, token_id: uuid.UUID = N
         "completion_tokens": 7,
         "total_tokens": 12,
         "attempts": 3,
+        "cached_tokens": 4,
+        "cache_write_tokens": 3,
+        "reasoning_tokens": 2,
+        "audio_prompt_tokens": 1,
+        "audio_completion_tokens": 0,
+        "is_estimate": True,
+        "model_asked": "gpt-4",
+        "finish_reason": "stop",
+        "provider_request_id": "req_7",
+        "provider_ms": 700.5,
+        "tokens_per_second": 9.75,
+        "cost_nano_usd": 1_230_000,
     }
     return Request(**values | more)
 
@@ -83,6 +95,18 @@ def test_a_request_is_shown_in_full(api: Api, sessions: db.Sessions) -> None:
                 "completion_tokens": 7,
                 "total_tokens": 12,
                 "attempts": 3,
+                "cached_tokens": 4,
+                "cache_write_tokens": 3,
+                "reasoning_tokens": 2,
+                "audio_prompt_tokens": 1,
+                "audio_completion_tokens": 0,
+                "is_estimate": True,
+                "model_asked": "gpt-4",
+                "finish_reason": "stop",
+                "provider_request_id": "req_7",
+                "provider_ms": 700.5,
+                "tokens_per_second": 9.75,
+                "cost": "0.00123",
             }
         ],
         "next_cursor": None,
@@ -91,11 +115,13 @@ def test_a_request_is_shown_in_full(api: Api, sessions: db.Sessions) -> None:
 
 def test_what_nobody_knows_is_null(api: Api, sessions: db.Sessions) -> None:
     unknown = ["upstream_key_id", "model", "first_byte_ms", "prompt_tokens", "completion_tokens", "total_tokens"]
-    record(sessions, request(1, status=0, outcome="client_aborted", **dict.fromkeys(unknown)))
+    later = ["cached_tokens", "model_asked", "finish_reason", "provider_ms", "tokens_per_second", "cost_nano_usd"]
+    record(sessions, request(1, status=0, outcome="client_aborted", **dict.fromkeys([*unknown, *later])))
 
     [shown] = api.get("requests").json["items"]
 
-    assert [name for name, value in shown.items() if value is None] == [*unknown[:2], "error_code", *unknown[2:]]
+    nulls = [*unknown[:2], "error_code", *unknown[2:], *later[:-1], "cost"]
+    assert [name for name, value in shown.items() if value is None] == nulls
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,7 @@ def test_a_new_token_is_answered_in_full_with_its_secret(api: Api, project_id: s
         "request_count": 0,
         "is_active": True,
         "policy": ANYTHING,
+        "limits": [],
         "created_at": made["created_at"],
         "last_used_at": None,
         "revoked_at": None,

@@ -1,0 +1,61 @@
+"""/manage/dead-letters."""
+
+from typing import Any
+
+import marshmallow as ma
+from flask.views import MethodView
+
+from manager import dead_letters
+from manager.api.blueprint import ManageBlueprint
+from manager.api.fields import PageQuery
+from manager.api.services import services
+
+blueprint = ManageBlueprint("dead_letters", "Usage events that could not be recorded.")
+
+
+class DeadLetterView(ma.Schema):
+    """An event that could not be recorded, and why."""
+
+    id = ma.fields.String()
+    occurred_at = ma.fields.AwareDateTime(metadata={"description": "When it was set aside."})
+    reason = ma.fields.String()
+    event = ma.fields.String(metadata={"description": "What it holds, cut if it is long."})
+
+
+class DeadLetterPage(ma.Schema):
+    """A page of events."""
+
+    items = ma.fields.List(ma.fields.Nested(DeadLetterView))
+    next_cursor = ma.fields.String(allow_none=True)
+
+
+@blueprint.route("/dead-letters")
+class DeadLetters(MethodView):
+    """All of them."""
+
+    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.response(200, DeadLetterPage)
+    def get(self, query: dict[str, Any]) -> dict[str, Any]:
+        """List usage events that could not be recorded, newest first."""
+        letters, following = dead_letters.newest(services().redis, query["limit"], query["cursor"])
+        return {"items": letters, "next_cursor": following}
+
+
+@blueprint.route("/dead-letters/<letter_id>")
+class OneDeadLetter(MethodView):
+    """One of them."""
+
+    @blueprint.response(204)
+    def delete(self, letter_id: str) -> None:
+        """Throw an event away."""
+        dead_letters.delete(services().redis, letter_id)
+
+
+@blueprint.route("/dead-letters/<letter_id>/retry")
+class Retry(MethodView):
+    """Another try."""
+
+    @blueprint.response(204)
+    def post(self, letter_id: str) -> None:
+        """Hand an event to the collector once more; it comes back if it still cannot be recorded."""
+        dead_letters.retry(services().redis, letter_id)

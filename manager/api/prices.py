@@ -1,0 +1,117 @@
+"""/manage/prices."""
+
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+from flask.views import MethodView
+
+from manager import audit, db, money, prices
+from manager.api.blueprint import ManageBlueprint
+from manager.api.fields import PageQuery
+from manager.api.services import now, services, source
+from manager.pages import Page
+from manager.tables import Price
+
+blueprint = ManageBlueprint("prices", "What models cost: the price list, and overrides of it.")
+_PER_MILLION = "US dollars for a million tokens, as a text."
+
+
+class Usd(ma.fields.String):
+    """Nano-USD, shown as US dollars; taken as the text that it is."""
+
+    def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else money.usd(value)
+
+
+def _rate(description: str) -> Usd:
+    return Usd(allow_none=True, metadata={"description": f"{description} {_PER_MILLION}"})
+
+
+class PriceShape(ma.Schema):
+    """A price. A part without a rate costs as the whole; without a rate of the whole, its cost is not known."""
+
+    provider = ma.fields.String(required=True)
+    model = ma.fields.String(required=True, metadata={"description": "A glob of `*` and `?`, in any case."})
+    prompt = _rate("Tokens of the prompt.")
+    cached = _rate("Those of them that were read from the provider's cache.")
+    cache_write = _rate("Those of them that were written to it.")
+    audio_prompt = _rate("Those of them that are audio.")
+    completion = _rate("Tokens of the completion.")
+    reasoning = _rate("Those of them that were spent on reasoning.")
+    audio_completion = _rate("Those of them that are audio.")
+    request = Usd(allow_none=True, metadata={"description": "US dollars for each request, as a text."})
+    above = ma.fields.Integer(
+        strict=True,
+        load_default=0,
+        metadata={"description": "Holds for prompts with more tokens than this; 0: of any size."},
+    )
+    valid_from = ma.fields.AwareDateTime(
+        allow_none=True, load_default=None, metadata={"description": "Null: ever since."}
+    )
+    valid_until = ma.fields.AwareDateTime(
+        allow_none=True, load_default=None, metadata={"description": "Null: until further notice."}
+    )
+
+
+class PriceView(PriceShape):
+    """A price as it may be shown."""
+
+    id = ma.fields.UUID()
+    source = ma.fields.String(metadata={"description": "What it is from; empty for an override."})
+    updated_at = ma.fields.AwareDateTime()
+
+
+class PricePage(ma.Schema):
+    """A page of prices."""
+
+    items = ma.fields.List(ma.fields.Nested(PriceView))
+    next_cursor = ma.fields.String(allow_none=True)
+
+
+class PriceQuery(PageQuery):
+    """Which page, of which prices. `model` is the glob itself."""
+
+    provider = ma.fields.String(load_default=None)
+    model = ma.fields.String(load_default=None)
+    is_override = ma.fields.Boolean(load_default=None)
+
+
+def _detail(price: Price) -> dict[str, Any]:
+    shown: dict[str, Any] = PriceShape().dump(price)
+    return {name: value for name, value in shown.items() if value is not None}
+
+
+@blueprint.route("/prices")
+class Prices(MethodView):
+    """All prices."""
+
+    @blueprint.arguments(PriceQuery, location="query")
+    @blueprint.response(200, PricePage)
+    def get(self, query: dict[str, Any]) -> Page[Price]:
+        """List prices, newest first."""
+        with db.reading(services().sessions) as session:
+            return prices.list_page(session, **query)
+
+    @blueprint.arguments(PriceShape)
+    @blueprint.response(200, PriceView)
+    def put(self, body: dict[str, Any]) -> Price:
+        """Add an override, or replace the one of the same provider, model, `above` and `valid_from`."""
+        with services().sessions.begin() as session:
+            price = prices.put(session, services().rules, now(), **body)
+            audit.note(session, now(), source(), audit.Action.PRICE_PUT, detail=_detail(price))
+        services().publisher.publish_prices()
+        return price
+
+
+@blueprint.route("/prices/<uuid:price_id>")
+class OnePrice(MethodView):
+    """One price."""
+
+    @blueprint.response(204)
+    def delete(self, price_id: UUID) -> None:
+        """Take an override back."""
+        with services().sessions.begin() as session:
+            price = prices.delete(session, now(), price_id)
+            audit.note(session, now(), source(), audit.Action.PRICE_DELETE, detail=_detail(price))
+        services().publisher.publish_prices()

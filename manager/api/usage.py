@@ -1,0 +1,80 @@
+"""/manage/usage."""
+
+from typing import Any
+
+import marshmallow as ma
+import webargs
+from flask.views import MethodView
+
+from manager import db, usage
+from manager.api.blueprint import ManageBlueprint
+from manager.api.prices import Usd
+from manager.api.services import services
+
+blueprint = ManageBlueprint("usage", "What was used and what it cost, summed up from hours.")
+
+
+class UsageQuery(ma.Schema):
+    """Of what, and how it is summed up."""
+
+    project_id = ma.fields.UUID(load_default=None)
+    token_id = ma.fields.UUID(load_default=None)
+    model = ma.fields.String(load_default=None)
+    route = ma.fields.String(load_default=None)
+    since = ma.fields.AwareDateTime(
+        load_default=None, data_key="from", metadata={"description": "Hours that begin then or later."}
+    )
+    until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Hours that begin before."})
+    group_by = webargs.fields.DelimitedList(
+        ma.fields.String(validate=ma.validate.OneOf(usage.GROUPS)),
+        load_default=(),
+        metadata={"description": "Names with commas between them; none: one sum of everything."},
+    )
+    limit = ma.fields.Integer(load_default=1000, validate=ma.validate.Range(1, 1000))
+
+
+class UsageView(ma.Schema):
+    """Sums of one group, which its keys name. Times in milliseconds, tokens as providers said them."""
+
+    hour = ma.fields.AwareDateTime()
+    day = ma.fields.AwareDateTime()
+    month = ma.fields.AwareDateTime()
+    project = ma.fields.UUID()
+    token = ma.fields.UUID()
+    route = ma.fields.String()
+    model = ma.fields.String(metadata={"description": "Empty if it is not known."})
+    status_class = ma.fields.Integer()
+    requests = ma.fields.Integer()
+    prompt_tokens = ma.fields.Integer()
+    completion_tokens = ma.fields.Integer()
+    total_tokens = ma.fields.Integer()
+    cached_tokens = ma.fields.Integer()
+    cache_write_tokens = ma.fields.Integer()
+    reasoning_tokens = ma.fields.Integer()
+    audio_prompt_tokens = ma.fields.Integer()
+    audio_completion_tokens = ma.fields.Integer()
+    request_bytes = ma.fields.Integer()
+    response_bytes = ma.fields.Integer()
+    duration_ms = ma.fields.Float()
+    cost = Usd(allow_none=True, metadata={"description": "US dollars of the requests whose cost is known; null: none."})
+    unpriced_requests = ma.fields.Integer(metadata={"description": "Requests that used tokens at an unknown cost."})
+    estimated_requests = ma.fields.Integer(metadata={"description": "Requests whose tokens were estimated here."})
+
+
+class UsageSums(ma.Schema):
+    """The groups, sorted by their keys."""
+
+    items = ma.fields.List(ma.fields.Nested(UsageView))
+    is_cut = ma.fields.Boolean(metadata={"description": "Whether there are more groups than were asked for."})
+
+
+@blueprint.route("/usage")
+class Usage(MethodView):
+    """Usage."""
+
+    @blueprint.arguments(UsageQuery, location="query")
+    @blueprint.response(200, UsageSums)
+    def get(self, query: dict[str, Any]) -> usage.Sums:
+        """Sum up usage by time, project, token, route, model or class of status."""
+        with db.reading(services().sessions) as session:
+            return usage.summed(session, **query)

@@ -1,0 +1,98 @@
+"""What limits have counted, as far as SQL knows it: told to Redis whenever limits are published.
+
+So a new limit counts what was used before it, and what Redis had counted when it was lost is there again. The sums are
+those of the hourly roll-ups; rates, minutes and running requests are not in them. Redis only raises its counters.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import redis
+import sqlalchemy as sa
+
+from manager import db
+from manager.db import Sessions
+from manager.tables import HourlyUsage, Project, Token
+from shared import holds_schema, limits_schema, redis_schema
+from shared.holds_schema import Counter
+from shared.models import Limit, Measure, Scope, Window
+
+_MOST = 2**53
+_SUMS = {
+    Measure.REQUESTS: HourlyUsage.requests,
+    Measure.TOKENS: HourlyUsage.total_tokens,
+    Measure.COST: HourlyUsage.cost_nano_usd,
+}
+_KNOWN = {(measure, window) for measure in (Measure.TOKENS, Measure.COST) for window in (Window.DAY, Window.MONTH)}
+_KNOWN |= {(measure, Window.LIFE) for measure in _SUMS}
+
+type _Pair = tuple[Measure, Window]
+
+
+class Counters:
+    """Raises counters in Redis to what SQL knows. Raises RedisError and SQLAlchemyError as they come."""
+
+    def __init__(self, client: "redis.Redis", sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._restore = client.register_script(redis_schema.script("restore"))
+
+    def of_rows(self, rows: Sequence[Project] | Sequence[Token], now: datetime) -> None:
+        """Raise those of projects, or of tokens; rows without limits have none."""
+        limited = {row.id: row for row in rows if _pairs(row.limits)}
+        if not limited:
+            return
+        pairs = sorted({pair for row in limited.values() for pair in _pairs(row.limits)})
+        is_project = isinstance(rows[0], Project)
+        column = HourlyUsage.project_id if is_project else HourlyUsage.token_id
+        query = sa.select(column, *_sums(pairs, now)).where(column.in_(limited)).group_by(column)
+        with db.reading(self._sessions) as session:
+            found = session.execute(query).all()
+        for row_id, *amounts in found:
+            row = limited[row_id]
+            wanted = _pairs(row.limits)
+            counters = [counter for counter in _counters(pairs, amounts, now) if _pair(counter) in wanted]
+            self._raise(Scope.PROJECT if is_project else Scope.TOKEN, row_id, counters, _forgotten(row))
+
+    def of_all(self, limits: Sequence[Limit], now: datetime) -> None:
+        """Raise those of everything together."""
+        if pairs := sorted(_pairs(limits)):
+            with db.reading(self._sessions) as session:
+                amounts = session.execute(sa.select(*_sums(pairs, now))).one()
+            self._raise(Scope.GLOBAL, None, _counters(pairs, amounts, now), None)
+
+    def _raise(self, scope: Scope, scope_id: UUID | None, counters: list[Counter], forget_at_ms: int | None) -> None:
+        keys, arguments = holds_schema.encode_restore(scope, str(scope_id or ""), counters, forget_at_ms)
+        self._restore(keys=keys, args=arguments)
+
+
+def _pairs(limits: Sequence[Limit]) -> set[_Pair]:
+    return {(limit.measure, limit.window) for limit in limits} & _KNOWN
+
+
+def _pair(counter: Counter) -> _Pair:
+    return counter.measure, counter.window
+
+
+def _sums(pairs: Sequence[_Pair], now: datetime) -> list["sa.ColumnElement[Any]"]:
+    return [_sum(measure, window, now) for measure, window in pairs]
+
+
+def _sum(measure: Measure, window: Window, now: datetime) -> "sa.ColumnElement[Any]":
+    if window is Window.LIFE:
+        return sa.func.sum(_SUMS[measure])
+    start = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = start.replace(day=1) if window is Window.MONTH else start
+    return sa.func.sum(sa.case((HourlyUsage.hour >= start, _SUMS[measure]), else_=0))
+
+
+def _counters(pairs: Sequence[_Pair], amounts: Sequence[Any], now: datetime) -> list[Counter]:
+    return [
+        Counter(measure, window, limits_schema.period_of(window, now), min(int(used or 0), _MOST))
+        for (measure, window), used in zip(pairs, amounts, strict=True)
+    ]
+
+
+def _forgotten(row: Project | Token) -> int | None:
+    return redis_schema.to_ms(row.expires_at + redis_schema.REMEMBER_EXPIRED) if isinstance(row, Token) else None

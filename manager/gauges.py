@@ -1,0 +1,42 @@
+"""What the control plane tells Prometheus: how far recording is behind, what could not be recorded, what has prices."""
+
+import redis
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from sqlalchemy.exc import SQLAlchemyError
+
+from manager import db, dead_letters, prices
+from manager.db import Sessions
+from shared import redis_schema
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def exposition(client: "redis.Redis", sessions: Sessions) -> bytes:
+    """Return all gauges in Prometheus' text format; those of a store that is away are left out."""
+    registry = CollectorRegistry()
+    is_up = Gauge("llm_proxy_store_up", "Whether the manager reaches a store.", ["store"], registry=registry)
+    is_up.labels("redis").set(_of_redis(client, registry))
+    is_up.labels("database").set(_of_database(sessions, registry))
+    return generate_latest(registry)
+
+
+def _of_redis(client: "redis.Redis", registry: CollectorRegistry) -> bool:
+    try:
+        lag, dead = int(client.xlen(redis_schema.USAGE_STREAM)), dead_letters.count(client)
+    except redis.RedisError:
+        return False
+    Gauge("llm_proxy_usage_lag", "Usage events that have not been recorded.", registry=registry).set(lag)
+    unreadable = "Usage events that could not be recorded."
+    Gauge("llm_proxy_usage_dead_letters", unreadable, registry=registry).set(dead)
+    return True
+
+
+def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
+    try:
+        with db.reading(sessions) as session:
+            count = prices.count(session)
+    except SQLAlchemyError:
+        return False
+    Gauge("llm_proxy_prices", "Prices there are; without any, all costs are unknown.", registry=registry).set(count)
+    return True

@@ -1,0 +1,24 @@
+"""Money as people write it, US dollars with decimals, and as it is reckoned with: whole nano-USD."""
+
+import re
+
+DECIMALS = 9
+UNIT = 1_000_000_000
+# JSON and Lua numbers are exact up to here: some nine million dollars.
+MOST = 2**53
+_AMOUNT = re.compile(r"(?P<dollars>[0-9]{1,10})(?:\.(?P<rest>[0-9]{1,9}))?", re.ASCII)
+
+
+def nano_usd(text: str) -> int:
+    """Return the nano-USD of a text like 12.50. Raises ValueError for any other notation, and for too much."""
+    match = _AMOUNT.fullmatch(text)
+    amount = int(match["dollars"]) * UNIT + int((match["rest"] or "").ljust(DECIMALS, "0")) if match else None
+    if amount is None or amount > MOST:
+        raise ValueError(f'a text like "12.50", with up to {DECIMALS} decimals and at most {usd(MOST)}')
+    return amount
+
+
+def usd(nano: int) -> str:
+    """Return nano-USD as a text in dollars, with two decimals or as many more as are needed."""
+    dollars, rest = divmod(nano, UNIT)
+    return f"{dollars}.{f'{rest:09}'.rstrip('0').ljust(2, '0')}"

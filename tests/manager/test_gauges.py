@@ -1,0 +1,54 @@
+"""Rules of the gauges: what is behind, what is dead, what has prices, and which store is away."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from manager import db, gauges
+from manager.stores import connect_redis
+from manager.tables import Price
+from shared import redis_schema
+from tests.manager.conftest import EVENT, NOBODY, NOW, Rows
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Iterator[db.Sessions]:
+    """Sessions on a database that has no tables."""
+    engine = db.create_engine(f"sqlite:///{tmp_path}/empty.db")
+    yield db.create_sessions(engine)
+    engine.dispose()
+
+
+def read(client: redis.Redis, sessions: db.Sessions) -> dict[str, float]:
+    """Every gauge by its name and label."""
+    families = text_string_to_metric_families(gauges.exposition(client, sessions).decode())
+    return {" ".join([sample.name, *sample.labels.values()]): sample.value for f in families for sample in f.samples}
+
+
+def test_at_first_nothing_is_behind(redis_client: redis.Redis, sessions: db.Sessions) -> None:
+    assert read(redis_client, sessions) == {
+        "llm_proxy_store_up redis": 1,
+        "llm_proxy_store_up database": 1,
+        "llm_proxy_usage_lag": 0,
+        "llm_proxy_usage_dead_letters": 0,
+        "llm_proxy_prices": 0,
+    }
+
+
+def test_what_waits_is_told(redis_client: redis.Redis, sessions: db.Sessions, rows: Rows) -> None:
+    for _ in range(3):
+        redis_client.xadd(redis_schema.USAGE_STREAM, redis_schema.encode_event(EVENT))
+    redis_client.xadd(redis_schema.USAGE_DEAD_LETTERS, {"event": "{"})
+    rows.add(Price(provider="openai", model="gpt-5", prompt=7, updated_at=NOW))
+
+    found = read(redis_client, sessions)
+
+    names = ("llm_proxy_usage_lag", "llm_proxy_usage_dead_letters", "llm_proxy_prices")
+    assert [found[name] for name in names] == [3, 1, 1]
+
+
+def test_a_store_that_is_away_tells_nothing(redis_client: redis.Redis, broken: db.Sessions) -> None:
+    assert read(connect_redis(NOBODY), broken) == {"llm_proxy_store_up redis": 0, "llm_proxy_store_up database": 0}
