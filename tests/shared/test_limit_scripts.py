@@ -60,6 +60,19 @@ def test_of_many_requests_exactly_as_many_are_admitted_as_fit(limits: Limits) ->
     assert limits.used() == {"tokens:day": f"{DAY}:100"}
 
 
+def test_the_largest_amounts_are_exact(limits: Limits) -> None:
+    most = 2**53
+    limits.limit([Limit(Measure.TOKENS, Window.LIFE, most)])
+    hold = limits.hold(most - 1)
+
+    assert not limits.admit(2)
+    assert not limits.extend(hold, 2)
+    assert limits.admit(1)
+    assert not limits.admit(1)
+    assert not limits.extend(hold, 1)
+    assert limits.used() == {"tokens:life": f":{most}"}
+
+
 @pytest.mark.parametrize("scope", Scope)
 def test_a_limit_that_denies_leaves_all_the_others_as_they_are(limits: Limits, scope: Scope) -> None:
     roomy, tight = [TOKENS_A_MINUTE, TEN_A_SECOND, THREE_AT_ONCE], [Limit(Measure.COST, Window.LIFE, 5)]
@@ -287,6 +300,21 @@ def test_less_than_a_microsecond_between_requests_is_counted(limits: Limits) -> 
         limits.wait(1)
 
     assert admitted == 5
+
+
+def test_a_clock_that_goes_back_gives_no_requests_and_is_waited_for(limits: Limits) -> None:
+    limits.limit([Limit(Measure.REQUESTS, Window.MINUTE, 2, burst=1)]).hold()
+    limits.wait(-5_000_000)
+
+    verdict = limits.admit()
+    limits.wait(34_999_999)
+    early = limits.admit()
+    limits.wait(1)
+
+    assert isinstance(verdict, Denied)
+    assert verdict.retry_after_ms == 35_000
+    assert not early
+    assert limits.admit()
 
 
 def test_a_rate_is_never_given_back(limits: Limits) -> None:

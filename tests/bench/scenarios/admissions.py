@@ -98,6 +98,5 @@ async def _load(url: str, digest: str, pids: Sequence[int], seconds: float) -> B
 
 
 ADMISSIONS = tuple(
-    Scenario(f"admission-{limits}", "Admissions", ("engine",), partial(_admissions, limits), usual=False)
-    for limits in (0, 1, 4)
+    Scenario(f"admission-{limits}", "Admissions", ("engine",), partial(_admissions, limits)) for limits in (0, 1, 4)
 )
