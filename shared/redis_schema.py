@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Literal
 
@@ -22,11 +22,13 @@ from shared.models import (
     Denial,
     Limit,
     LimitState,
+    Measure,
     Policy,
     Project,
     Scope,
     Token,
     UsageEvent,
+    Window,
 )
 
 PREFIX = "llmproxy:{v1}:"
@@ -162,8 +164,7 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
         denial, token_id, label, policy, number, record, hold, of_token, of_all, states = reply
-        published = _text(record)
-        project = _project_decoder.decode(published) if published else None
+        project = _project(_bytes(record)) if record else None
         standing = decode_standing(_bytes(states))
         if reason := _text(denial):
             retry_after_ms = int(number) if standing else None
@@ -173,15 +174,26 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        limits = _all_limits(of_token, project, of_all) if of_token else ()
-        held = hold if isinstance(hold, bytes) and hold else None
+        is_peek = bool(of_token)
+        limits = _all_limits(_most(hold), of_token, project, of_all) if is_peek else ()
+        held = None if is_peek else _bytes(hold) or None
         return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, standing, limits)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
 
 
-def _all_limits(of_token: bytes | int, project: Project, of_all: bytes | int) -> tuple[tuple[Scope, Limit], ...]:
-    own, common = decode_limits(_bytes(of_token)), decode_limits(_bytes(of_all))
+# Few projects make many requests, and each record is read as often as it is sent.
+_project = lru_cache(maxsize=1024)(_project_decoder.decode)
+
+
+def _most(max_requests: bytes | int) -> tuple[Limit, ...]:
+    return (Limit(Measure.REQUESTS, Window.LIFE, int(max_requests)),) if max_requests else ()
+
+
+def _all_limits(
+    most: tuple[Limit, ...], of_token: bytes | int, project: Project, of_all: bytes | int
+) -> tuple[tuple[Scope, Limit], ...]:
+    own, common = most + decode_limits(_bytes(of_token)), decode_limits(_bytes(of_all))
     scopes = {Scope.TOKEN: own, Scope.PROJECT: project.limits, Scope.GLOBAL: common}
     return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 

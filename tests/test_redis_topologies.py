@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from addons.settlement import Settlement
 from addons.store import Store, StoreUnavailable
 from manager import db
 from manager.collector import Collector
@@ -91,7 +92,7 @@ class Planes:
         """Append the usage of requests, and wait until a replica has it, if there is one."""
         [project], [token] = self.rows.all(Project), self.rows.all(Token)
         event = replace(EVENT, project_id=str(project.id), token_id=str(token.id))
-        await self.store.append([replace(event, request_id=request_id) for request_id in request_ids])
+        await self.store.settle([Settlement(replace(event, request_id=request_id)) for request_id in request_ids])
 
     def republish(self) -> None:
         """Republish what was lost, as soon as it is possible."""
@@ -226,18 +227,18 @@ async def test_a_server_that_turns_us_away_for_good_is_not_stormed(tmp_path: Pat
             with pytest.raises(redis.ReadOnlyError):
                 client.set("key", "value")
             with pytest.raises(StoreUnavailable):
-                await store.append([EVENT])
+                await store.settle([Settlement(EVENT)])
         assert server.client.info("stats")["total_connections_received"] - before == 2
 
         await asyncio.sleep(redis_servers.YOUNG_SECONDS)
         with pytest.raises(redis.ConnectionError, match="turned away"):
             client.set("key", "value")
         with pytest.raises(StoreUnavailable):
-            await store.append([EVENT])
+            await store.settle([Settlement(EVENT)])
         server.client.execute_command("REPLICAOF", "NO", "ONE")
 
         client.set("key", "value")
-        await store.append([EVENT])
+        await store.settle([Settlement(EVENT)])
         assert server.client.info("stats")["total_connections_received"] - before == 4
     finally:
         await store.done()

@@ -6,7 +6,7 @@
 -- that the request may need ('' if not known yet), 6 what is remembered of it while it runs ('' if nothing, and then it
 -- is not held), 7 lease in ms, 8.. providers that have the requested route.
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
--- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '',
+-- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '' (peeking: max_requests or ''),
 --   limits of the token, limits of all (both '' unless peeking), standing: of each measure, its tightest limit}
 -- or {denial, token id, token label, '', ms until the same request could pass (-1: never), project record, '', '', '',
 --   standing: the limit that denied it, of several the one that does so longest}.
@@ -182,6 +182,7 @@ if standing[1] then
   reply[10] = cmsgpack.pack(standing)
 end
 if ARGV[3] == 'peek' then
+  reply[7] = token[6]
   reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits
 end
 if not takes then

@@ -67,7 +67,9 @@ async def test_a_look_takes_nothing(store: Store, tenant: Tenant, redis_client: 
     seen = [await store.peek(tenant.digest, ["openai"]) for _ in range(3)]
 
     assert all(isinstance(caller, Caller) and caller.is_pending for caller in seen)
-    assert PER_DAY in [limit for caller in seen if isinstance(caller, Caller) for _, limit in caller.limits]
+    assert [[limit for _, limit in caller.limits] for caller in seen if isinstance(caller, Caller)] == [
+        [Limit(Measure.REQUESTS, Window.LIFE, 2), PER_DAY]
+    ] * 3
     assert redis_client.hget(redis_schema.token_key(tenant.digest), "requests") == b"0"
 
 
