@@ -109,7 +109,9 @@ class LimitsMachine(RuleBasedStateMachine):
 
         if not self._is_denied(verdict, tokens, cost):
             assert isinstance(verdict, Caller)
-            assert list(verdict.limits) == self.model.all_limits()
+            most = self.model.max_requests
+            of_life = [] if most is None else [(Scope.TOKEN, Limit(Measure.REQUESTS, Window.LIFE, most))]
+            assert list(verdict.limits) == of_life + self.model.all_limits()
             assert verdict.is_pending
             self._check_standing(verdict)
 
