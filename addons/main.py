@@ -23,6 +23,7 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.flushing import Flushing  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.meter import Meter  # noqa: E402
@@ -124,6 +125,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         sharing,
         store,
+        Flushing(metrics),
     ]
 
 
