@@ -6,6 +6,7 @@ index, which counts for as long as the fields are the same tuple: whoever change
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import chain, repeat
 
 from mitmproxy.http import Headers
 
@@ -97,9 +98,8 @@ def _replaced(fields: Fields, key: bytes, values: list[bytes]) -> tuple[list[tup
 def init(self: Headers, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:
     """Do what `Headers(fields, **headers)` does. Raises TypeError for fields that are not bytes."""
     self.fields = tuple([(name, value) for name, value in fields])
-    for name, value in self.fields:
-        if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise TypeError("Header fields must be bytes.")
+    if not all(map(isinstance, chain.from_iterable(self.fields), repeat(bytes))):
+        raise TypeError("Header fields must be bytes.")
     for word, text in headers.items():
         set_all(self, _bytes(word).replace(b"_", b"-"), [text])
 
