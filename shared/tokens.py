@@ -9,7 +9,6 @@ import hmac
 import re
 import secrets
 import zlib
-from functools import lru_cache
 
 PREFIX = "sk-llmp-"
 RANDOM_BYTES = 24
@@ -39,15 +38,7 @@ def is_well_formed(token: str) -> bool:
 
 def digest(token: str, pepper: bytes) -> str:
     """Return the hex HMAC-SHA256 under which the token is stored and looked up."""
-    mac = _keyed(pepper).copy()
-    mac.update(token.encode())
-    return mac.hexdigest()
-
-
-@lru_cache(maxsize=4)
-def _keyed(pepper: bytes) -> hmac.HMAC:
-    # Half of the work is the key's, and it is the same for all tokens.
-    return hmac.new(pepper, digestmod="sha256")
+    return hmac.digest(pepper, token.encode(), "sha256").hex()
 
 
 def mask(secret: str) -> str:
