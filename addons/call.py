@@ -89,7 +89,7 @@ class Call:
     chunks: int = 0
     response_bytes: int = 0
     first_byte_ms: float | None = None
-    answer: Answer = field(default_factory=Answer)
+    answer: Answer = Answer()
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False

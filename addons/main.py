@@ -23,6 +23,7 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.flushing import Flushing  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.meter import Meter  # noqa: E402
@@ -30,6 +31,7 @@ from addons.metrics import Metrics  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
 from addons.recovery import Recovery  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
+from addons.release import Release  # noqa: E402
 from addons.request_body import RequestBody, RequestKind  # noqa: E402
 from addons.request_head import RequestHead  # noqa: E402
 from addons.request_log import RequestLog  # noqa: E402
@@ -119,11 +121,13 @@ def compose(configuration: settings.Settings) -> list[object]:
         Realtime(calls, meter),
         RequestLog(calls),
         RequestMetrics(calls, metrics),
+        Release(),
         usage_log,
         Control(store, breakers, revocation),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         sharing,
         store,
+        Flushing(metrics),
     ]
 
 

@@ -6,7 +6,7 @@ from addons.dialects import anthropic, openai
 from addons.dialects.answer import Answer
 
 # A reading function takes what is known so far and one JSON document: a whole body, or the data of one SSE event.
-Read = Callable[[Answer, bytes], Answer]
+Read = Callable[[Answer, bytes | bytearray], Answer]
 
 _READ: dict[str, Read] = {"openai": openai.read, "anthropic": anthropic.read}
 

@@ -35,7 +35,7 @@ class _Document(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Document)
 
 
-def read(known: Answer, document: bytes) -> Answer:
+def read(known: Answer, document: bytes | bytearray) -> Answer:
     """Return `known`, completed by what one body or SSE event says; anything unreadable changes nothing."""
     if known.model is not None and b'"usage"' not in document:
         return known  # Most events of a stream: not worth decoding.
