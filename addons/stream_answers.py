@@ -4,12 +4,12 @@ mitmproxy builds its own errors and writes requests in its HTTP layer, below the
 request only while its head is written: hooks, views and saved flows never meet it.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.proxy import events, layer
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
@@ -77,21 +77,24 @@ class AnsweringStream(HttpStream):
             reply = None
             if isinstance(command, SendHttp):
                 yield from self._send(command)
-            else:
-                reply = yield command
-            if isinstance(command, DropStream):
+            elif isinstance(command, DropStream):
+                yield command
                 self._silence.disarm()
                 self._total.disarm()
+            else:
+                reply = yield command
 
-    def _send(self, command: SendHttp) -> layer.CommandGenerator[None]:
+    def _send(self, command: SendHttp) -> Iterable[commands.Command]:
         event = command.event
         if isinstance(event, RequestHeaders) and self.call.credential is not None:
-            with worn(self.call.credential, self.flow.request):
-                yield command
-        elif isinstance(event, ResponseProtocolError):
-            yield from self._send_error(command, event)
-        else:
-            self._note_progress(event)
+            return self._send_request_head(command, self.call.credential)
+        if isinstance(event, ResponseProtocolError):
+            return self._send_error(command, event)
+        self._note_progress(event)
+        return (command,)
+
+    def _send_request_head(self, command: SendHttp, credential: UpstreamCredential) -> layer.CommandGenerator[None]:
+        with worn(credential, self.flow.request):
             yield command
 
     def _note_progress(self, event: events.Event) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from mitmproxy import ctx
@@ -12,13 +12,17 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
 from mitmproxy.proxy.layers.http import (
+    DropStream,
     GetHttpConnection,
     GetHttpConnectionCompleted,
     HttpLayer,
     HTTPMode,
+    HttpStream,
     RegisterHttpConnection,
+    SendHttp,
 )
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError
+from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, RequestProtocolError
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -61,32 +65,86 @@ class ProxyLayer(HttpLayer):
         self._providers: dict[Server, ProviderClient] = {}
         self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take an event. Only connections and streams ever pause, so that nothing is noted here for going on later."""
+        return self._handle_event(event)
+
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in self._steps(event):
+            if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
+                self._note_closing(command)
+            yield command
+
+    def _steps(self, event: events.Event) -> Iterable[commands.Command]:
+        if isinstance(event, events.ConnectionEvent):
+            return self._take_from_connection(event)
+        if isinstance(event, events.CommandCompleted):
+            return self.event_to_child(self.command_sources.pop(event.command), event)
+        if isinstance(event, Interrupted | RequestProtocolError):
+            return self._reach(event)
+        if isinstance(event, Retiring):
+            return self._retire(event)
         if isinstance(event, events.Start):
             kind = Http2ClientConnection if self.context.client.alpn == b"h2" else ClientConnection
             self.connections[self.context.client] = kind(self.context.fork())
-        if isinstance(event, Retiring):
-            client = self.connections.get(self.context.client)
-            if isinstance(client, ClientConnection | Http2ClientConnection):
-                yield from client.retire(event.closes_idle and not self.streams)
-        elif isinstance(event, Interrupted):
-            stream = self.streams.get(event.stream_id)
-            if isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
-                yield from stream.end_websocket(event.interruption)
-            elif stream is not None:
-                yield from self.event_to_child(stream, event)
-        elif isinstance(event, RequestProtocolError):
-            if stream := self.streams.get(event.stream_id):
-                yield from self.event_to_child(stream, event)
-        elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
-            # It was forgotten when it had closed, and what its task had to say was still waiting.
-            if event.connection.state is not ConnectionState.CLOSED:
-                yield commands.CloseConnection(event.connection)
-        else:
-            for command in super()._handle_event(event):
-                if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
-                    self._note_closing(command)
+        others: Iterable[commands.Command] = super()._handle_event(event)
+        return others
+
+    def _take_from_connection(self, event: events.ConnectionEvent) -> Iterable[commands.Command]:
+        connection = self.connections.get(event.connection)
+        if connection is not None:
+            return self.event_to_child(connection, event)
+        if event.connection.state is ConnectionState.CLOSED:
+            return ()
+        # It was forgotten when it had closed, and what its task had to say was still waiting.
+        return (commands.CloseConnection(event.connection),)
+
+    def _reach(self, event: Interrupted | RequestProtocolError) -> Iterable[commands.Command]:
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
+            return ()
+        if isinstance(event, Interrupted) and isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
+            return stream.end_websocket(event.interruption)
+        return self.event_to_child(stream, event)
+
+    def _retire(self, event: Retiring) -> Iterable[commands.Command]:
+        client = self.connections.get(self.context.client)
+        if isinstance(client, ClientConnection | Http2ClientConnection):
+            return client.retire(event.closes_idle and not self.streams)
+        return ()
+
+    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
+        """Give an event to a connection or a stream, and what comes of it to whom it is for, the commonest first."""
+        for command in child.handle_event(event):
+            if isinstance(command, SendHttp):
+                yield from self.event_to_child(self.connections[command.connection], command.event)
+            elif isinstance(command, ReceiveHttp):
+                yield from self._take_http(command.event)
+            elif isinstance(command, commands.SendData):
                 yield command
+            else:
+                yield from self._follow(child, command)
+
+    def _take_http(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, RequestHeaders):
+            yield from self.make_stream(event.stream_id)
+        # For one that has ended there may still come data, or an error.
+        if (stream := self.streams.get(event.stream_id)) is not None:
+            yield from self.event_to_child(stream, event)
+
+    def _follow(self, child: layer.Layer, command: commands.Command) -> Iterable[commands.Command]:
+        if command.blocking or isinstance(command, commands.RequestWakeup):
+            self.command_sources[command] = child  # Who is told when it has been done.
+        if isinstance(command, DropStream):
+            self.streams.pop(command.stream_id, None)
+            return ()
+        if isinstance(command, GetHttpConnection):
+            return self.get_connection(command)
+        if isinstance(command, RegisterHttpConnection):
+            return self.register_connection(command)
+        if isinstance(command, commands.OpenConnection):
+            self.connections[command.connection] = child
+        return (command,)
 
     def _note_closing(self, command: commands.CloseConnection) -> None:
         if not (isinstance(command, commands.CloseTcpConnection) and command.half_close):
