@@ -4,7 +4,7 @@ mitmproxy builds its own errors and writes requests in its HTTP layer, below the
 request only while its head is written: hooks, views and saved flows never meet it.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,9 @@ from addons.ending import Cause, Refusal
 from addons.interrupts import Deadline, Interrupts, timed_out
 from addons.refusal import respond
 
+# Calls who listens to a hook, and tells whether all is done; see addons/engine/handler.py.
+CallHook = Callable[[commands.StartHook], bool]
+
 _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_FAILED, ErrorCode.DESTINATION_UNKNOWN}
 
 
@@ -46,7 +49,12 @@ def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None
 
 
 class AnsweringStream(HttpStream):
-    """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole."""
+    """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole.
+
+    With `call_hook` the stream has its hooks called itself, and pauses only for one that has to wait for something.
+    """
+
+    call_hook: CallHook | None = None
 
     def __init__(self, context: Context, stream_id: int, calls: Calls, interrupts: Interrupts) -> None:
         super().__init__(context, stream_id)
@@ -81,8 +89,14 @@ class AnsweringStream(HttpStream):
                 yield command
                 self._silence.disarm()
                 self._total.disarm()
-            else:
+            elif not self._has_called(command):
                 reply = yield command
+
+    def _has_called(self, command: commands.Command) -> bool:
+        # A hook of the layer that this stream has become, as for a WebSocket, is waited for in there.
+        if self.call_hook is None or not isinstance(command, commands.StartHook):
+            return False
+        return command.blocking is True and self.call_hook(command)
 
     def _send(self, command: SendHttp) -> Iterable[commands.Command]:
         event = command.event

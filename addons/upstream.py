@@ -36,6 +36,7 @@ from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
 from addons.retiring import Retiring
 from addons.stream import ProxyStream
+from addons.stream_answers import CallHook
 
 # Provider connections that one client connection may use at the same time: one for each of its streams.
 MAX_CONNECTIONS = 1000
@@ -51,17 +52,24 @@ Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 class ProxyLayer(HttpLayer):
     """One client connection with its streams, and the provider connections that they use.
 
-    Unless it `does_tls`, whoever opens these connections does.
+    Unless it `does_tls`, whoever opens these connections does. `call_hook` is for its streams.
     """
 
     def __init__(
-        self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts, does_tls: bool = True
+        self,
+        context: Context,
+        calls: Calls,
+        recovery: Recovery,
+        interrupts: Interrupts,
+        does_tls: bool = True,
+        call_hook: CallHook | None = None,
     ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._calls = calls
         self._recovery = recovery
         self._interrupts = interrupts
         self._does_tls = does_tls
+        self._call_hook = call_hook
         self._providers: dict[Server, ProviderClient] = {}
         self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
@@ -158,6 +166,7 @@ class ProxyLayer(HttpLayer):
         """Open a stream of our kind."""
         context = self.context.fork()
         stream = ProxyStream(context, stream_id, self._calls, self._recovery, self._interrupts)
+        stream.call_hook = self._call_hook
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -250,7 +259,8 @@ class Upstream:
             does_tls = self._does_tls(context.client)
             if does_tls:
                 self._lift_limit(context.client.id)
-            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls)
+            call_hook = getattr(self._handlers().get(context.client.id), "call_hook", None)
+            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls, call_hook)
             choice.layer = self._layers[context.client.id] = made
 
     def _does_tls(self, client: Client) -> bool:

@@ -1,49 +1,63 @@
-"""The life of one open connection: read, pass on, wait for full writers, and the half-closed end."""
+"""The life of one client: it comes, is served until its connection ends, and leaves nothing behind.
+
+mitmproxy's `handle_client`, in one task where that has three: nothing here reads, and nothing watches the clock.
+"""
 
 import asyncio
-from typing import cast
+import time
+from typing import TYPE_CHECKING, cast
 
-from mitmproxy.connection import Connection, ConnectionState
-from mitmproxy.proxy import events
+from mitmproxy.connection import ConnectionState
+from mitmproxy.proxy import server_hooks
 from mitmproxy.proxy.server import ConnectionHandler
+
+if TYPE_CHECKING:
+    from addons.engine.handler import EngineHandler
 
 # asyncio and uvloop pause a writer whose buffer is larger than this, so that waiting for a smaller one is no waiting.
 HIGH_WATER = 64 << 10
-READ_BYTES = 65535
 
 
-async def attend(handler: ConnectionHandler, connection: Connection) -> None:
-    """Read until the other side ends or the task is cancelled, then stay for as long as something may be sent."""
-    cancelled: asyncio.CancelledError | None = None
-    try:
-        await _read(handler, connection)
-    except asyncio.CancelledError as error:
-        cancelled = error
-    if cancelled is None and connection.transport_protocol == "tcp":
-        connection.state &= ~ConnectionState.CAN_READ
+async def attend(handler: "EngineHandler") -> None:
+    """Serve a client until its connection has ended. Cancelling this while it is served ends the connection."""
+    client = handler.client
+    handler.log("client connect")
+    await handler.handle_hook(server_hooks.ClientConnectedHook(client))
+    if client.error:
+        handler.log("client kill connection")
+        handler.hang_up(client)
     else:
-        connection.state = ConnectionState.CLOSED
-    await handler.server_event(events.ConnectionClosed(connection))
-    if connection.state is ConnectionState.CAN_WRITE:
-        await asyncio.Event().wait()
-    if cancelled:
-        raise cancelled
+        await _serve(handler)
+    handler.timeout_watchdog.stop()
+    while handler.wakeup_timer:
+        handler.wakeup_timer.pop().cancel()
+    handler.log("client disconnect")
+    client.timestamp_end = time.time()
+    await handler.handle_hook(server_hooks.ClientDisconnectedHook(client))
+    await _close_the_others(handler)
 
 
-async def _read(handler: ConnectionHandler, connection: Connection) -> None:
-    if connection is handler.client:
-        await asyncio.sleep(0)  # Until mitmproxy has noted which task this is.
-    reader = cast(asyncio.StreamReader, handler.transports[connection].reader)
-    while True:
-        try:
-            received = await reader.read(READ_BYTES)
-        except OSError:
-            return
-        if not received:
-            return
-        await handler.server_event(events.DataReceived(connection, received))
-        if has_full_writers(handler):
-            await handler.drain_writers()
+async def _serve(handler: "EngineHandler") -> None:
+    task = cast("asyncio.Task[None]", asyncio.current_task())
+    handler.transports[handler.client].handler = task
+    handler.timeout_watchdog.start()
+    try:
+        handler.open_up()
+        await handler.over.wait()
+    except asyncio.CancelledError:
+        task.uncancel()  # It was the connection that was meant.
+        handler.client.state = ConnectionState.CLOSED
+        handler.say_it_ended()
+    finally:
+        handler.hang_up(handler.client)
+
+
+async def _close_the_others(handler: "EngineHandler") -> None:
+    tasks = [io.handler for io in handler.transports.values() if io.handler is not None]
+    for task in tasks:
+        task.cancel("client disconnected")
+    if tasks:
+        await asyncio.wait(tasks)
 
 
 def has_full_writers(handler: ConnectionHandler) -> bool:

@@ -15,17 +15,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from mitmproxy import flow, hooks
-from mitmproxy.connection import Connection
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from addons.engine.attendance import attend
+from addons.engine.attendance import attend, has_full_writers
+from addons.engine.client_line import ClientLine
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
+from addons.engine.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from addons.engine.master import EngineMaster
@@ -42,15 +45,62 @@ class EngineHandler(ProxyConnectionHandler):
     """
 
     does_tls = True
+    timeout_watchdog: Watchdog  # type: ignore[assignment]
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+    def __init__(self, master: "EngineMaster", line: ClientLine, mode: ProxyMode) -> None:
+        super().__init__(master, None, line.writer, master.options, mode)  # type: ignore[no-untyped-call]
+        self.timeout_watchdog = Watchdog(master.options.tcp_timeout, self._time_out)
+        self.over = asyncio.Event()
+        self._line = line
+        self._has_ended = False
         self._hooks = cast(HookTable, self.master.addons)
-        self.pool = cast("EngineMaster", self.master).pool
+        self.pool = master.pool
         self._waiting: deque[events.Event] = deque()
-        self._is_at_work = False
+        self._is_at_work = True  # Until it opens up.
         self._is_flat = False
         self._unsent: dict[Connection, list[bytes]] = {}
+        self._begun: set[commands.StartHook] = set()
+
+    # The client
+
+    async def handle_client(self) -> None:
+        """Serve the client until its connection has ended."""
+        await attend(self)
+
+    def open_up(self) -> None:
+        """Begin to take events; those that came too early are next."""
+        self._waiting.appendleft(events.Start())
+        self._work()
+
+    def receive(self, received: bytes) -> None:
+        """Hand on what the client has sent; wait for full writers before there is more."""
+        self.take_event(events.DataReceived(self.client, received))
+        if has_full_writers(self):
+            self._line.pause()
+            self.start(self._wait_for_writers(), "waiting for full writers")
+
+    def end(self, is_lost: bool) -> None:
+        """The client sends no more. Stay for as long as something may be sent to it."""
+        self.client.state &= ~ConnectionState.CAN_READ
+        self.say_it_ended()
+        if is_lost or self.client.state is not ConnectionState.CAN_WRITE:
+            self.over.set()
+
+    def say_it_ended(self) -> None:
+        """Tell the layers, once."""
+        if not self._has_ended:
+            self._has_ended = True
+            self.take_event(events.ConnectionClosed(self.client))
+
+    async def _wait_for_writers(self) -> None:
+        await self.drain_writers()  # type: ignore[no-untyped-call]
+        self._line.resume()
+
+    def _time_out(self) -> None:
+        transport = self.transports.get(self.client)
+        if transport is not None and transport.handler is not None:
+            self.log(f"Closing connection due to inactivity: {self.client}")
+            transport.handler.cancel("timeout")
 
     # Events and commands
 
@@ -128,15 +178,22 @@ class EngineHandler(ProxyConnectionHandler):
     # Hooks
 
     def _start_hook(self, hook: commands.StartHook) -> None:
+        if hook not in self._begun and self.call_hook(hook) and hook.blocking:
+            self._waiting.append(events.HookCompleted(hook))
+        self._begun.discard(hook)
+
+    def call_hook(self, hook: commands.StartHook) -> bool:
+        """Call who listens, and tell whether all is done. If not, yield the hook as ever, to be told when it is."""
         steps = self._hooks.call(hook)
         pending = next(steps, None)
-        if pending is not None or self._is_held(hook):
-            task = asyncio.get_running_loop().create_task(self._finish_hook(hook, steps, pending))
-            if not task.done():
-                _hook_tasks.add(task)
-                task.add_done_callback(_hook_tasks.discard)
-        elif hook.blocking:
-            self._waiting.append(events.HookCompleted(hook))
+        if pending is None and not self._is_held(hook):
+            return True
+        self._begun.add(hook)
+        task = asyncio.get_running_loop().create_task(self._finish_hook(hook, steps, pending))
+        if not task.done():
+            _hook_tasks.add(task)
+            task.add_done_callback(_hook_tasks.discard)
+        return False
 
     def _is_held(self, hook: commands.StartHook) -> bool:
         """Whether there is more to do when all have been called: somebody intercepts the flow, or wants updates."""
@@ -162,13 +219,6 @@ class EngineHandler(ProxyConnectionHandler):
                 await finish(steps, pending)
 
     # Connections
-
-    async def handle_connection(self, connection: Connection) -> None:
-        """Read until the other side ends, then stay for as long as something may be sent."""
-        try:
-            await attend(self, connection)
-        finally:
-            self.hang_up(connection)
 
     def forget(self, connection: Connection) -> ConnectionIO | None:
         """Send what is to be sent on a connection, and know it no longer."""
