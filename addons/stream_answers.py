@@ -4,8 +4,7 @@ mitmproxy builds its own errors and writes requests in its HTTP layer, below the
 request only while its head is written: hooks, views and saved flows never meet it.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from mitmproxy import http
@@ -36,16 +35,20 @@ CallHook = Callable[[commands.StartHook], bool]
 _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_FAILED, ErrorCode.DESTINATION_UNKNOWN}
 
 
-@contextmanager
-def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None]:
-    """Put the provider key on a request, and off again."""
-    without = request.headers
-    request.headers = http.Headers(without.fields)
-    request.headers[credential.header] = credential.value
-    try:
-        yield
-    finally:
-        request.headers = without  # Whatever was remembered about the others goes with them.
+class Worn:
+    """Puts the provider key on a request for the time of a block."""
+
+    def __init__(self, credential: UpstreamCredential, request: http.Request) -> None:
+        self._credential = credential
+        self._request = request
+        self._without = request.headers
+
+    def __enter__(self) -> None:
+        headers = self._request.headers = http.Headers(self._without.fields)
+        headers[self._credential.header] = self._credential.value
+
+    def __exit__(self, *raised: object) -> None:
+        self._request.headers = self._without  # Whatever was remembered about the others goes with them.
 
 
 class AnsweringStream(HttpStream):
@@ -108,7 +111,7 @@ class AnsweringStream(HttpStream):
         return (command,)
 
     def _send_request_head(self, command: SendHttp, credential: UpstreamCredential) -> layer.CommandGenerator[None]:
-        with worn(credential, self.flow.request):
+        with Worn(credential, self.flow.request):
             yield command
 
     def _note_progress(self, event: events.Event) -> None:
