@@ -54,7 +54,7 @@ class Worn:
 class AnsweringStream(HttpStream):
     """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole.
 
-    With `call_hook` the stream has its hooks called itself, and pauses only for one that has to wait for something.
+    With `call_hook` the stream has hooks of its answer called itself, and pauses only for one that has to wait.
     """
 
     call_hook: CallHook | None = None
@@ -96,10 +96,11 @@ class AnsweringStream(HttpStream):
                 reply = yield command
 
     def _has_called(self, command: commands.Command) -> bool:
-        # A hook of the layer that this stream has become, as for a WebSocket, is waited for in there.
-        if self.call_hook is None or not isinstance(command, commands.StartHook):
+        # Hooks of the request go the long way: were it answered before its connection has noted that it is complete,
+        # the connection would be taken for one that has not been read to its end.
+        if self.call_hook is None or self.client_state != self.state_done:
             return False
-        return command.blocking is True and self.call_hook(command)
+        return isinstance(command, HttpResponseHeadersHook | HttpResponseHook) and self.call_hook(command)
 
     def _send(self, command: SendHttp) -> Iterable[commands.Command]:
         event = command.event
