@@ -117,7 +117,9 @@ class ClientConnection(Http1Server):
         if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         end: commands.CloseConnection | None = None
-        for command in self._joined(super().read_body(event)):
+        is_chunked = isinstance(self.body_reader, WithoutTrailers)
+        steps = super().read_body(event)
+        for command in self._joined(steps) if is_chunked else steps:
             if isinstance(command, commands.CloseConnection):
                 end = command
             elif isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError):

@@ -38,7 +38,9 @@ class ProxyStream(AttemptingStream):
     def _handle_meanwhile(self, event: events.Event) -> layer.CommandGenerator[None]:
         # While a hook is running or a connection is being made, what comes is kept by mitmproxy. On HTTP/2 the others
         # would be stopped, too; there the route's limit has to do.
+        self._is_late = True
         yield from super().handle_event(event)
+        self._is_late = False
         if self._paused is None:
             if self._piled > MAX_PILED_BYTES:
                 self._interrupts.let_go(self.context.client)

@@ -54,7 +54,8 @@ class Worn:
 class AnsweringStream(HttpStream):
     """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole.
 
-    With `call_hook` the stream has hooks of its answer called itself, and pauses only for one that has to wait.
+    With `call_hook` the stream has hooks called itself where it may, and pauses only for one that has to wait. It
+    `_is_late` while it handles what came during such a pause.
     """
 
     call_hook: CallHook | None = None
@@ -67,6 +68,7 @@ class AnsweringStream(HttpStream):
         self._total = Deadline(self._expire)
         self._tail = b""
         self._known: Call | None = None
+        self._is_late = False
 
     @property
     def call(self) -> Call:
@@ -96,11 +98,13 @@ class AnsweringStream(HttpStream):
                 reply = yield command
 
     def _has_called(self, command: commands.Command) -> bool:
-        # Hooks of the request go the long way: were it answered before its connection has noted that it is complete,
-        # the connection would be taken for one that has not been read to its end.
-        if self.call_hook is None or self.client_state != self.state_done:
+        # Were a request answered before its connection has noted that all of it is there, the connection would be taken
+        # for one that has not been read to its end. And what this stream has become, as a WebSocket, waits by itself.
+        if self.call_hook is None or not isinstance(command, commands.StartHook) or command.blocking is not True:
             return False
-        return isinstance(command, HttpResponseHeadersHook | HttpResponseHook) and self.call_hook(command)
+        is_of_answer = isinstance(command, HttpResponseHeadersHook | HttpResponseHook)
+        is_noted = self._is_late or (is_of_answer and self.client_state == self.state_done)
+        return is_noted and self.call_hook(command)
 
     def _send(self, command: SendHttp) -> Iterable[commands.Command]:
         event = command.event

@@ -35,13 +35,14 @@ def _known_index(headers: Headers) -> Index | None:
 
 
 def _index(headers: Headers) -> Index:
-    index = _known_index(headers)
-    if index is None:
-        index = {}
-        for name, value in headers.fields:
-            key = name.lower()
-            index[key] = (*index[key], value) if key in index else (value,)
-        headers.__dict__[_INDEX] = (headers.fields, index)
+    kept: tuple[Fields, Index] | None = headers.__dict__.get(_INDEX)
+    if kept is not None and kept[0] is headers.fields:
+        return kept[1]
+    index: Index = {}
+    for name, value in headers.fields:
+        key = name.lower()
+        index[key] = (*index[key], value) if key in index else (value,)
+    headers.__dict__[_INDEX] = (headers.fields, index)
     return index
 
 
@@ -97,12 +98,27 @@ def set_all(self: Headers, name: str | bytes, values: Iterable[str | bytes]) -> 
     _change(self, (*fields, *[(own, value) for value in rest]), key, fresh)
 
 
+def set_item(self: Headers, name: str | bytes, value: str | bytes) -> None:
+    """Do what `headers[name] = value` does."""
+    key, index = _key(name), _known_index(self)
+    if index is None or key in index:
+        set_all(self, name, [value])
+    else:
+        own, new = _bytes(name), _bytes(value)
+        _change(self, (*self.fields, (own, new)), key, (new,))
+
+
 def delete(self: Headers, name: str | bytes) -> None:
     """Do what `del headers[name]` does. Raises KeyError."""
     key = _key(name)
     if key not in _index(self):
         raise KeyError(name)
     _change(self, tuple([field for field in self.fields if field[0].lower() != key]), key, ())
+
+
+def as_bytes(self: Headers) -> bytes:
+    """Return what `bytes(headers)` returns: the fields as HTTP/1 writes them."""
+    return b"".join([b"%b: %b\r\n" % field for field in self.fields])
 
 
 def init(self: Headers, fields: Iterable[tuple[bytes, bytes]] = (), **headers: str | bytes) -> None:
@@ -122,5 +138,7 @@ def install() -> None:
     Headers.get = get  # type: ignore[method-assign,assignment]
     Headers.__getitem__ = get_item  # type: ignore[method-assign,assignment]
     Headers.set_all = set_all  # type: ignore[method-assign]
+    Headers.__setitem__ = set_item  # type: ignore[method-assign,assignment]
+    Headers.__bytes__ = as_bytes  # type: ignore[method-assign]
     Headers.__delitem__ = delete  # type: ignore[method-assign]
     Headers.__init__ = init  # type: ignore[method-assign]

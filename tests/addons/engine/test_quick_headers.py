@@ -45,6 +45,27 @@ def test_it_changes_what_mitmproxy_changes(
     assert quick_headers.get_all(quick.copy(), "x-a") == usual.get_all("x-a")
 
 
+@given(
+    fields=st.lists(st.tuples(NAMES, VALUES), max_size=6),
+    changes=st.lists(st.tuples(st.sampled_from(ASKED), VALUES), max_size=4),
+    looks_first=st.booleans(),
+)
+def test_one_value_is_set_and_written_as_mitmproxy_does(
+    fields: list[tuple[bytes, bytes]], changes: list[tuple[str | bytes, bytes]], looks_first: bool
+) -> None:
+    quick, usual = Headers(fields), Headers(fields)
+    if looks_first:
+        quick_headers.contains(quick, "x-a")
+
+    for name, value in changes:
+        quick_headers.set_item(quick, name, value)
+        usual[name] = value  # type: ignore[index,assignment]
+
+    assert quick.fields == usual.fields
+    assert quick_headers.as_bytes(quick) == bytes(usual)
+    assert [quick_headers.get_all(quick, each) for each in ASKED] == [usual.get_all(each) for each in ASKED]  # type: ignore[arg-type]
+
+
 @given(fields=st.lists(st.tuples(NAMES, VALUES), max_size=6), names=st.lists(st.sampled_from(ASKED), max_size=4))
 def test_it_deletes_what_mitmproxy_deletes(fields: list[tuple[bytes, bytes]], names: list[str | bytes]) -> None:
     quick, usual = Headers(fields), Headers(fields)
