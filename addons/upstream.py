@@ -12,17 +12,12 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
 from mitmproxy.proxy.layers.http import (
-    DropStream,
     GetHttpConnection,
     GetHttpConnectionCompleted,
-    HttpLayer,
     HTTPMode,
-    HttpStream,
     RegisterHttpConnection,
-    SendHttp,
 )
-from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, RequestHeaders, RequestProtocolError
+from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
@@ -35,6 +30,7 @@ from addons.interrupts import Interrupted, Interrupts
 from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
 from addons.retiring import Retiring
+from addons.routing_layer import RoutingLayer
 from addons.stream import ProxyStream
 from addons.stream_answers import CallHook
 
@@ -49,7 +45,7 @@ _HANDSHAKE = b"\x16"
 Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 
 
-class ProxyLayer(HttpLayer):
+class ProxyLayer(RoutingLayer):
     """One client connection with its streams, and the provider connections that they use.
 
     Unless it `does_tls`, whoever opens these connections does. `call_hook` is for its streams.
@@ -73,10 +69,6 @@ class ProxyLayer(HttpLayer):
         self._providers: dict[Server, ProviderClient] = {}
         self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
-    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Take an event. Only connections and streams ever pause, so that nothing is noted here for going on later."""
-        return self._handle_event(event)
-
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         for command in self._steps(event):
             if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
@@ -94,7 +86,8 @@ class ProxyLayer(HttpLayer):
             return self._retire(event)
         if isinstance(event, events.Start):
             kind = Http2ClientConnection if self.context.client.alpn == b"h2" else ClientConnection
-            self.connections[self.context.client] = kind(self.context.fork())
+            client = self.connections[self.context.client] = kind(self.context.fork())
+            return self.event_to_child(client, event)
         others: Iterable[commands.Command] = super()._handle_event(event)
         return others
 
@@ -120,39 +113,6 @@ class ProxyLayer(HttpLayer):
         if isinstance(client, ClientConnection | Http2ClientConnection):
             return client.retire(event.closes_idle and not self.streams)
         return ()
-
-    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> layer.CommandGenerator[None]:
-        """Give an event to a connection or a stream, and what comes of it to whom it is for, the commonest first."""
-        for command in child.handle_event(event):
-            if isinstance(command, SendHttp):
-                yield from self.event_to_child(self.connections[command.connection], command.event)
-            elif isinstance(command, ReceiveHttp):
-                yield from self._take_http(command.event)
-            elif isinstance(command, commands.SendData):
-                yield command
-            else:
-                yield from self._follow(child, command)
-
-    def _take_http(self, event: HttpEvent) -> layer.CommandGenerator[None]:
-        if isinstance(event, RequestHeaders):
-            yield from self.make_stream(event.stream_id)
-        # For one that has ended there may still come data, or an error.
-        if (stream := self.streams.get(event.stream_id)) is not None:
-            yield from self.event_to_child(stream, event)
-
-    def _follow(self, child: layer.Layer, command: commands.Command) -> Iterable[commands.Command]:
-        if command.blocking or isinstance(command, commands.RequestWakeup):
-            self.command_sources[command] = child  # Who is told when it has been done.
-        if isinstance(command, DropStream):
-            self.streams.pop(command.stream_id, None)
-            return ()
-        if isinstance(command, GetHttpConnection):
-            return self.get_connection(command)
-        if isinstance(command, RegisterHttpConnection):
-            return self.register_connection(command)
-        if isinstance(command, commands.OpenConnection):
-            self.connections[command.connection] = child
-        return (command,)
 
     def _note_closing(self, command: commands.CloseConnection) -> None:
         if not (isinstance(command, commands.CloseTcpConnection) and command.half_close):

@@ -1,10 +1,10 @@
 """One client connection with its provider connections: mitmproxy's connection handler, with less work for each event.
 
 What is the same: the order of events and commands, time-outs, back-pressure, half-closed connections, what is logged.
-What differs: events wait in a queue instead of in tasks behind a lock; a hook becomes a task only once it has to wait
-for something; what one event sends on a connection is written at once; writers are waited for only when they are
-full; and a connection that is cancelled, however often, is closed (see tests/addons/engine/test_contract.py, which
-names what is overridden).
+What differs: no task reads; events wait in a queue instead of in tasks behind a lock; a hook becomes a task only once
+it has to wait for something; what one event sends on a connection is written at once; writers are waited for only when
+they are full; and a connection that is cancelled, however often, is closed (see tests/addons/engine/test_contract.py,
+which names what is overridden).
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from mitmproxy import flow, hooks
-from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
@@ -24,7 +24,7 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from addons.engine.attendance import attend, has_full_writers
+from addons.engine.attendance import Attendance
 from addons.engine.client_line import ClientLine
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
@@ -49,10 +49,8 @@ class EngineHandler(ProxyConnectionHandler):
 
     def __init__(self, master: "EngineMaster", line: ClientLine, mode: ProxyMode) -> None:
         super().__init__(master, None, line.writer, master.options, mode)  # type: ignore[no-untyped-call]
-        self.timeout_watchdog = Watchdog(master.options.tcp_timeout, self._time_out)
-        self.over = asyncio.Event()
-        self._line = line
-        self._has_ended = False
+        self.attendance = Attendance(self, line)
+        self.timeout_watchdog = Watchdog(master.options.tcp_timeout, self.attendance.time_out)
         self._hooks = cast(HookTable, self.master.addons)
         self.pool = master.pool
         self._waiting: deque[events.Event] = deque()
@@ -61,48 +59,16 @@ class EngineHandler(ProxyConnectionHandler):
         self._unsent: dict[Connection, list[bytes]] = {}
         self._begun: set[commands.StartHook] = set()
 
-    # The client
-
     async def handle_client(self) -> None:
         """Serve the client until its connection has ended."""
-        await attend(self)
+        await self.attendance.run()
+
+    # Events and commands
 
     def open_up(self) -> None:
         """Begin to take events; those that came too early are next."""
         self._waiting.appendleft(events.Start())
         self._work()
-
-    def receive(self, received: bytes) -> None:
-        """Hand on what the client has sent; wait for full writers before there is more."""
-        self.take_event(events.DataReceived(self.client, received))
-        if has_full_writers(self):
-            self._line.pause()
-            self.start(self._wait_for_writers(), "waiting for full writers")
-
-    def end(self, is_lost: bool) -> None:
-        """The client sends no more. Stay for as long as something may be sent to it."""
-        self.client.state &= ~ConnectionState.CAN_READ
-        self.say_it_ended()
-        if is_lost or self.client.state is not ConnectionState.CAN_WRITE:
-            self.over.set()
-
-    def say_it_ended(self) -> None:
-        """Tell the layers, once."""
-        if not self._has_ended:
-            self._has_ended = True
-            self.take_event(events.ConnectionClosed(self.client))
-
-    async def _wait_for_writers(self) -> None:
-        await self.drain_writers()  # type: ignore[no-untyped-call]
-        self._line.resume()
-
-    def _time_out(self) -> None:
-        transport = self.transports.get(self.client)
-        if transport is not None and transport.handler is not None:
-            self.log(f"Closing connection due to inactivity: {self.client}")
-            transport.handler.cancel("timeout")
-
-    # Events and commands
 
     async def server_event(self, event: events.Event) -> None:
         """Take an event. If one is being handled, as when a hook raises another, it comes after that."""

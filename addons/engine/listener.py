@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from addons.engine.client_line import ClientLine
+from addons.engine.client_line import ClientLine, Host
 from addons.engine.handler import EngineHandler
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ class Listener(Proxyserver):
     def _line(self) -> ClientLine:
         return ClientLine(self._welcome)
 
-    def _welcome(self, line: ClientLine) -> EngineHandler:
+    def _welcome(self, line: ClientLine) -> Host:
         handler = EngineHandler(cast("EngineMaster", ctx.master), line, self._mode)
         handler.layer = ReverseProxy(handler.layer.context)
         task = handler.start(self._serve(handler), "client handler")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return handler
+        return handler.attendance
 
     async def _serve(self, handler: EngineHandler) -> None:
         with self.register_connection(handler.client.id, handler):
