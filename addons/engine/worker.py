@@ -11,7 +11,7 @@ import socket
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
-from addons.engine import loop, quick_contexts, quick_headers, quick_options
+from addons.engine import loop, quick_contexts, quick_headers, quick_options, quick_validation
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 from addons.engine.provider_lines import Limits
@@ -63,6 +63,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     quick_contexts.install()
     quick_headers.install()
     quick_options.install()
+    quick_validation.install()
     logs.write_off_thread()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
