@@ -40,7 +40,8 @@ OPAQUE = Opaque()
 def json_object(body: bytes) -> dict[str, msgspec.Raw]:
     """Return the top level of a JSON object in UTF-8, its values unread. Raises Refused for anything else."""
     try:
-        body.decode()  # The decoder skips what it does not need without looking whether it is text.
+        if not body.isascii():
+            body.decode()  # The decoder skips what it does not need without looking whether it is text.
         return _FIELDS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise Refused(invalid_request("The request body must be a JSON object.")) from None

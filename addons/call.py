@@ -92,7 +92,7 @@ class Call:
     chunks: int = 0
     response_bytes: int = 0
     first_byte_ms: float | None = None
-    answer: Answer = field(default_factory=Answer)
+    answer: Answer = Answer()
     said: Said | None = None
     hides_usage: bool = False
     provider_request_id: str | None = None

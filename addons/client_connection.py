@@ -59,6 +59,17 @@ class ClientConnection(Http1Server):
         self._is_retiring = False
         self._refused_with: commands.SendData | None = None
 
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take an event. Nothing here ever pauses, so that nothing is noted for going on later."""
+        return self._handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, HttpEvent):
+            return self.send(event)
+        if isinstance(event, events.DataReceived) and self.state != self.passthrough:
+            self.buf += event.data
+        return self.state(event)
+
     # What comes in
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
@@ -106,7 +117,9 @@ class ClientConnection(Http1Server):
         if isinstance(self.body_reader, ChunkedReader):
             self.body_reader = WithoutTrailers(self.body_reader)  # type: ignore[assignment]
         end: commands.CloseConnection | None = None
-        for command in self._joined(super().read_body(event)):
+        is_chunked = isinstance(self.body_reader, WithoutTrailers)
+        steps = super().read_body(event)
+        for command in self._joined(steps) if is_chunked else steps:
             if isinstance(command, commands.CloseConnection):
                 end = command
             elif isinstance(command, ReceiveHttp) and isinstance(command.event, RequestProtocolError):

@@ -67,8 +67,9 @@ def preflight_answer(request: http.Request, methods: Iterable[str]) -> http.Resp
 
 def open_to(origin: str | None, headers: http.Headers) -> None:
     """Let pages of this origin read an answer, and no others: the provider has no say in it."""
-    for name in [name for name in headers if name.lower().startswith("access-control-")]:
-        headers.pop(name, None)
+    kept = [field for field in headers.fields if not field[0].lower().startswith(b"access-control-")]
+    if len(kept) < len(headers.fields):
+        headers.fields = tuple(kept)
     if origin is not None:
         headers["access-control-allow-origin"] = origin
         limits = sorted({name.lower() for name in headers if "ratelimit" in name.lower()})

@@ -6,8 +6,9 @@ written to the provider (see stream_answers.py), so that the flow itself never h
 
 import time
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from functools import lru_cache
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from mitmproxy import http
 
@@ -25,21 +26,34 @@ from shared.sealing import Keyring, SealingError
 log = logs.get("credentials")
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A base URL in parts. `authority` is host and port as they are written, `prefix` stands before every path."""
+
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    prefix: str
+
+
 @lru_cache(maxsize=1024)
-def origin(base_url: str) -> SplitResult:
+def destination(base_url: str) -> Destination:
     """Return a base URL in parts."""
-    return urlsplit(base_url)
+    parts = urlsplit(base_url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return Destination(parts.scheme, parts.hostname or "", port, parts.netloc, parts.path.rstrip("/"))
 
 
 def direct(request: http.Request, base_url: str, path: str) -> None:
     """Address a request to scheme, host, port and path prefix of a base URL, and to `path` there."""
-    parts = origin(base_url)
-    request.scheme = parts.scheme
+    there = destination(base_url)
+    request.scheme = there.scheme
     # mitmproxy's own setters of these two would each write the Host header, too.
-    request.data.host = parts.hostname or ""
-    request.data.port = parts.port or (443 if parts.scheme == "https" else 80)
-    request.host_header = parts.netloc
-    request.path = parts.path.rstrip("/") + path
+    request.data.host = there.host
+    request.data.port = there.port
+    request.host_header = there.authority
+    request.path = there.prefix + path
 
 
 def _will_pass(flow: http.HTTPFlow, call: Call, missing: Refusal) -> bool:

@@ -8,6 +8,7 @@ a provider lay down rules for this host's name: other addresses (Alt-Svc), HTTPS
 """
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 from mitmproxy import http
@@ -46,7 +47,7 @@ _HOP = re.compile(r"(?:HTTP/)?(\d(?:\.\d)?)\s+\S")
 NO_UPGRADE = invalid_request("This endpoint does not switch protocols.")
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _folded(name: bytes) -> bytes:
     # Servers that hand headers on as variables, as CGI has it, do not tell these apart.
     return name.lower().replace(b"_", b"-")
@@ -54,22 +55,23 @@ def _folded(name: bytes) -> bytes:
 
 def named_by_connection(headers: http.Headers) -> frozenset[bytes]:
     """Return the names, folded, that `Connection` declares to be for one connection only."""
-    values = [value for name, value in headers.fields if len(name) == 10 and name.lower() == b"connection"]
-    if not values:
+    if "connection" not in headers:
         return _NONE
+    values = [value for name, value in headers.fields if name.lower() == b"connection"]
     return frozenset(_folded(name.strip()) for value in values for name in value.split(b",")) - _NOT_TO_BE_NAMED
 
 
-def _crossing(headers: http.Headers) -> list[tuple[bytes, bytes]]:
-    named = named_by_connection(headers)
-    left_out = _HOP_BY_HOP | named if named else _HOP_BY_HOP
-    return [field for field in headers.fields if _folded(field[0]) not in left_out]
+def _crossing(
+    headers: http.Headers, stays: Callable[[bytes], bool], named: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
+    fields = [field for field in headers.fields if not stays(field[0])]
+    return [field for field in fields if _folded(field[0]) not in named] if named else fields
 
 
 def asks_for_websocket(request: http.Request) -> bool:
     """Tell whether a request wants its connection to become a WebSocket (RFC 6455 section 4.1)."""
-    asked = [protocol.strip().lower() for protocol in request.headers.get("upgrade", "").split(",")]
-    return "websocket" in asked
+    upgrade = request.headers.get("upgrade")
+    return upgrade is not None and "websocket" in [protocol.strip().lower() for protocol in upgrade.split(",")]
 
 
 def via(received: str, http_version: str) -> str:
@@ -78,14 +80,16 @@ def via(received: str, http_version: str) -> str:
     >>> via("1.1 squid.corp.example:3128 (squid/6)", "HTTP/2.0")
     '1.1 hidden, 2 llm-proxy'
     """
+    own = f"{http_version.removeprefix('HTTP/').replace('2.0', '2')} llm-proxy"
+    if not received:
+        return own
     earlier = [f"{hop[1]} hidden" for part in received.split(",") if (hop := _HOP.match(part.strip()))]
-    own = http_version.removeprefix("HTTP/").replace("2.0", "2")
-    return ", ".join([*earlier, f"{own} llm-proxy"])
+    return ", ".join([*earlier, own])
 
 
 def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
     """Return a request's headers as the provider gets them, but for its key; a WebSocket's handshake is kept."""
-    fields = [field for field in _crossing(request.headers) if not _is_replaced(field[0])]
+    fields = _crossing(request.headers, _stays_from_provider, named_by_connection(request.headers))
     hops = via(request.headers.get("via", ""), request.http_version)
     passed = http.Headers([*fields, (b"x-request-id", correlation_id.encode()), (b"via", hops.encode())])
     if asks_for_websocket(request):
@@ -94,10 +98,17 @@ def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
     return passed
 
 
-@lru_cache(maxsize=4096)
-def _is_replaced(name: bytes) -> bool:
+@lru_cache(maxsize=512)
+def _stays_from_provider(name: bytes) -> bool:
     folded = _folded(name)
-    return folded in _PRIVATE or folded.startswith(_PRIVATE_PREFIXES) or name.lower() in (b"x-request-id", b"via")
+    is_private = folded in _PRIVATE or folded.startswith(_PRIVATE_PREFIXES)
+    return is_private or folded in _HOP_BY_HOP or name.lower() in (b"x-request-id", b"via")
+
+
+@lru_cache(maxsize=512)
+def _stays_from_client(name: bytes) -> bool:
+    folded = _folded(name)
+    return folded in _HOP_BY_HOP or folded in _FOR_THIS_HOST or name.lower() == b"x-llm-proxy-request-id"
 
 
 def _hide_key(headers: http.Headers) -> None:
@@ -114,16 +125,14 @@ def for_client(response: http.Response, correlation_id: str, request_id: str) ->
     `Connection: close` stays, because mitmproxy closes the provider's connection by it; client_connection.py writes
     the client's own. The two ids are what to quote: the client's, or the provider's if it has one, and the log's.
     """
-    crossing = _crossing(response.headers)
-    fields = [field for field in crossing if _folded(field[0]) not in _FOR_THIS_HOST]
-    names = {name.lower() for name, _ in fields}
-    if b"x-request-id" not in names:
+    named = named_by_connection(response.headers)
+    fields = _crossing(response.headers, _stays_from_client, named)
+    if not any(name.lower() == b"x-request-id" for name, _ in fields):
         fields.append((b"x-request-id", correlation_id.encode()))
-    fields = [field for field in fields if field[0].lower() != b"x-llm-proxy-request-id"]
     passed = http.Headers([*fields, (b"x-llm-proxy-request-id", request_id.encode())])
     if response.status_code == 101:
         passed["connection"], passed["upgrade"] = "Upgrade", response.headers.get("upgrade", "")
-    elif b"close" in named_by_connection(response.headers):
+    elif b"close" in named:
         passed["connection"] = "close"
     return passed
 

@@ -24,6 +24,7 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.flushing import Flushing  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.holds import Holds  # noqa: E402
@@ -37,6 +38,7 @@ from addons.price_list import PriceList  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
 from addons.recovery import Recovery  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
+from addons.release import Release  # noqa: E402
 from addons.request_body import RequestBody, RequestKind  # noqa: E402
 from addons.request_head import RequestHead  # noqa: E402
 from addons.request_log import RequestLog  # noqa: E402
@@ -137,6 +139,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         LimitHeaders(calls),
         RequestLog(calls),
         RequestMetrics(calls, metrics),
+        Release(),
         Leases(store, holds, usage_log.append, prices),
         usage_log,
         prices,
@@ -144,6 +147,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         sharing,
         store,
+        Flushing(metrics),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from addons.refusal import Refused, invalid_request, unsupported_media_type
 from shared.providers import BodyKind
@@ -46,6 +47,7 @@ class MediaType:
         return self.boundary
 
 
+@lru_cache(maxsize=64)
 def parse(content_type: str) -> MediaType:
     """Return the media type of a header. Raises Refused for one that is malformed or says a thing twice."""
     start = _TYPE.match(content_type)

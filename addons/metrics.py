@@ -1,9 +1,11 @@
 """What this worker counts for Prometheus. Rooms call a method named after what happened and know of no registry.
 
 Labels take few values: names from the route table, statuses, and words of our own; never a model, token or path. All
-workers of one machine write into one folder if they are given one, so that a scrape of any of them sees them all.
+workers of one machine write into one folder if they are given one, so that a scrape of any of them sees them all:
+what others have counted a moment late, see flushing.py.
 """
 
+import atexit
 import os
 from contextlib import suppress
 from functools import cache
@@ -20,6 +22,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from addons import metric_values
+
 # Seconds, from a refusal to a long generation.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -33,8 +37,10 @@ class Metrics:
     def __init__(self, folder: Path | None = None) -> None:
         if (folder is None) is not (values.ValueClass is values.MutexValue):
             raise ValueError("PROMETHEUS_MULTIPROC_DIR has to be unset or to name a folder: not empty, not by file")
+        self._buffer = None if folder is None else metric_values.installed()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            atexit.register(self.flush)
         # They would double the answer, and the shared folder does not hold them anyway.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._folder = folder
@@ -126,10 +132,16 @@ class Metrics:
         """Redis did not answer in time, or not sensibly."""
         self._redis_errors.inc()
 
+    def flush(self) -> None:
+        """Show the other workers everything that was counted until now."""
+        if self._buffer is not None:
+            self._buffer.flush()
+
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format 0.0.4: of this machine's workers if they share a folder."""
         if self._folder is None:
             return generate_latest(self._registry)
+        self.flush()
         _forget_gauges_of_the_dead(self._folder)
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody, str(self._folder))  # type: ignore[no-untyped-call]

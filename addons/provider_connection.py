@@ -58,7 +58,16 @@ class ProviderConnection(Http1Client):
         """Whether it is open, carries no request, and nothing has come that nobody asked for."""
         return self.stream_id is None and not self.buf and self.state == self.read_headers and self.conn.connected
 
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take an event. Nothing here ever pauses, so that nothing is noted for going on later."""
+        return self._handle_event(event)
+
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, HttpEvent) and not self._is_given_up:
+            return self.send(event)
+        return self._read(event)
+
+    def _read(self, event: events.Event) -> layer.CommandGenerator[None]:
         if self._is_given_up:
             return
         for command in super()._handle_event(event):
@@ -138,6 +147,6 @@ class ProviderClient(layer.Layer):
         error = yield OpenProvider(self.context.server, lambda: self.is_idle)
         if not error:
             self.connection = ProviderConnection(self.context)
-            self._handle_event = self.connection.handle_event  # type: ignore[method-assign]
+            self.handle_event = self._handle_event = self.connection.handle_event  # type: ignore[method-assign]
             yield from self.connection.handle_event(event)
         yield RegisterHttpConnection(self.context.server, error)

@@ -59,6 +59,8 @@ def backoff(retries: int, chance: Callable[[], float]) -> float:
 
 def failure_in(response: http.Response) -> Failure | None:
     """Return the failure that a provider's answer means, if any."""
+    if response.status_code < 400:
+        return None
     return of_answer(response.status_code, response.headers, datetime.now(UTC))
 
 
@@ -92,8 +94,10 @@ class Recovery:
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Note whether the client wants retries."""
-        wish = flow.request.headers.pop(OPT_OUT_HEADER, "")
-        self.calls.of(flow).attempts.wanted = wish.strip().lower() not in ("off", "false", "0", "no")
+        headers = flow.request.headers
+        if OPT_OUT_HEADER in headers:
+            wish = headers.pop(OPT_OUT_HEADER)
+            self.calls.of(flow).attempts.wanted = wish.strip().lower() not in ("off", "false", "0", "no")
 
     def judge(self, flow: http.HTTPFlow, failure: Failure, can_resend: bool) -> Decision:
         """Learn from a failed attempt and decide. `can_resend`: the request is still at hand, nothing was answered."""

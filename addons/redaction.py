@@ -60,7 +60,8 @@ class Redaction:
         flow.request.path = logs.mask_separate_keys(flow.request.path)
         headers = flow.request.headers
         for name in _all_names(self._table.credential_headers):
-            if values := headers.get_all(name):
+            if name in headers:
+                values = headers.get_all(name)
                 self.calls.of(flow).presented += [(name, value) for value in values]
                 headers.set_all(name, [masked(value) for value in values])
         if protocols := headers.get(PROTOCOL_HEADER):

@@ -23,7 +23,8 @@ _SINGLE = frozenset(b"authorization x-api-key host content-type content-length t
 def check(request: http.Request) -> None:
     """Raise Refused for a head that is too large, ambiguous, not text or not addressed to this proxy."""
     fields = request.headers.fields
-    if len(fields) > MAX_HEADERS or sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
+    text = b" ".join([part for field in fields for part in field])
+    if len(fields) > MAX_HEADERS or len(text) > MAX_HEAD_BYTES:
         raise Refused(HEAD_TOO_LARGE)
     if request.http_version not in _VERSIONS:
         raise Refused(invalid_request("The HTTP version is not supported."))
@@ -32,9 +33,9 @@ def check(request: http.Request) -> None:
     is_absolute = request.first_line_format != "relative" and not request.is_http2  # HTTP/2 names the host apart.
     if is_absolute or _UNFIT_FOR_A_LINE.search(request.data.path):
         raise Refused(invalid_request("The request target must be a path."))
-    if not _is_text(b" ".join([part for field in fields for part in field])):
+    if not _is_text(text):
         raise Refused(invalid_request("A header is not plain UTF-8 text: it holds other bytes or control characters."))
-    single = [name for name in (field[0].lower() for field in fields) if name in _SINGLE]
+    single = [name for field in fields if (name := field[0].lower()) in _SINGLE]
     if len(set(single)) < len(single):
         raise Refused(invalid_request("A header that may only be sent once was sent several times."))
     if request.headers.get("expect", "100-continue").strip().lower() != "100-continue":

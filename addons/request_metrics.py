@@ -11,6 +11,8 @@ from addons.meter import broke_off, outcome_of, status_of
 from addons.metrics import Metrics
 from shared.models import Outcome, Usage
 
+_NOTHING_USED = Usage()
+
 
 def late_failure(call: Call, message: str) -> str | None:
     """Return the kind of a provider's failure that ended a broken call with nothing left to decide, else None.
@@ -68,7 +70,7 @@ class RequestMetrics:
         self._metrics.request_ended(provider, route, status, outcome.value, call.elapsed_ms() / 1000, first_byte)
         if outcome is Outcome.REFUSED and call.refused_with is not None:
             self._metrics.refused(call.refused_with)
-        if (usage := call.answer.usage) != Usage():
+        if (usage := call.answer.usage) != _NOTHING_USED:
             self._metrics.tokens_used(provider, usage.prompt_tokens, usage.completion_tokens)
 
     def _count_failure(self, call: Call, message: str) -> None:

@@ -36,6 +36,7 @@ from shared.route_paths import decode
 
 # `models` is how some providers take alternatives to the model.
 _MODEL_FIELDS = ("model", "models")
+_NO_LIMITS = Policy()
 _MODEL_PARAMETERS = ("{model}", "{model_id}")
 
 
@@ -95,14 +96,14 @@ def _is_within(asked: Any, cap: float) -> bool:
 
 def policies_of(call: Call) -> list[Policy]:
     """Return the policies that are in force for a call."""
-    of_both = [call.caller.project.policy, call.caller.policy] if call.caller else []
-    return [policy for policy in of_both if policy != Policy()]
+    of_both = (call.caller.project.policy, call.caller.policy) if call.caller else ()
+    return [policy for policy in of_both if policy != _NO_LIMITS]
 
 
 def must_be_read(call: Call, method: str) -> bool:
     """Tell whether a body has to be held and read before any of it goes to the provider."""
     policies = policies_of(call)
-    if call.route is None or call.route.body_of(method) == "none":
+    if not policies or call.route is None or call.route.body_of(method) == "none":
         return False
     limits_fields = any(policy.denied_parameters or policy.max_values for policy in policies)
     return limits_fields or (call.route.names_model and limits_models(policies))

@@ -33,12 +33,14 @@ class ProxyStream(AttemptingStream):
             self.call.ended_by_client = True
             if self.call.attempts.waiter is not None:
                 self.call.attempts.waiter.set()
-        yield from super().handle_event(event)
-        self._bound_pile(event)
+        return super().handle_event(event) if self._paused is None else self._handle_meanwhile(event)
 
-    def _bound_pile(self, event: events.Event) -> None:
+    def _handle_meanwhile(self, event: events.Event) -> layer.CommandGenerator[None]:
         # While a hook is running or a connection is being made, what comes is kept by mitmproxy. On HTTP/2 the others
         # would be stopped, too; there the route's limit has to do.
+        self._is_late = True
+        yield from super().handle_event(event)
+        self._is_late = False
         if self._paused is None:
             if self._piled > MAX_PILED_BYTES:
                 self._interrupts.let_go(self.context.client)
@@ -49,11 +51,15 @@ class ProxyStream(AttemptingStream):
                 self._interrupts.hold(self.context.client)
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, RequestHeaders | RequestData):
+            return self._read(event)
         if isinstance(event, Interrupted):
-            yield from self._watch(self._interrupt(event.interruption))
-            return
+            return self._watch(self._interrupt(event.interruption))
         if isinstance(event, ResponseData):
             self._silence.touch()
+        return self._watch(super()._handle_event(event))
+
+    def _read(self, event: RequestHeaders | RequestData) -> layer.CommandGenerator[None]:
         if isinstance(event, RequestData) and self._outgrows_its_limit(event):
             yield from self._watch(self._refuse_size())
         else:

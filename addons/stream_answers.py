@@ -4,12 +4,11 @@ mitmproxy builds its own errors and writes requests in its HTTP layer, below the
 request only while its head is written: hooks, views and saved flows never meet it.
 """
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from mitmproxy import http
-from mitmproxy.proxy import events, layer
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
@@ -30,23 +29,36 @@ from addons.ending import Cause, Refusal
 from addons.interrupts import Deadline, Interrupts, timed_out
 from addons.refusal import respond
 
+# Calls who listens to a hook, and tells whether all is done; see addons/engine/handler.py.
+CallHook = Callable[[commands.StartHook], bool]
+
 _CLIENT_FAULTS = {ErrorCode.GENERIC_CLIENT_ERROR, ErrorCode.REQUEST_VALIDATION_FAILED, ErrorCode.DESTINATION_UNKNOWN}
 
 
-@contextmanager
-def worn(credential: UpstreamCredential, request: http.Request) -> Iterator[None]:
-    """Put the provider key on a request, and off again."""
-    without = request.headers
-    request.headers = http.Headers(without.fields)
-    request.headers[credential.header] = credential.value
-    try:
-        yield
-    finally:
-        request.headers = without  # Whatever was remembered about the others goes with them.
+class Worn:
+    """Puts the provider key on a request for the time of a block."""
+
+    def __init__(self, credential: UpstreamCredential, request: http.Request) -> None:
+        self._credential = credential
+        self._request = request
+        self._without = request.headers
+
+    def __enter__(self) -> None:
+        headers = self._request.headers = http.Headers(self._without.fields)
+        headers[self._credential.header] = self._credential.value
+
+    def __exit__(self, *raised: object) -> None:
+        self._request.headers = self._without  # Whatever was remembered about the others goes with them.
 
 
 class AnsweringStream(HttpStream):
-    """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole."""
+    """Watches what mitmproxy's stream sends. `_silence` limits each wait for the provider, `_total` the whole.
+
+    With `call_hook` the stream has hooks called itself where it may, and pauses only for one that has to wait. It
+    `_is_late` while it handles what came during such a pause.
+    """
+
+    call_hook: CallHook | None = None
 
     def __init__(self, context: Context, stream_id: int, calls: Calls, interrupts: Interrupts) -> None:
         super().__init__(context, stream_id)
@@ -56,6 +68,7 @@ class AnsweringStream(HttpStream):
         self._total = Deadline(self._expire)
         self._tail = b""
         self._known: Call | None = None
+        self._is_late = False
 
     @property
     def call(self) -> Call:
@@ -77,21 +90,33 @@ class AnsweringStream(HttpStream):
             reply = None
             if isinstance(command, SendHttp):
                 yield from self._send(command)
-            else:
-                reply = yield command
-            if isinstance(command, DropStream):
+            elif isinstance(command, DropStream):
+                yield command
                 self._silence.disarm()
                 self._total.disarm()
+            elif not self._has_called(command):
+                reply = yield command
 
-    def _send(self, command: SendHttp) -> layer.CommandGenerator[None]:
+    def _has_called(self, command: commands.Command) -> bool:
+        # Were a request answered before its connection has noted that all of it is there, the connection would be taken
+        # for one that has not been read to its end. And what this stream has become, as a WebSocket, waits by itself.
+        if self.call_hook is None or not isinstance(command, commands.StartHook) or command.blocking is not True:
+            return False
+        is_of_answer = isinstance(command, HttpResponseHeadersHook | HttpResponseHook)
+        is_noted = self._is_late or (is_of_answer and self.client_state == self.state_done)
+        return is_noted and self.call_hook(command)
+
+    def _send(self, command: SendHttp) -> Iterable[commands.Command]:
         event = command.event
         if isinstance(event, RequestHeaders) and self.call.credential is not None:
-            with worn(self.call.credential, self.flow.request):
-                yield command
-        elif isinstance(event, ResponseProtocolError):
-            yield from self._send_error(command, event)
-        else:
-            self._note_progress(event)
+            return self._send_request_head(command, self.call.credential)
+        if isinstance(event, ResponseProtocolError):
+            return self._send_error(command, event)
+        self._note_progress(event)
+        return (command,)
+
+    def _send_request_head(self, command: SendHttp, credential: UpstreamCredential) -> layer.CommandGenerator[None]:
+        with Worn(credential, self.flow.request):
             yield command
 
     def _note_progress(self, event: events.Event) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from mitmproxy import ctx
@@ -14,7 +14,6 @@ from mitmproxy.proxy.layers import ClientTLSLayer, ServerTLSLayer, modes
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
-    HttpLayer,
     HTTPMode,
     RegisterHttpConnection,
 )
@@ -31,7 +30,9 @@ from addons.interrupts import Interrupted, Interrupts
 from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
 from addons.retiring import Retiring
+from addons.routing_layer import RoutingLayer
 from addons.stream import ProxyStream
+from addons.stream_answers import CallHook
 from addons.sweeper import Sweeper
 
 # Provider connections that one client connection may use at the same time: one for each of its streams.
@@ -42,49 +43,74 @@ _HANDSHAKE = b"\x16"
 Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 
 
-class ProxyLayer(HttpLayer):
+class ProxyLayer(RoutingLayer):
     """One client connection with its streams, and the provider connections that they use.
 
-    Unless it `does_tls`, whoever opens these connections does.
+    Unless it `does_tls`, whoever opens these connections does. `call_hook` is for its streams.
     """
 
     def __init__(
-        self, context: Context, calls: Calls, recovery: Recovery, interrupts: Interrupts, does_tls: bool = True
+        self,
+        context: Context,
+        calls: Calls,
+        recovery: Recovery,
+        interrupts: Interrupts,
+        does_tls: bool = True,
+        call_hook: CallHook | None = None,
     ) -> None:
         super().__init__(context, HTTPMode.transparent)
         self._calls = calls
         self._recovery = recovery
         self._interrupts = interrupts
         self._does_tls = does_tls
+        self._call_hook = call_hook
         self._providers: dict[Server, ProviderClient] = {}
         self._connecting: dict[Server, asyncio.TimerHandle] = {}
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in self._steps(event):
+            if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
+                self._note_closing(command)
+            yield command
+
+    def _steps(self, event: events.Event) -> Iterable[commands.Command]:
+        if isinstance(event, events.ConnectionEvent):
+            return self._take_from_connection(event)
+        if isinstance(event, events.CommandCompleted):
+            return self.event_to_child(self.command_sources.pop(event.command), event)
+        if isinstance(event, Interrupted | RequestProtocolError):
+            return self._reach(event)
+        if isinstance(event, Retiring):
+            return self._retire(event)
         if isinstance(event, events.Start):
             kind = Http2ClientConnection if self.context.client.alpn == b"h2" else ClientConnection
-            self.connections[self.context.client] = kind(self.context.fork())
-        if isinstance(event, Retiring):
-            client = self.connections.get(self.context.client)
-            if isinstance(client, ClientConnection | Http2ClientConnection):
-                yield from client.retire(event.closes_idle and not self.streams)
-        elif isinstance(event, Interrupted):
-            stream = self.streams.get(event.stream_id)
-            if isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
-                yield from stream.end_websocket(event.interruption)
-            elif stream is not None:
-                yield from self.event_to_child(stream, event)
-        elif isinstance(event, RequestProtocolError):
-            if stream := self.streams.get(event.stream_id):
-                yield from self.event_to_child(stream, event)
-        elif isinstance(event, events.ConnectionEvent) and event.connection not in self.connections:
-            # It was forgotten when it had closed, and what its task had to say was still waiting.
-            if event.connection.state is not ConnectionState.CLOSED:
-                yield commands.CloseConnection(event.connection)
-        else:
-            for command in super()._handle_event(event):
-                if isinstance(command, commands.CloseConnection) and command.connection is self.context.client:
-                    self._note_closing(command)
-                yield command
+            client = self.connections[self.context.client] = kind(self.context.fork())
+            return self.event_to_child(client, event)
+        others: Iterable[commands.Command] = super()._handle_event(event)
+        return others
+
+    def _take_from_connection(self, event: events.ConnectionEvent) -> Iterable[commands.Command]:
+        connection = self.connections.get(event.connection)
+        if connection is not None:
+            return self.event_to_child(connection, event)
+        if event.connection.state is ConnectionState.CLOSED:
+            return ()
+        # It was forgotten when it had closed, and what its task had to say was still waiting.
+        return (commands.CloseConnection(event.connection),)
+
+    def _reach(self, event: Interrupted | RequestProtocolError) -> Iterable[commands.Command]:
+        stream = self.streams.get(event.stream_id)
+        if stream is None:
+            return ()
+        if isinstance(event, Interrupted) and isinstance(stream, ProxyStream) and stream.flow.websocket is not None:
+            return stream.end_websocket(event.interruption)
+        return self.event_to_child(stream, event)
+
+    def _retire(self, event: Retiring) -> Iterable[commands.Command]:
+        client = self.connections.get(self.context.client)
+        if isinstance(client, ClientConnection | Http2ClientConnection):
+            return client.retire(event.closes_idle and not self.streams)
+        return ()
 
     def _note_closing(self, command: commands.CloseConnection) -> None:
         if not (isinstance(command, commands.CloseTcpConnection) and command.half_close):
@@ -98,6 +124,7 @@ class ProxyLayer(HttpLayer):
         """Open a stream of our kind."""
         context = self.context.fork()
         stream = ProxyStream(context, stream_id, self._calls, self._recovery, self._interrupts)
+        stream.call_hook = self._call_hook
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
 
@@ -184,7 +211,8 @@ class Upstream:
             does_tls = self._does_tls(context.client)
             if does_tls:
                 self._lift_limit(context.client.id)
-            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls)
+            call_hook = getattr(self._handlers().get(context.client.id), "call_hook", None)
+            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls, call_hook)
             choice.layer = self._layers[context.client.id] = made
 
     def _does_tls(self, client: Client) -> bool:

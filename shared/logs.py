@@ -43,7 +43,8 @@ def mask_separate_keys(text: str) -> str:
     >>> mask_separate_keys("/v1/models/ft:task-classifier-2024-06-01?key=sk-proj-0123456789abcdef")
     '/v1/models/ft:task-classifier-2024-06-01?key=sk-p****cdef'
     """
-    return _SEPARATE_KEYS.sub(lambda found: tokens.mask(found[0]), text)
+    # To look for a part that must be there is much quicker than to search.
+    return _SEPARATE_KEYS.sub(lambda found: tokens.mask(found[0]), text) if "sk-" in text else text
 
 
 class Redactor:

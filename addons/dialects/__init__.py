@@ -7,7 +7,7 @@ from addons.dialects.answer import Answer, Said
 
 # A reading function takes what is known so far and one JSON document: a whole body, or the data of one SSE event. It
 # adds the generated text in an event to what has been said.
-Read = Callable[[Answer, bytes, Said], Answer]
+Read = Callable[[Answer, bytes | bytearray, Said], Answer]
 
 _READ: dict[str, Read] = {"openai": openai.read, "anthropic": anthropic.read}
 

@@ -48,7 +48,7 @@ class _Document(_Message):
 _decoder = msgspec.json.Decoder(_Document)
 
 
-def read(known: Answer, document: bytes, said: Said) -> Answer:
+def read(known: Answer, document: bytes | bytearray, said: Said) -> Answer:
     """Return `known`, completed by what one body or SSE event says; anything unreadable changes nothing.
 
     The generated text in it is added to `said`.

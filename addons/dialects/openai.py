@@ -101,7 +101,7 @@ _decoder = msgspec.json.Decoder(_Document)
 _bare_decoder = msgspec.json.Decoder(_Bare)
 
 
-def read(known: Answer, document: bytes, said: Said) -> Answer:
+def read(known: Answer, document: bytes | bytearray, said: Said) -> Answer:
     """Return `known`, completed by what one body or SSE event says; anything unreadable changes nothing.
 
     The generated text in it is added to `said`.
@@ -124,7 +124,7 @@ def error_body(status: int, code: str, message: str, request_id: str, param: str
     return orjson.dumps({"error": {"message": message, "type": kind, "code": code, "param": param}})
 
 
-def _read_bare(known: Answer, document: bytes) -> Answer:
+def _read_bare(known: Answer, document: bytes | bytearray) -> Answer:
     try:
         found = _bare_decoder.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -1,5 +1,7 @@
 """Reads an answer beside its way to the client: bytes in, what it says of itself out. Never holds more than a bound."""
 
+from collections.abc import Sequence
+
 from addons.dialects import reading
 from addons.dialects.answer import Answer, Said
 from addons.dialects.decoding import DECODING_ERRORS, Decode, decoder
@@ -45,10 +47,10 @@ class AnswerReader:
     def finish(self) -> None:
         """The answer is complete: read a body that only makes sense as a whole."""
         if self._decode is not None and self._events is None:
-            self._take([bytes(self._body)])
+            self._take([self._body])
         self._stop()
 
-    def _take(self, documents: list[bytes]) -> None:
+    def _take(self, documents: Sequence[bytes | bytearray]) -> None:
         for document in documents:
             if self._read is not None:
                 self.answer = self._read(self.answer, document, self.said)

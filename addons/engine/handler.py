@@ -1,10 +1,10 @@
 """One client connection with its provider connections: mitmproxy's connection handler, with less work for each event.
 
 What is the same: the order of events and commands, time-outs, back-pressure, half-closed connections, what is logged.
-What differs: events wait in a queue instead of in tasks behind a lock; a hook becomes a task only once it has to wait
-for something; what one event sends on a connection is written at once; writers are waited for only when they are
-full; and a connection that is cancelled, however often, is closed (see tests/addons/engine/test_contract.py, which
-names what is overridden).
+What differs: no task reads; events wait in a queue instead of in tasks behind a lock; a hook becomes a task only once
+it has to wait for something; what one event sends on a connection is written at once; writers are waited for only when
+they are full; and a connection that is cancelled, however often, is closed (see tests/addons/engine/test_contract.py,
+which names what is overridden).
 """
 
 import asyncio
@@ -20,12 +20,15 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
-from addons.engine.attendance import attend
+from addons.engine.attendance import Attendance
+from addons.engine.client_line import ClientLine
 from addons.engine.hook_table import HookTable, Steps, arguments_of, finish
 from addons.engine.provider_dial import Dial
+from addons.engine.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from addons.engine.master import EngineMaster
@@ -42,17 +45,30 @@ class EngineHandler(ProxyConnectionHandler):
     """
 
     does_tls = True
+    timeout_watchdog: Watchdog  # type: ignore[assignment]
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+    def __init__(self, master: "EngineMaster", line: ClientLine, mode: ProxyMode) -> None:
+        super().__init__(master, None, line.writer, master.options, mode)  # type: ignore[no-untyped-call]
+        self.attendance = Attendance(self, line)
+        self.timeout_watchdog = Watchdog(master.options.tcp_timeout, self.attendance.time_out)
         self._hooks = cast(HookTable, self.master.addons)
-        self.pool = cast("EngineMaster", self.master).pool
+        self.pool = master.pool
         self._waiting: deque[events.Event] = deque()
-        self._is_at_work = False
+        self._is_at_work = True  # Until it opens up.
         self._is_flat = False
         self._unsent: dict[Connection, list[bytes]] = {}
+        self._begun: set[commands.StartHook] = set()
+
+    async def handle_client(self) -> None:
+        """Serve the client until its connection has ended."""
+        await self.attendance.run()
 
     # Events and commands
+
+    def open_up(self) -> None:
+        """Begin to take events; those that came too early are next."""
+        self._waiting.appendleft(events.Start())
+        self._work()
 
     async def server_event(self, event: events.Event) -> None:
         """Take an event. If one is being handled, as when a hook raises another, it comes after that."""
@@ -128,15 +144,22 @@ class EngineHandler(ProxyConnectionHandler):
     # Hooks
 
     def _start_hook(self, hook: commands.StartHook) -> None:
+        if hook not in self._begun and self.call_hook(hook) and hook.blocking:
+            self._waiting.append(events.HookCompleted(hook))
+        self._begun.discard(hook)
+
+    def call_hook(self, hook: commands.StartHook) -> bool:
+        """Call who listens, and tell whether all is done. If not, yield the hook as ever, to be told when it is."""
         steps = self._hooks.call(hook)
         pending = next(steps, None)
-        if pending is not None or self._is_held(hook):
-            task = asyncio.get_running_loop().create_task(self._finish_hook(hook, steps, pending))
-            if not task.done():
-                _hook_tasks.add(task)
-                task.add_done_callback(_hook_tasks.discard)
-        elif hook.blocking:
-            self._waiting.append(events.HookCompleted(hook))
+        if pending is None and not self._is_held(hook):
+            return True
+        self._begun.add(hook)
+        task = asyncio.get_running_loop().create_task(self._finish_hook(hook, steps, pending))
+        if not task.done():
+            _hook_tasks.add(task)
+            task.add_done_callback(_hook_tasks.discard)
+        return False
 
     def _is_held(self, hook: commands.StartHook) -> bool:
         """Whether there is more to do when all have been called: somebody intercepts the flow, or wants updates."""
@@ -162,13 +185,6 @@ class EngineHandler(ProxyConnectionHandler):
                 await finish(steps, pending)
 
     # Connections
-
-    async def handle_connection(self, connection: Connection) -> None:
-        """Read until the other side ends, then stay for as long as something may be sent."""
-        try:
-            await attend(self, connection)
-        finally:
-            self.hang_up(connection)
 
     def forget(self, connection: Connection) -> ConnectionIO | None:
         """Send what is to be sent on a connection, and know it no longer."""

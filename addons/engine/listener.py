@@ -6,6 +6,7 @@ It listens when everything is running, not before, so that no connection ever me
 import asyncio
 import socket
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from mitmproxy import ctx
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -13,7 +14,11 @@ from mitmproxy.proxy.layers.modes import ReverseProxy
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
+from addons.engine.client_line import ClientLine, Host
 from addons.engine.handler import EngineHandler
+
+if TYPE_CHECKING:
+    from addons.engine.master import EngineMaster
 
 # Requests go where their project says. If the rooms were ever missing, there must be nowhere else to go.
 NOWHERE = "reverse:http://upstream.invalid"
@@ -30,6 +35,7 @@ class Listener(Proxyserver):
         self._mode = ProxyMode.parse(NOWHERE)
         self._servers: list[asyncio.Server] = []
         self._own: set[tuple[str, int]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def configure(self, updated: set[str]) -> None:
         """Check options as mitmproxy does; the mode is fixed."""
@@ -37,10 +43,11 @@ class Listener(Proxyserver):
 
     async def listen(self, host: str, port: int, bound: Sequence[socket.socket] = ()) -> None:
         """Take connections from now on: on sockets that are bound already, or on address and port. Raises OSError."""
+        loop = asyncio.get_running_loop()
         for each in bound:
-            self._servers.append(await asyncio.start_server(self._accept, sock=each, backlog=BACKLOG))
+            self._servers.append(await loop.create_server(self._line, sock=each, backlog=BACKLOG))
         if not bound:
-            server = await asyncio.start_server(self._accept, host or None, port, reuse_port=True, backlog=BACKLOG)
+            server = await loop.create_server(self._line, host or None, port, reuse_port=True, backlog=BACKLOG)
             self._servers.append(server)
         sockets = [each for server in self._servers for each in server.sockets]
         self._own = {each.getsockname()[:2] for each in sockets}
@@ -59,8 +66,17 @@ class Listener(Proxyserver):
             if port == own_port and host in ("localhost", "127.0.0.1", "::1", own_host):
                 data.server.error = "Request destination unknown: it is this proxy itself."
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = EngineHandler(ctx.master, reader, writer, ctx.options, self._mode)
+    def _line(self) -> ClientLine:
+        return ClientLine(self._welcome)
+
+    def _welcome(self, line: ClientLine) -> Host:
+        handler = EngineHandler(cast("EngineMaster", ctx.master), line, self._mode)
         handler.layer = ReverseProxy(handler.layer.context)
+        task = handler.start(self._serve(handler), "client handler")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return handler.attendance
+
+    async def _serve(self, handler: EngineHandler) -> None:
         with self.register_connection(handler.client.id, handler):
             await handler.handle_client()

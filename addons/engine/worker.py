@@ -11,14 +11,15 @@ import socket
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.options import Options
 
-from addons.engine import loop, quick_contexts, quick_headers, quick_options
+from addons.engine import loop, quick_contexts, quick_headers, quick_options, quick_validation
 from addons.engine.leave import Leave
 from addons.engine.master import EngineMaster
 from addons.engine.provider_lines import Limits
 from shared import logs, settings
 
-# A request leaves about a hundred objects in cycles, which only the garbage collector finds.
-GARBAGE_THRESHOLD = 20_000
+# A request leaves about a hundred objects in cycles, which only the garbage collector finds. Those of requests that run
+# while it looks grow old, so it has to look among the old ones, too, every few thousand requests: else memory grows.
+GARBAGE_THRESHOLDS = (20_000, 10, 3)
 # They talk about every connection or frame.
 _TALKATIVE = ("tornado", "asyncio", "hpack")
 
@@ -63,6 +64,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
     quick_contexts.install()
     quick_headers.install()
     quick_options.install()
+    quick_validation.install()
     logs.write_off_thread()
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -93,7 +95,7 @@ def _settle() -> None:
     """Look for garbage less often, and never again among what was there before the first request."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
 
 
 def _tell(ready: int | None) -> None:

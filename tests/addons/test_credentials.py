@@ -7,7 +7,7 @@ from addons.breakers import Breakers
 from addons.call import Call, Calls
 from addons.credentials import Credentials, direct
 from addons.engine import quick_headers
-from addons.stream_answers import worn
+from addons.stream_answers import Worn
 from addons.targets import Targets
 from shared.models import Caller, Project, UpstreamKey
 from shared.sealing import Keyring
@@ -62,7 +62,7 @@ async def test_the_key_is_worn_only_while_the_head_is_written(
     await equipping(calls, keyring).request(flow)
     assert call.credential is not None
 
-    with pytest.raises(ZeroDivisionError), worn(call.credential, flow.request):
+    with pytest.raises(ZeroDivisionError), Worn(call.credential, flow.request):
         assert quick_headers.get_item(flow.request.headers, "authorization") == f"Bearer {PROVIDER_KEY}"
         raise ZeroDivisionError
 

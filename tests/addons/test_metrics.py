@@ -395,6 +395,12 @@ class Worker:
     def scrape(self) -> Samples:
         return samples(eval(self.does("metrics.text()")))  # noqa: S307 - our own worker's bytes
 
+    def leave(self) -> None:
+        """Let it come to its end."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(10)
+
     def end(self) -> None:
         """Kill it, so that it can tidy up nothing."""
         self.process.kill()
@@ -425,6 +431,7 @@ def test_a_scrape_of_any_worker_shows_the_sum_of_all(worker: Callable[[], Worker
         each.does(f"metrics.requests_in_flight({count})")
         each.does(f"[metrics.retried('openai') for _ in range({count})]")
         each.does(f"metrics.request_ended('openai', 'chat.completions', 200, 'finished', {count}, None)")
+        each.does("metrics.flush()")
 
     shown = one.scrape()
     assert shown == other.scrape()
@@ -439,12 +446,23 @@ def test_the_dead_keep_their_counts_and_lose_their_gauges(worker: Callable[[], W
     for each in (one, other):
         each.does("metrics.requests_in_flight(2)")
         each.does("metrics.retried('openai')")
+    other.does("metrics.flush()")
 
     other.end()
 
     shown = one.scrape()
     assert shown["llm_proxy_requests_in_flight"] == 2
     assert shown['llm_proxy_retries_total{provider="openai"}'] == 2
+
+
+def test_what_was_never_flushed_is_written_when_the_process_exits(worker: Callable[[], Worker]) -> None:
+    one, other = worker(), worker()
+    other.does("metrics.retried('openai')")
+    assert one.scrape()['llm_proxy_retries_total{provider="openai"}'] == 0
+
+    other.leave()
+
+    assert one.scrape()['llm_proxy_retries_total{provider="openai"}'] == 1
 
 
 def test_all_workers_show_everything_that_is_documented(worker: Callable[[], Worker]) -> None:

@@ -122,6 +122,7 @@ def with_fields(*fields: tuple[bytes, bytes]) -> http.Request:
     ("request_", "status"),
     [
         (with_fields((b"x-a", b"\xff\xfe")), 400),
+        (with_fields((b"x-a", b"half\xc3"), (b"\xa9half", b"")), 400),
         (with_fields((b"x-a", b"a\x00b")), 400),
         (with_fields((b"x-a", b"a\rb")), 400),
         (with_fields((b"x-a", b"a\x1bb")), 400),

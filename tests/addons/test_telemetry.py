@@ -110,6 +110,7 @@ WORKER = """
         metrics.requests_in_flight(int(count))
         for _ in range(int(count)):
             metrics.retried("openai")
+        metrics.flush()
         Telemetry(Store.connect("unix:///nobody.sock", 500), metrics, "127.0.0.1", int(port)).running()
         print("listening", flush=True)
         await asyncio.sleep(60)

@@ -21,6 +21,7 @@ from tests.addons.test_proxy import configuration as configuration  # a fixture
 from tests.addons.test_proxy import runner as runner  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
 
+PATIENT_TABLE = TABLE.replace("connect = 1, first_byte = 0.3, idle = 0.3", "connect = 60, first_byte = 60, idle = 60")
 EVENTS = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
 )
@@ -40,9 +41,7 @@ async def proxy(
     unused_tcp_port: int,
 ) -> AsyncIterator[tuple[Master, int]]:
     """A proxy whose clients must use TLS. Providers may be as slow as a busy machine makes them."""
-    (tmp_path / "providers.toml").write_text(
-        TABLE.replace("first_byte = 0.3, idle = 0.3", "first_byte = 60, idle = 60")
-    )
+    (tmp_path / "providers.toml").write_text(PATIENT_TABLE)
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "proxy.pem"))
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     shown = authority.issue_cert("proxy.example").private_key_and_cert_chain_pem
@@ -78,9 +77,11 @@ async def test_a_hundred_streams_of_one_connection_run_at_the_same_time(
         waiting += 1
         if waiting == 100:
             everybody.set()
-        await everybody.wait()
-        writer.write(PLAIN)
-        writer.close()
+        try:
+            await asyncio.wait_for(everybody.wait(), 50)
+            writer.write(PLAIN)
+        finally:
+            writer.close()
 
     async with provided(together) as base_url:
         tenant.publish(base_url)

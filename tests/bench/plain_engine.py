@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode
 
 from addons.engine import loop, quick_headers
 from addons.engine.master import EngineMaster
-from addons.engine.worker import GARBAGE_THRESHOLD
+from addons.engine.worker import GARBAGE_THRESHOLDS
 from tests.bench import answers
 
 
@@ -59,7 +59,7 @@ async def _serve(chosen: argparse.Namespace) -> None:
         asyncio.get_running_loop().add_signal_handler(number, master.shutdown)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD, 20, 50)
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     await master.run()
 
 

@@ -81,6 +81,7 @@ TARGETS: tuple[Target, ...] = (
     Target("two workers over one, as far as cores allow", between("workers-2", "workers-1"), 1.7, "×"),
     Target("idle worker", own("memory-streams", "idle_rss_mb"), 120, "MB", at_most=True),
     Target("open stream", own("memory-streams", "kb_per_stream"), 60, "kB", at_most=True),
+    Target("worker with bodies of 1 MB, 16 connections", own("body-1m", "rss_mb"), 160, "MB", at_most=True),
     Target("memory after 200,000 requests", drift("flat-requests"), 0.05, "away from 1", at_most=True),
     Target("memory after 30 minutes of streams", drift("soak-streams"), 0.05, "away from 1", at_most=True),
     Target(

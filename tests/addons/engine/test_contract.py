@@ -14,25 +14,28 @@ from mitmproxy import addonmanager, connection, flow, hooks, http, master, optma
 from mitmproxy.addons import default_addons, errorcheck, proxyserver, tlsconfig
 from mitmproxy.coretypes import multidict
 from mitmproxy.net import tls
+from mitmproxy.net.http import validate
 from mitmproxy.proxy import context, layer, mode_servers, server
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.layers.http import _http1
 from mitmproxy.tools import main
 from mitmproxy.utils import asyncio_utils
 
 # Object, the room that has to follow its changes, hash.
 CONTRACT: list[tuple[Any, str, str]] = [
     (server.ConnectionHandler.__init__, "handler", "ffb8e6c9e6c6d020"),
-    (server.ConnectionHandler.handle_client, "handler", "01f1b7cc991c4711"),
+    (server.ConnectionHandler.handle_client, "attendance", "01f1b7cc991c4711"),
     (server.ConnectionHandler.open_connection, "provider_dial", "5e0b3cbaf7a4030a"),
     (server.ConnectionHandler.wakeup, "handler", "6e42e075ee5fa3df"),
     (server.ConnectionHandler.handle_connection, "attendance", "95c3f93e9824e527"),
     (server.ConnectionHandler.drain_writers, "attendance", "6b57434604561e3e"),
-    (server.ConnectionHandler.on_timeout, "handler", "0d1e6b0aa6e41173"),
+    (server.ConnectionHandler.on_timeout, "watchdog", "0d1e6b0aa6e41173"),
     (server.ConnectionHandler.hook_task, "handler", "9ac7970160526268"),
     (server.ConnectionHandler.server_event, "handler", "a2b42657ebe8bf6d"),
     (server.ConnectionHandler.close_connection, "handler", "c0d10cc05dd65b80"),
     (server.LiveConnectionHandler, "handler", "7e512dd40fb290b9"),
-    (server.TimeoutWatchdog, "handler", "95c9f187c70d4d09"),
+    (server.TimeoutWatchdog, "watchdog", "95c9f187c70d4d09"),
     (server.ConnectionIO, "handler", "f498a46ab1b0f40f"),
     (mode_servers.ProxyConnectionHandler, "handler", "10e340d70b3f23d9"),
     (mode_servers.ServerInstance.handle_stream, "listener", "21eea06f208c752e"),
@@ -43,6 +46,15 @@ CONTRACT: list[tuple[Any, str, str]] = [
     (addonmanager.safecall, "hook_table", "f2052c18340e99b0"),
     (addonmanager.traverse, "hook_table", "bad3d9f88bdf9269"),
     (hooks.Hook.args, "hook_table", "5bab95f7aa358e18"),
+    (validate.validate_headers, "quick_validation", "e7647a94704363e7"),
+    (validate.parse_content_length, "quick_validation", "27b46f4337ba25c6"),
+    (layer.Layer.handle_event, "../routing_layer", "fd88b0fb09ceddbb"),
+    (http_layers.HttpLayer._handle_event, "../upstream", "6ba31883cc7a06b3"),
+    (http_layers.HttpLayer.event_to_child, "../routing_layer", "1095f6e1581d1780"),
+    (http_layers.HttpStream._handle_event, "../stream", "e3cbfef7310ae81f"),
+    (_http1.Http1Connection._handle_event, "../client_connection", "2ac8db3e43ae743f"),
+    (_http1.Http1Server, "../client_connection", "cc8428d0bb6f79a5"),
+    (_http1.Http1Client, "../provider_connection", "706b7a68f2809929"),
     (layer.NextLayer, "handler", "3cbcbafad282cba3"),
     (modes.DestinationKnown, "handler", "d2e8fcf6359c592a"),
     (modes.ReverseProxy, "handler", "42407c2beaa5defc"),

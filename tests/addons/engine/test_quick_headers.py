@@ -38,10 +38,57 @@ def test_it_changes_what_mitmproxy_changes(
         usual.set_all(name, list(values))
         assert quick.fields == usual.fields
         assert quick_headers.get_all(quick, name) == usual.get_all(name)
+        assert [quick_headers.get_all(quick, each) for each in ASKED] == [usual.get_all(each) for each in ASKED]  # type: ignore[arg-type]
         quick.insert(0, b"x-a", b"first")
         usual.insert(0, b"x-a", b"first")
         assert quick_headers.get(quick, "x-a") == usual.get("x-a")
     assert quick_headers.get_all(quick.copy(), "x-a") == usual.get_all("x-a")
+
+
+@given(
+    fields=st.lists(st.tuples(NAMES, VALUES), max_size=6),
+    changes=st.lists(st.tuples(st.sampled_from(ASKED), VALUES), max_size=4),
+    looks_first=st.booleans(),
+)
+def test_one_value_is_set_and_written_as_mitmproxy_does(
+    fields: list[tuple[bytes, bytes]], changes: list[tuple[str | bytes, bytes]], looks_first: bool
+) -> None:
+    quick, usual = Headers(fields), Headers(fields)
+    if looks_first:
+        quick_headers.contains(quick, "x-a")
+
+    for name, value in changes:
+        quick_headers.set_item(quick, name, value)
+        usual[name] = value  # type: ignore[index,assignment]
+
+    assert quick.fields == usual.fields
+    assert quick_headers.as_bytes(quick) == bytes(usual)
+    assert [quick_headers.get_all(quick, each) for each in ASKED] == [usual.get_all(each) for each in ASKED]  # type: ignore[arg-type]
+
+
+@given(fields=st.lists(st.tuples(NAMES, VALUES), max_size=6), names=st.lists(st.sampled_from(ASKED), max_size=4))
+def test_it_deletes_what_mitmproxy_deletes(fields: list[tuple[bytes, bytes]], names: list[str | bytes]) -> None:
+    quick, usual = Headers(fields), Headers(fields)
+
+    for name in names:
+        if name in usual:
+            quick_headers.delete(quick, name)
+            del usual[name]  # type: ignore[arg-type]
+        else:
+            with pytest.raises(KeyError):
+                quick_headers.delete(quick, name)
+        assert quick.fields == usual.fields
+        assert [quick_headers.get_all(quick, each) for each in ASKED] == [usual.get_all(each) for each in ASKED]  # type: ignore[arg-type]
+
+
+def test_a_copy_keeps_its_fields_when_the_original_changes() -> None:
+    headers = Headers([(b"x-a", b"1")])
+    assert quick_headers.get(headers, "x-a") == "1"
+    copied = headers.copy()
+
+    quick_headers.set_all(headers, "x-a", ["2"])
+
+    assert (quick_headers.get(copied, "x-a"), quick_headers.get(headers, "x-a")) == ("1", "2")
 
 
 def test_it_is_made_as_mitmproxy_makes_it() -> None:
