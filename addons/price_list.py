@@ -35,18 +35,27 @@ class PriceList:
             await asyncio.wait([self._task])
 
     async def refresh(self) -> None:
-        """Take over what is published now. Raises StoreUnavailable."""
+        """Take over what is published now; a Redis that has lost it changes nothing. Raises StoreUnavailable."""
         published = await self._store.price_table()
-        if published != self._published:
+        if published and published != self._published:
             self._published = published
             try:
-                self._table = prices.decode_table(published) if published else prices.PriceTable()
+                self._table = prices.decode_table(published)
             except prices.PriceError as error:
                 log.error("prices_not_readable", reason=str(error))
 
+    @property
+    def is_known(self) -> bool:
+        """Whether a table has been published, though it may be empty."""
+        return bool(self._published)
+
     def cost(self, event: UsageEvent) -> int | None:
         """Return what an ended request cost, in nano-USD; None if that is not known."""
-        return prices.cost(self._table, event.provider, event.model, event.usage, event.occurred_at)
+        for model in (event.model, event.model_asked):
+            cost = prices.cost(self._table, event.provider, model, event.usage, event.occurred_at)
+            if cost is not None:
+                return cost
+        return None
 
     def estimate(self, call: Call, prompt: int, completion: int) -> int | None:
         """Return what a request would cost with so many tokens, in nano-USD; None if its model has no known price."""

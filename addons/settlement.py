@@ -18,23 +18,28 @@ class Settlement:
 
 
 def tokens_of(usage: Usage) -> int | None:
-    """Return all tokens of a usage; None if it is not known."""
-    if usage.total_tokens is not None:
-        return usage.total_tokens
-    known = [count for count in (usage.prompt_tokens, usage.completion_tokens) if count is not None]
-    return sum(known) if known else None
+    """Return all tokens of a usage; None if it is not known. Of a total and its parts that disagree, the larger counts.
+
+    An estimate without a prompt, which was not read here, says too little to be charged.
+    """
+    if usage.is_estimate and usage.prompt_tokens is None:
+        return None
+    parts = [count for count in (usage.prompt_tokens, usage.completion_tokens) if count is not None]
+    known = [sum(parts)] if parts else []
+    return max(known if usage.total_tokens is None else [*known, usage.total_tokens], default=None)
 
 
-def actual_of(event: UsageEvent, has_reached: bool, cost: int | None) -> Amounts:
-    """Return what a request needed; `has_reached` tells whether the provider ever got it.
+def actual_of(event: UsageEvent, has_gone_out: bool, cost: int | None) -> Amounts:
+    """Return what a request is charged; `has_gone_out` tells whether a provider may have got it.
 
-    Nothing is charged for what the provider refused. What it served without saying how much that was keeps its
-    reservation.
+    Nothing is charged for what the provider refused. Where nobody can tell how much was used, the reservation stays:
+    that is so if an answer does not say, and if nobody waited for one, which the provider may still have made.
     """
     tokens = tokens_of(event.usage)
-    if not has_reached or (tokens is None and event.status >= 400):
+    if not has_gone_out or (tokens is None and event.status >= 400):
         return NOTHING
-    return Amounts(tokens, cost)
+    is_unheard = event.usage.is_estimate and event.first_byte_ms is None and not event.is_stream
+    return Amounts() if tokens is None or is_unheard else Amounts(tokens, cost)
 
 
 class Settling:
@@ -50,5 +55,5 @@ class Settling:
     def settle(self, call: Call, event: UsageEvent) -> None:
         """Settle a call that has ended as its event says."""
         is_paid = any(state.measure is Measure.COST for state in call.standing)
-        actual = actual_of(event, call.credential is not None, self._cost(event) if is_paid else None)
+        actual = actual_of(event, call.attempts.count > 0, self._cost(event) if is_paid else None)
         self._holds.hand_over(call.request_id, lambda hold: self._append(Settlement(event, hold, actual)))

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.tables import HourlyUsage, Request, Token
-from shared.models import Usage, UsageEvent
+from shared.models import Outcome, Usage, UsageEvent
 from shared.prices import PriceTable, cost
 
 _KEY = ("hour", "project_id", "token_id", "route", "model", "status_class")
@@ -77,23 +77,49 @@ def _fitting(column: "sa.ColumnElement[Any]", value: Any) -> Any:
 
 
 def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
-    """Record request rows; those recorded before change nothing. Returns how many were new."""
+    """Record request rows; those recorded before change nothing. Returns how many were new.
+
+    A request that was taken for lost and turns out to have ended otherwise is corrected, in the sums, too.
+    """
     if not rows:
         return 0
-    once = {row["request_id"]: row for row in rows}
+    once = {row["request_id"]: row for row in sorted(rows, key=lambda row: row["outcome"] != Outcome.LOST)}
     statement = db.insert(session, Request).on_conflict_do_nothing().returning(Request.request_id)
     in_order = [once[request_id] for request_id in sorted(once)]
     new = [once[request_id] for request_id in session.scalars(statement, in_order)]
-    _add_up(session, new)
+    known = once.keys() - {row["request_id"] for row in new}
+    taken_back, corrected = _correct(session, [once[request_id] for request_id in sorted(known)])
+    _add_up(session, [*map(_hourly, new), *map(_hourly, corrected), *map(_negative, map(_hourly, taken_back))])
+    _forget_empty(session, taken_back)
     _count(session, new)
-    audit.note_cuts(session, new)
+    audit.note_cuts(session, [*new, *corrected])
     return len(new)
 
 
-def _add_up(session: Session, rows: Iterable[dict[str, Any]]) -> None:
+def _correct(session: Session, rows: Iterable[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Put rows in the place of those whose requests had been taken for lost; returns the old and the new ones."""
+    late = {row["request_id"]: row for row in rows if row["outcome"] != Outcome.LOST}
+    query = sa.select(Request).where(Request.request_id.in_(late), Request.outcome == Outcome.LOST)
+    lost = session.scalars(query.order_by(Request.request_id).with_for_update()).all() if late else []
+    taken_back = [{column.name: getattr(row, column.name) for column in Request.__table__.columns} for row in lost]
+    for row in lost:
+        for name, value in late[row.request_id].items():
+            setattr(row, name, value)
+    return taken_back, [late[row.request_id] for row in lost]
+
+
+def _forget_empty(session: Session, taken_back: Iterable[dict[str, Any]]) -> None:
+    if hours := {_hourly(row)["hour"] for row in taken_back}:
+        session.execute(sa.delete(HourlyUsage).where(HourlyUsage.hour.in_(hours), HourlyUsage.requests == 0))
+
+
+def _negative(entry: dict[str, Any]) -> dict[str, Any]:
+    return entry | {name: -entry[name] for name in _SUMS}
+
+
+def _add_up(session: Session, entries: Iterable[dict[str, Any]]) -> None:
     sums: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in rows:
-        entry = _hourly(row)
+    for entry in entries:
         key = tuple(entry[name] for name in _KEY)
         known = sums.setdefault(key, entry)
         if known is not entry:

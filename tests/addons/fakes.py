@@ -21,6 +21,7 @@ class FakeStore:
         self.amounts: list[Amounts] = []
         self.requests: list[bytes] = []
         self.table = prices.PriceTable()
+        self.published: bytes | None = None
         self.expired: list[bytes] = []
         self.renewed: list[list[bytes]] = []
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
@@ -43,7 +44,7 @@ class FakeStore:
         return self._seen
 
     async def price_table(self) -> bytes:
-        return prices.encode_table(self.table)
+        return prices.encode_table(self.table) if self.published is None else self.published
 
     async def renew(self, holds: Sequence[bytes]) -> list[bytes]:
         self.renewed.append(list(holds))

@@ -1,12 +1,15 @@
 """The data plane follows the published prices; what has none costs nobody knows what."""
 
 import asyncio
+from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from mitmproxy import http
 
 from addons.call import Call
 from addons.price_list import PriceList
+from shared.models import Outcome, Usage, UsageEvent
 from shared.prices import Price, PriceTable
 from tests.addons.fakes import FakeStore
 
@@ -56,3 +59,34 @@ async def test_the_published_table_is_followed(admitted: tuple[http.HTTPFlow, Ca
             await asyncio.sleep(0.005)
 
     await prices.done()
+
+
+async def test_a_redis_that_has_lost_the_table_changes_nothing(
+    admitted: tuple[http.HTTPFlow, Call], store: FakeStore
+) -> None:
+    prices, call = PriceList(store), admitted[1]  # type: ignore[arg-type]
+    call.model = "gpt-4o"
+    assert not prices.is_known
+    await prices.refresh()
+    store.published = b""
+
+    await prices.refresh()
+
+    assert prices.is_known and prices.estimate(call, 1, 0) == 1_000
+    store.published = b"nonsense"
+    await prices.refresh()
+    assert prices.estimate(call, 1, 0) == 1_000
+
+
+async def test_a_model_that_served_under_another_name_costs_what_was_asked_for(
+    store: FakeStore, moment: datetime
+) -> None:
+    prices = PriceList(store)  # type: ignore[arg-type]
+    await prices.refresh()
+    event = UsageEvent(
+        "0", moment, "p", "t", "k", 1, "openai", "models", "GET", "deployment-7", 200, Outcome.FINISHED, None, False, 1,
+        0, 2, 1.0, 0.5, Usage(10, 5, 15), model_asked="gpt-4o",
+    )  # fmt: skip
+
+    assert prices.cost(event) == 1_000 * 10 + 4_000 * 5
+    assert prices.cost(replace(event, model_asked="unheard-of")) is None

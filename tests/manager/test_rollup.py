@@ -72,6 +72,29 @@ def test_a_request_that_is_known_changes_nothing(record: Record, rows: Rows) -> 
     assert [row.requests for row in rows.all(HourlyUsage)] == [2]
 
 
+LOST = replace(EVENT, outcome=Outcome.LOST, status=0, model=None, usage=Usage(10, None, 10, is_estimate=True))
+ENDED = replace(EVENT, usage=Usage(10, 5000, 5010))
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [[(LOST,), (ENDED,)], [(LOST, ENDED)], [(ENDED, LOST)], [(ENDED,), (LOST,)], [(LOST,), (ENDED, LOST), (ENDED,)]],
+    ids=["later", "at once", "at once, backwards", "before", "again and again"],
+)
+def test_what_really_happened_takes_the_place_of_lost(
+    record: Record, rows: Rows, batches: list[tuple[UsageEvent, ...]]
+) -> None:
+    record(second())
+    counts = [record(*batch) for batch in batches]
+
+    assert sum(counts) == 1
+    ended = next(row for row in rows.all(Request) if row.request_id == EVENT.request_id)
+    assert (ended.outcome, ended.status, ended.total_tokens, ended.is_estimate) == ("finished", 200, 5010, False)
+    [sums] = rows.all(HourlyUsage)
+    assert (sums.requests, sums.estimated_requests) == (2, 0)
+    assert sums.total_tokens == 5010 + (EVENT.usage.total_tokens or 0)
+
+
 def test_nothing_to_record_is_fine(record: Record, rows: Rows) -> None:
     assert record() == 0
     assert rows.all(Request) == []
