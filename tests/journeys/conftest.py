@@ -148,6 +148,7 @@ def installed(
     runner: str = "engine",
     redis_url: str = "",
     workers: int = 2,
+    redis_timeout_ms: int = 500,
 ) -> Iterator[Installation]:
     """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
 
@@ -168,6 +169,7 @@ def installed(
         "LLM_PROXY_METRICS_PORT": str(free_port()),
         # Journeys count sockets: what lies in the engine's pool has to go soon.
         "LLM_PROXY_UPSTREAM_IDLE_SECONDS": "1",
+        "LLM_PROXY_REDIS_TIMEOUT_MS": str(redis_timeout_ms),
         "LLM_PROXY_PROVIDERS_FILE": str(table) if providers else "",
     }
     # The environment is read now and handed to each program; other tests of this process must not find it.

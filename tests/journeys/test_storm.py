@@ -1,6 +1,7 @@
 """Limits hold exactly while many call at once, on several workers, and while everything around them is killed."""
 
 import asyncio
+import os
 import threading
 import time
 from collections import Counter
@@ -23,7 +24,8 @@ BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"count me"}
 
 @pytest.fixture(scope="module")
 def four_workers() -> Iterator[Installation]:
-    with installed(workers=WORKERS) as running:
+    # Hundreds begin at once on a machine that may have other things to do; that is no outage.
+    with installed(workers=WORKERS, redis_timeout_ms=20_000) as running:
         yield running
 
 
@@ -92,17 +94,34 @@ def outcomes_of(running: Installation, token: Token) -> Counter[str]:
     return counted
 
 
-def cause_havoc(running: Installation, stop: threading.Event, kills: Counter[str]) -> None:
-    """Kill a worker each second, now and then the collector, and once Redis."""
-    for number in range(1_000_000):
-        if stop.wait(1.0):
-            break
-        names = [f"proxy-{number % WORKERS}"] + (["jobs"] if number % 3 == 1 else [])
-        names += ["valkey"] if number == 4 else []
-        for name in names:
-            kill(running.supervisor.pids()[name])
-            kills[name.partition("-")[0]] += 1
-    stop.set()
+def is_running(pid: int) -> bool:
+    """Tell whether one of our children has not ended."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False
+
+
+class Havoc:
+    """Kills a worker each second, now and then the collector, and once Redis; whoever is down is left alone."""
+
+    def __init__(self, running: Installation) -> None:
+        self._running = running
+        self._turns = 0
+        self._next = time.monotonic() + 1.0
+        self.kills = Counter[str]()
+
+    def tend(self) -> None:
+        """Kill who is next, if it is time, and start those anew whom this has happened to."""
+        if time.monotonic() >= self._next:
+            names = [f"proxy-{self._turns % WORKERS}"] + (["jobs"] if self._turns % 3 == 1 else [])
+            for name in names + (["valkey"] if self._turns == 4 else []):
+                if is_running(pid := self._running.supervisor.pids()[name]):
+                    kill(pid)
+                    self.kills[name.partition("-")[0]] += 1
+            self._turns += 1
+            self._next += 1.0
+        self._running.supervisor.tend()
 
 
 def test_killed_workers_collectors_and_redis_neither_loosen_nor_lose_anything() -> None:
@@ -110,24 +129,19 @@ def test_killed_workers_collectors_and_redis_neither_loosen_nor_lose_anything() 
         limit = 2_000
         token = running.token(running.project("havoc"), max_requests=limit)
         running.forget_ledger()
-        stop, kills = threading.Event(), Counter[str]()
-        havoc = threading.Thread(target=cause_havoc, args=(running, stop, kills))
-        statuses = Counter[int]()
+        havoc, statuses = Havoc(running), Counter[int]()
 
         def send() -> None:
-            until_done = time.monotonic() + 60
-            while statuses[429] == 0 and time.monotonic() < until_done:
+            give_up = time.monotonic() + 60
+            while (statuses[429] == 0 or havoc.kills["proxy"] < 8) and time.monotonic() < give_up:
                 statuses.update(storm(running, token.secret, 200, 20))
 
         sending = threading.Thread(target=send)
-        havoc.start()
         sending.start()
         while sending.is_alive():
-            running.supervisor.tend()
+            havoc.tend()
             sending.join(0.05)
-        stop.set()
-        havoc.join()
-        assert kills["valkey"] == 1 and kills["proxy"] >= 5 and kills["jobs"] >= 2
+        assert havoc.kills["valkey"] == 1 and havoc.kills["proxy"] >= 5 and havoc.kills["jobs"] >= 2
 
         def is_settled() -> bool:
             running.supervisor.tend()
@@ -140,4 +154,5 @@ def test_killed_workers_collectors_and_redis_neither_loosen_nor_lose_anything() 
         # Of those whose worker died, nobody knows whether they had got through.
         known = outcomes.total() - outcomes[Outcome.LOST]
         assert known <= called["requests"] <= limit
-        assert statuses[200] <= outcomes[Outcome.FINISHED]
+        # A worker may die between an answer and its settlement.
+        assert statuses[200] <= outcomes[Outcome.FINISHED] + outcomes[Outcome.LOST]
