@@ -72,8 +72,10 @@ class Supervisor:
         clock: Callable[[], float] = time.monotonic,
         start_seconds: float = START_SECONDS,
         stop_seconds: float | None = None,
+        longest_pause: float = LONGEST_PAUSE,
     ) -> None:
         self._log_folder = log_folder
+        self._longest_pause = longest_pause
         self._clock = clock
         self._start_seconds, self._stop_seconds = start_seconds, stop_seconds
         self._children: list[_Running] = []
@@ -179,7 +181,7 @@ class Supervisor:
             child.pause = FIRST_PAUSE
         child.restart_at = self._clock() + child.pause
         log.error("crashed", program=child.program.name, exit_code=child.process.returncode, restart_in=child.pause)
-        child.pause = min(child.pause * 2, LONGEST_PAUSE)
+        child.pause = min(child.pause * 2, self._longest_pause)
 
     def _tail(self, child: _Running) -> str:
         if self._log_folder is None:

@@ -187,7 +187,8 @@ def installed(
             programs.mock_provider(mock_port, key),
             *[RUNNERS[runner](configuration, data_plane, at, ports[at], metrics[at]) for at in range(len(ports))],
         ]
-    supervisor = Supervisor(folder / "logs")
+    # Journeys kill more often than anything crashes.
+    supervisor = Supervisor(folder / "logs", longest_pause=0.5)
     try:
         if configuration.redis_is_embedded:
             supervisor.start(valkey)
