@@ -94,6 +94,12 @@ def test_where_no_fields_can_be_there_are_none(body: bytes, content_type: str) -
     assert fields_of(body, "any", content_type=content_type) == {}
 
 
+def test_a_body_that_does_not_say_what_it_is_is_read_as_json() -> None:
+    flow = request("POST", "/v1/x", b'{"model":"m"}')
+
+    assert charged_fields(flow.request, b'{"model":"m"}', "any", "openai") == {"model": "m"}
+
+
 @pytest.mark.parametrize(
     ("body", "model"),
     [(b'{"model":"m","maxTokens":"all"}', "m"), (b"<xml/>", None), (b'{"Model":"m"}', None), (form(model="m"), "m")],
