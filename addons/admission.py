@@ -55,7 +55,7 @@ class Admission:
         providers = [name for name in call.candidates if name in table.providers]
         method = flow.request.method
         routes = [call.candidates[name] for name in providers]
-        needs_nothing = all(route.body_of(method) == "none" and route.upgrade == "none" for route in routes)
+        needs_nothing = all(route.is_free(method) for route in routes)
         await self._gate.enter(call, providers, method, NOTHING if needs_nothing else _NOT_KNOWN_YET)
         if call.caller is not None:
             call.provider = table.providers[call.caller.project.provider]

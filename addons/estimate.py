@@ -1,15 +1,12 @@
 """Estimates tokens where no provider has counted them (yet): one for each four bytes of text, which is rough."""
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from addons.dialects.answer import BYTES_PER_TOKEN
 
 # An image or a file inside a body; what providers make of one depends on its size, model and detail.
 ATTACHMENT_TOKENS = 1000
-# The fields of a body that `asked_completion` reads.
-COMPLETION_FIELDS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "n", "best_of")
 
 # Beyond so many quotes a body is taken as one text, so that the worst body of 8 MB takes some milliseconds, too.
 _MAX_PARTS = 50_000
@@ -60,20 +57,3 @@ def _parts(body: bytes) -> Iterator[tuple[bytes, bool]]:
 
 def _ends_in_escape(part: bytes) -> bool:
     return part.endswith(b"\\") and (len(part) - len(part.rstrip(b"\\"))) % 2 == 1
-
-
-def asked_completion(fields: Mapping[str, Any]) -> int | None:
-    """Return how many tokens a request lets its answer have in all, by its body's fields; None if it sets no limit.
-
-    Where several limits are set the largest counts, and each of `n` answers (or of `best_of` tries) has it anew.
-    """
-    limits = [_whole(fields.get(name)) for name in ("max_completion_tokens", "max_output_tokens", "max_tokens")]
-    most = max((limit for limit in limits if limit), default=None)
-    if most is None:
-        return None
-    return most * max(_whole(fields.get("n")) or 1, _whole(fields.get("best_of")) or 1)
-
-
-def _whole(value: Any) -> int | None:
-    """Return a positive whole number, None for anything else: the provider will refuse it."""
-    return value if type(value) is int and 0 < value <= 1 << 40 else None

@@ -33,6 +33,7 @@ from addons.leases import Leases  # noqa: E402
 from addons.limit_headers import LimitHeaders  # noqa: E402
 from addons.meter import Meter  # noqa: E402
 from addons.metrics import Metrics  # noqa: E402
+from addons.model_asked import ModelAsked  # noqa: E402
 from addons.outage import Outage  # noqa: E402
 from addons.price_list import PriceList  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
@@ -130,6 +131,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         RequestKind(calls),
         Uploads(calls),
         RequestPolicy(calls),
+        ModelAsked(calls),
         Reservation(calls, gate, prices),
         Credentials(calls, targets, configuration.encryption_keys),
         meter,

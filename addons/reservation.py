@@ -7,17 +7,32 @@ from collections.abc import Awaitable
 
 from mitmproxy import http
 
-from addons.body_fields import json_object, value
+from addons.asked import DEFAULT_COMPLETION, asked_completion, charged_fields, is_readable, named_model
 from addons.call import Call, Calls
-from addons.estimate import COMPLETION_FIELDS, asked_completion, estimate_prompt
+from addons.estimate import estimate_prompt
 from addons.gate import Gate
 from addons.price_list import PriceList
 from addons.refusal import MODEL_NOT_PRICED, Refused, fail_closed
-from shared.models import Amounts, Measure
+from addons.request_policy import has_model_in_path
+from shared.models import NOTHING, Amounts, Measure
+from shared.providers import Route
 
-# What an answer is taken to need if its request sets no bound, in tokens; and a body that is not read here.
-DEFAULT_COMPLETION = 1024
+# What a body is taken to have that is not read here, in tokens.
 DEFAULT_PROMPT = 1024
+# Beyond it a number in Redis is not exact any more. No limit is that large, so this is refused all the same.
+_MOST = 1 << 53
+
+
+def limits_cost(call: Call) -> bool:
+    """Tell whether some limit of a call counts money."""
+    return call.caller is not None and any(state.measure is Measure.COST for state in call.caller.standing)
+
+
+def must_be_held(call: Call, request: http.Request) -> bool:
+    """Tell whether a body has to be read before any of it goes to the provider, since only it names what is priced."""
+    if call.route is None or call.is_admitted or not limits_cost(call) or has_model_in_path(call.route):
+        return False
+    return not call.route.is_free(request.method) and is_readable(request)
 
 
 class Reservation:
@@ -31,6 +46,8 @@ class Reservation:
     @fail_closed
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Reserve for a request whose body is streamed: it goes to the provider before it has come."""
+        if flow.request.stream and must_be_held(self.calls.of(flow), flow.request):
+            flow.request.stream = False
         return self._reserve(flow, None) if flow.request.stream else None
 
     @fail_closed
@@ -39,31 +56,28 @@ class Reservation:
         return self._reserve(flow, flow.request.raw_content)
 
     def _reserve(self, flow: http.HTTPFlow, body: bytes | None) -> Awaitable[None] | None:
-        call = self.calls.of(flow)
-        if call.caller is None or call.provider is None or call.is_admitted:
+        call, method = self.calls.of(flow), flow.request.method
+        if call.caller is None or call.provider is None or call.route is None or call.is_admitted:
             return None
-        amounts = self._estimated(call, body)
-        return self._gate.enter(call, [call.provider.name], flow.request.method, amounts)
+        is_free = call.route.is_free(method)
+        amounts = NOTHING if is_free else self._estimated(call, call.route, flow.request, body)
+        return self._gate.enter(call, [call.provider.name], method, amounts)
 
-    def _estimated(self, call: Call, body: bytes | None) -> Amounts:
-        prompt = DEFAULT_PROMPT if body is None else estimate_prompt(body)
-        completion = (_asked_in(body) if body else None) or DEFAULT_COMPLETION
+    def _estimated(self, call: Call, route: Route, request: http.Request, body: bytes | None) -> Amounts:
+        prompt, completion = DEFAULT_PROMPT, DEFAULT_COMPLETION
+        if body is not None:
+            fields = charged_fields(request, body, route.body_of(request.method), call.dialect)
+            prompt, completion = estimate_prompt(body), asked_completion(fields)
+            if not has_model_in_path(route):
+                call.model = named_model(fields) or call.model
         call.prompt_estimate = prompt
-        return Amounts(prompt + completion, self._cost(call, prompt, completion))
+        return Amounts(min(prompt + completion, _MOST), min(self._cost(call, prompt, completion), _MOST))
 
     def _cost(self, call: Call, prompt: int, completion: int) -> int:
         """Return what the request may cost, in nano-USD. Raises Refused if money is limited and that is not known."""
         cost = self._prices.estimate(call, prompt, completion)
         if cost is None:
-            if call.caller is not None and any(state.measure is Measure.COST for state in call.caller.standing):
+            if limits_cost(call):
                 raise Refused(MODEL_NOT_PRICED)
             return 0
         return cost
-
-
-def _asked_in(body: bytes) -> int | None:
-    try:
-        fields = json_object(body)
-    except Refused:
-        return None  # It is no JSON, which the route allows.
-    return asked_completion({name: value(fields[name]) for name in COMPLETION_FIELDS if name in fields})

@@ -15,8 +15,6 @@ from addons.estimate import estimate_prompt
 from shared.models import Outcome, Usage
 
 _NOTHING = Said()
-# What is asked with these has been paid for by an earlier request.
-_REPEATING = ("GET", "HEAD")
 
 
 def completion_so_far(call: Call) -> int:
@@ -33,7 +31,7 @@ def usage_of(call: Call, flow: http.HTTPFlow, outcome: Outcome) -> Usage:
     usage = call.answer.usage
     if flow.websocket is not None:
         return _with_unfinished(usage, call.said)
-    if flow.request.method in _REPEATING:
+    if call.route is not None and call.route.is_free(flow.request.method):
         return Usage()
     if call.answer.is_final or not _has_cost(call, flow, outcome):
         return usage

@@ -125,6 +125,7 @@ class RouteSchema(_Strict):
     required = fields.List(fields.String(validate=_is_filled))
     validates = _Flag(data_key="validate")
     names_model = _Flag(data_key="model")
+    costs = _Flag()
     upgrade = fields.String(validate=validate.OneOf(("none", "websocket")))
     stream_usage = _Flag()
 

@@ -60,6 +60,7 @@ class Route:
 
     `required` names the fields that a JSON body must have; `validates` False passes bodies on unchecked. Where lists of
     models are in force, bodies must name theirs, unless `names_model` is False: no model works on these requests.
+    `costs` False: they need no tokens and no money.
     `stream_usage`: streams tell their usage when `stream_options.include_usage` asks for it.
     """
 
@@ -73,12 +74,21 @@ class Route:
     required: tuple[str, ...] = ()
     validates: bool = True
     names_model: bool = True
+    costs: bool = True
     upgrade: Upgrade = "none"
     stream_usage: bool = False
 
     def body_of(self, method: str) -> BodyKind:
         """Return what the body of a request with this method should be."""
         return self.body if method in METHODS_WITH_BODY else "none"
+
+    def is_free(self, method: str) -> bool:
+        """Tell whether requests with this method need neither tokens nor money.
+
+        What is only brought back or deleted was paid for when it was made. A WebSocket begins as a GET, but costs.
+        """
+        may_cost = method in METHODS_WITH_BODY or self.upgrade != "none"
+        return not (may_cost and self.costs and self.names_model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +209,7 @@ def _route(loaded: dict[str, Any], provider: dict[str, Any]) -> Route:
         required=tuple(loaded.get("required", ())),
         validates=loaded.get("validates", True),
         names_model=loaded.get("names_model", True),
+        costs=loaded.get("costs", True),
         upgrade=loaded.get("upgrade", "none"),
         stream_usage=loaded.get("stream_usage", False),
     )

@@ -6,8 +6,9 @@ or CRLF, several data lines joined by LF, comments and other fields passed over.
 
 import re
 
-# A longer event cannot carry usage of a model; it is passed over instead of being held in memory.
-MAX_EVENT_BYTES = 1 << 20
+# Images come whole in one event, in base64, and their usage with them. A longer event is passed over instead of being
+# held in memory; so much is held of a body in JSON, too.
+MAX_EVENT_BYTES = 16 << 20
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -15,7 +16,7 @@ class EventReader:
     """Feed it chunks in order; it returns the data of each event that became complete."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._lines: list[bytes] = []
         self._size = 0
 
@@ -23,11 +24,26 @@ class EventReader:
         """Return the data of the events that end within this chunk."""
         if not (self._rest or self._lines or self._size) and _is_one_event(chunk):
             return [chunk[6:-2]]
-        *lines, self._rest = self._split(self._rest + chunk)
+        if self._rest:
+            if self._goes_on(chunk):
+                self._hold(chunk)
+                return []
+            chunk = b"".join((self._rest, chunk))
+            self._rest.clear()
+        *lines, rest = self._split(chunk)
         complete = [self._take(line) for line in lines]
+        if rest:
+            self._hold(rest)
+        return [event for event in complete if event is not None]
+
+    def _goes_on(self, chunk: bytes) -> bool:
+        """Tell whether the line that has begun does not end here; so a long one is not looked through over and over."""
+        return b"\n" not in chunk and b"\r" not in chunk and not self._rest.endswith(b"\r")
+
+    def _hold(self, rest: bytes) -> None:
+        self._rest += rest
         if len(self._rest) > MAX_EVENT_BYTES:
             self._rest, self._size = self._rest[-1:], MAX_EVENT_BYTES + 1
-        return [event for event in complete if event is not None]
 
     @staticmethod
     def _split(text: bytes) -> list[bytes]:
@@ -43,7 +59,7 @@ class EventReader:
         if not line:
             return self._finish()
         if line.startswith(b"data:"):
-            data = line[5:].removeprefix(b" ")
+            data = line[6:] if line.startswith(b"data: ") else line[5:]
             self._size += len(data)
             if self._size <= MAX_EVENT_BYTES:
                 self._lines.append(data)

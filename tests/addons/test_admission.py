@@ -12,7 +12,7 @@ from addons.refusal import Refused
 from addons.route_table import RouteTable
 from addons.store import StoreUnavailable
 from shared import tokens
-from shared.models import Caller, Denial
+from shared.models import NOTHING, Amounts, Caller, Denial
 from shared.redis_schema import Denied
 from tests.addons.conftest import PEPPER, request
 from tests.addons.fakes import FakeStore
@@ -21,10 +21,12 @@ KNOWN = tokens.generate(bytes(24))
 SCHEMES = {"", "bearer"}
 
 
-def waiting(calls: Calls, table: RouteTable, credential: str, path: str = "/v1/models") -> http.HTTPFlow:
-    flow = request("GET", path)
+def waiting(
+    calls: Calls, table: RouteTable, credential: str, path: str = "/v1/models", method: str = "GET"
+) -> http.HTTPFlow:
+    flow = request(method, path)
     call = calls.of(flow)
-    call.candidates = table.current.match("GET", path).routes
+    call.candidates = table.current.match(method, path).routes
     call.presented = [("authorization", credential)]
     return flow
 
@@ -129,3 +131,25 @@ async def test_a_malformed_token_never_reaches_the_store(calls: Calls, route_tab
     await admission(calls, route_table, store).requestheaders(flow)
 
     assert store.asked == []
+
+
+@pytest.mark.parametrize(
+    ("target", "amounts"),
+    [
+        ("GET /v1/models", NOTHING),
+        ("POST /v1/files", NOTHING),
+        ("POST /v1/responses/input_tokens", NOTHING),
+        ("DELETE /v1/responses/r-1", NOTHING),
+        ("GET /v1/realtime", Amounts()),
+        ("POST /v1/responses", Amounts()),
+    ],
+)
+async def test_what_costs_nothing_is_let_in_at_its_head(
+    calls: Calls, route_table: RouteTable, caller: Caller, token: str, target: str, amounts: Amounts
+) -> None:
+    method, path = target.split()
+    store = FakeStore(caller)
+
+    await admission(calls, route_table, store).requestheaders(waiting(calls, route_table, token, path, method))
+
+    assert store.amounts == [amounts]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from addons.estimate import ATTACHMENT_TOKENS, asked_completion, estimate_prompt
+from addons.estimate import ATTACHMENT_TOKENS, estimate_prompt
 
 TEXT = "The quick brown fox jumps over the lazy dog. "
 
@@ -79,24 +79,3 @@ def test_the_largest_body_takes_no_noticeable_time(body: bytes) -> None:
     estimate_prompt(body)
 
     assert time.process_time() - began < 1.0  # Some 40 ms; a way that is not linear would take minutes.
-
-
-@pytest.mark.parametrize(
-    ("fields", "tokens"),
-    [
-        ({}, None),
-        ({"max_tokens": 5}, 5),
-        ({"max_completion_tokens": 6, "n": 3}, 18),
-        ({"max_output_tokens": 7}, 7),
-        ({"max_tokens": 5, "max_completion_tokens": 9}, 9),
-        ({"max_tokens": 5, "n": 2, "best_of": 4}, 20),
-        ({"max_tokens": 5, "n": "2"}, 5),
-        ({"max_tokens": True}, None),
-        ({"max_tokens": -1}, None),
-        ({"max_tokens": 1e6}, None),
-        ({"max_tokens": None, "n": 4}, None),
-    ],
-    ids=lambda value: json.dumps(value),
-)
-def test_the_asked_completion_is_the_limit_for_all_answers(fields: dict[str, Any], tokens: int | None) -> None:
-    assert asked_completion(fields) == tokens

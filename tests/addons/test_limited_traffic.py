@@ -3,12 +3,14 @@
 import asyncio
 import json
 
+import pytest
 import redis
 from mitmproxy.master import Master
 
 from shared import redis_schema
 from shared.limits_schema import encode_limits
-from shared.models import Limit, Measure, OnOutage, Outcome, Policy, Window
+from shared.models import Limit, Measure, OnOutage, Outcome, Policy, Usage, Window
+from shared.prices import Price, PriceTable, encode_table
 from tests.addons.test_attempts import SSE, Script, header
 from tests.addons.test_proxy import PLAIN, Tenant, code_of, exchange, get, provided
 from tests.addons.test_proxy import configuration as configuration  # a fixture
@@ -17,6 +19,8 @@ from tests.addons.test_proxy import runner as runner  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
 
 PER_DAY = Limit(Measure.TOKENS, Window.DAY, 1000)
+IN_MONEY = Limit(Measure.COST, Window.DAY, 10**9)
+FORM = "multipart/form-data; boundary=b"
 
 
 def answered(total: int) -> bytes:
@@ -31,6 +35,23 @@ def chat(tenant: Tenant, max_tokens: int, model: str = "m", stream: bool = False
     body = json.dumps({"model": model, "messages": [], "max_tokens": max_tokens, "stream": stream}).encode()
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {tenant.secret}\r\n"
     return head.encode() + b"content-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+def post(tenant: Tenant, path: str, body: bytes, kind: str = "application/json") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {tenant.secret}\r\ncontent-type: {kind}\r\n"
+    return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def form(**fields: str) -> bytes:
+    parts = [f'--b\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()]
+    return "".join([*parts, "--b--\r\n"]).encode()
+
+
+async def with_prices(proxy: Master, client: redis.Redis, *models: str) -> None:
+    """Publish prices, and wait until they are known."""
+    table = PriceTable(tuple(Price("openai", model, prompt=1000, completion=1000) for model in models))
+    client.set(redis_schema.PRICES, encode_table(table))
+    await proxy.addons.get("pricelist").refresh()
 
 
 async def used(client: redis.Redis, scope: str, field: str) -> int | None:
@@ -170,6 +191,80 @@ async def test_a_request_that_is_not_served_gives_back_what_it_reserved(
 
     assert answer.split()[1] == b"400"
     assert await used(redis_client, "token:token-1", "tokens:day") == 0
+
+
+@pytest.mark.parametrize("limit", [PER_DAY, IN_MONEY], ids=["tokens", "money"])
+@pytest.mark.parametrize(
+    ("path", "body", "kind"),
+    [
+        ("/v1/files", form(purpose="batch"), FORM),
+        ("/v1/responses/input_tokens", b'{"model":"m","input":"x"}', "application/json"),
+        ("/v1/moderations", b'{"model":"m","input":"x"}', "application/json"),
+        ("/v1/vector_stores", b"{}", "application/json"),
+        ("/v1/chat/completions/c-1", b'{"metadata":{}}', "application/json"),
+        ("/v1/responses/r-1/cancel", b"", "application/json"),
+    ],
+)
+async def test_what_costs_nothing_passes_every_budget_and_is_charged_nothing(
+    proxy: tuple[Master, int],
+    tenant: Tenant,
+    redis_client: redis.Redis,
+    limit: Limit,
+    path: str,
+    body: bytes,
+    kind: str,
+) -> None:
+    async with provided(Script(answered(4000))) as base_url:
+        tenant.publish(base_url, token_limits=(limit,))
+        answer = await exchange(proxy[1], post(tenant, path, body, kind))
+
+    assert answer.split()[1] == b"200"
+    assert await used(redis_client, "token:token-1", f"{limit.measure}:day") in (None, 0)
+    assert (await tenant.event()).usage == Usage()
+
+
+async def test_a_websocket_and_an_upload_are_priced_by_the_model_they_name(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    await with_prices(proxy[0], redis_client, "gpt-realtime", "whisper-1")
+    upgrade = (
+        f"GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {tenant.secret}\r\n"
+    )
+    upgrade += "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\n"
+    upgrade += "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    upload = form(model="whisper-1", file="x" * (300 << 10))
+    unknown = form(model="unheard-of", file="x" * (300 << 10))
+
+    async with provided(Script(answered(1), answered(1))) as base_url:
+        tenant.publish(base_url, token_limits=(IN_MONEY,))
+        talk = await exchange(proxy[1], upgrade.encode())
+        first = await tenant.event()
+        heard, refused = [
+            await exchange(proxy[1], post(tenant, "/v1/audio/transcriptions", body, FORM)) for body in (upload, unknown)
+        ]
+
+    assert talk.split()[1] == heard.split()[1] == b"200" and first.model_asked == "gpt-realtime"
+    assert code_of(refused) == (403, "model_not_priced")
+
+
+async def test_a_bound_that_comes_twice_is_refused(proxy: tuple[Master, int], tenant: Tenant) -> None:
+    body = b'{"model": "m", "messages": [], "max_tokens": 900, "max_tokens": 1}'
+    async with provided(Script(answered(1))) as base_url:
+        tenant.publish(base_url, token_limits=(PER_DAY,))
+        limited = await exchange(proxy[1], post(tenant, "/v1/chat/completions", body))
+        tenant.publish(base_url)
+        free = await exchange(proxy[1], post(tenant, "/v1/chat/completions", body))
+
+    assert code_of(limited) == (400, "invalid_request") and free.split()[1] == b"200"
+
+
+async def test_answers_beyond_all_numbers_are_denied_by_the_limit(proxy: tuple[Master, int], tenant: Tenant) -> None:
+    body = b'{"model": "m", "messages": [], "max_tokens": %d, "n": %d}' % (1 << 40, 1 << 40)
+    async with provided(Script()) as base_url:
+        tenant.publish(base_url, token_limits=(PER_DAY,))
+        answer = await exchange(proxy[1], post(tenant, "/v1/chat/completions", body))
+
+    assert code_of(answer) == (429, "quota_exceeded")
 
 
 async def test_a_limit_of_all_projects_counts_for_each(

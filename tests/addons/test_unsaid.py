@@ -12,6 +12,7 @@ from addons.ending import Cause, Interruption
 from addons.refusal import UPSTREAM_ERROR
 from addons.unsaid import completion_so_far, usage_of
 from shared.models import Outcome, Usage
+from shared.providers import ProviderTable
 
 PROMPT = b'{"messages":[{"role":"user","content":"%b"}]}' % (b"four" * 99)  # 100 tokens with the role
 
@@ -116,6 +117,17 @@ def test_a_stored_answer_that_is_asked_for_again_costs_nothing(
     call.answer = Answer("m", Usage(9, 2, 11), "stop", is_final=True)
 
     assert usage_of(call, flow, Outcome.FINISHED) == Usage()
+
+
+def test_a_stored_answer_that_is_changed_or_cancelled_costs_nothing(
+    streaming: tuple[http.HTTPFlow, Call], table: ProviderTable
+) -> None:
+    flow, call = streaming
+    call.answer = Answer("m", Usage(9, 2, 11), "stop", is_final=True)
+
+    for path in ("/v1/chat/completions/c-1", "/v1/responses/r-1/cancel", "/v1/threads/t-1/runs/r-1"):
+        call.route = table.match("POST", path).routes["openai"]
+        assert usage_of(call, flow, Outcome.FINISHED) == Usage()
 
 
 @pytest.mark.parametrize("form", ["multipart/form-data; boundary=x", "audio/wav"])

@@ -64,6 +64,8 @@ routes = [
     { name = "pictures", path = "/v1/pictures", methods = ["PUT", "POST"], timeouts = { idle = 7, total = 60 } },
     { name = "songs", path = "/v1/songs", methods = ["POST"], retry = { attempts = 1, within = 0 }, validate = false },
     { name = "phone", path = "/v1/phone", methods = ["GET"], upgrade = "websocket" },
+    { name = "notes", path = "/v1/notes", methods = ["POST", "GET"], costs = false },
+    { name = "papers", path = "/v1/papers", methods = ["GET", "PUT"], model = false },
 ]
 """
 
@@ -303,6 +305,47 @@ def test_required_fields_validation_and_upgrade_are_the_routes() -> None:
     assert [route.name for route in acme(FULL).routes if route.stream_usage] == ["things"]
 
 
+@pytest.mark.parametrize(
+    ("name", "free", "paid"),
+    [
+        ("things", {"GET", "HEAD", "DELETE"}, {"POST", "PUT", "PATCH"}),
+        ("phone", set(), {"GET"}),
+        ("notes", {"GET", "POST"}, set()),
+        ("papers", {"GET", "PUT"}, set()),
+    ],
+)
+def test_what_makes_nothing_new_is_free(name: str, free: set[str], paid: set[str]) -> None:
+    route = route_of(FULL, name)
+
+    assert {method for method in free | paid if route.is_free(method)} == free
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "is_free"),
+    [
+        ("POST", "/v1/chat/completions", False),
+        ("POST", "/v1/chat/completions/c-1", True),
+        ("GET", "/v1/chat/completions", True),
+        ("POST", "/v1/responses", False),
+        ("POST", "/v1/responses/input_tokens", True),
+        ("POST", "/v1/responses/r-1/cancel", True),
+        ("POST", "/v1/moderations", True),
+        ("POST", "/v1/embeddings", False),
+        ("POST", "/v1/files", True),
+        ("POST", "/v1/vector_stores", True),
+        ("POST", "/v1/conversations", True),
+        ("POST", "/v1/batches", False),
+        ("POST", "/v1/threads/t-1/runs", False),
+        ("POST", "/v1/threads/t-1/runs/r-1", True),
+        ("GET", "/v1/realtime", False),
+        ("POST", "/v1/messages", False),
+        ("POST", "/v1/messages/count_tokens", True),
+    ],
+)
+def test_the_bundled_table_tells_what_is_free(method: str, path: str, is_free: bool) -> None:
+    assert [route.is_free(method) for route in TABLE.match(method, path).routes.values()] in ([is_free], [is_free] * 2)
+
+
 def test_every_feature_is_on_unless_the_provider_turns_it_off() -> None:
     assert acme(SMALL).features == dict.fromkeys(Feature, True)
     assert acme(FULL).features == dict.fromkeys(Feature, True) | {Feature.BREAKER: False}
@@ -404,6 +447,7 @@ def test_fault_is_named_by_its_place(before: str, after: str, fault: str) -> Non
         ("validate = false", "validate = 0", "routes[2].validate: must be true or false"),
         ("validate = false", 'validate = "false"', "routes[2].validate: must be true or false"),
         ("validate = false", "validates = false", "routes[2].validates: unknown key; did you mean validate?"),
+        ("costs = false", "costs = 0", "routes[4].costs: must be true or false"),
         ('"websocket"', '"h2c"', "routes[3].upgrade: Must be one of: none, websocket."),
         ('["GET"], upgrade', '["POST"], upgrade', "routes[3].upgrade: needs GET among the methods"),
         ("stream_usage = true", "stream_usage = 1", "routes[0].stream_usage: must be true or false"),

@@ -132,6 +132,26 @@ def test_an_unknown_coding_is_not_read(coding: str) -> None:
     assert read(stream_reader("openai", coding), CHAT) == Answer()
 
 
+IMAGE = (
+    b'event: image_generation.completed\ndata: {"type":"image_generation.completed","b64_json":"%b","usage":'
+    b'{"input_tokens":50,"output_tokens":4160,"total_tokens":4210}}\n\n'
+)
+IN_RESPONSE = (
+    b'event: response.completed\ndata: {"type":"response.completed","response":{"model":"gpt-5","output":'
+    b'[{"type":"image_generation_call","result":"%b"}],"usage":{"input_tokens":50,"output_tokens":4160,'
+    b'"total_tokens":4210}}}\n\n'
+)
+
+
+@pytest.mark.parametrize("event", [IMAGE, IN_RESPONSE], ids=["image", "response"])
+def test_the_usage_that_comes_with_a_streamed_image_is_read(event: bytes) -> None:
+    raw = event % (b"A" * 6_000_000)
+
+    answer = read(stream_reader("openai"), *(raw[at : at + 65536] for at in range(0, len(raw), 65536)))
+
+    assert answer.usage == Usage(50, 4160, 4210) and answer.is_final
+
+
 def test_a_cut_stream_keeps_what_it_has_said_so_far() -> None:
     reader = stream_reader("openai")
 

@@ -1,5 +1,8 @@
 """Rules of cutting a byte stream into server-sent events."""
 
+import time
+import tracemalloc
+
 import pytest
 
 from addons.dialects.sse import MAX_EVENT_BYTES, EventReader
@@ -42,18 +45,32 @@ def test_an_unfinished_event_is_not_given() -> None:
 
 
 def test_an_endless_line_is_not_held_in_memory_and_its_event_is_passed_over() -> None:
-    reader = EventReader()
+    reader, chunk = EventReader(), b"x" * (1 << 20)
+    tracemalloc.start()
 
-    for _ in range(5):
-        assert reader.feed(b"data: " + b"x" * MAX_EVENT_BYTES) == []
-        assert len(reader._rest) <= MAX_EVENT_BYTES
+    for _ in range(5 * MAX_EVENT_BYTES // len(chunk)):
+        assert reader.feed(chunk) == []
 
+    assert tracemalloc.get_traced_memory()[1] < 3 * MAX_EVENT_BYTES
+    tracemalloc.stop()
     assert reader.feed(b"\n\ndata: next\n\n") == [b"next"]
 
 
 def test_an_event_of_too_many_lines_is_passed_over() -> None:
-    reader = EventReader()
+    reader, line = EventReader(), b"data: " + b"y" * 9999 + b"\n"
 
-    events = reader.feed(b"data: " + b"x" * 999 + b"\n") + reader.feed((b"data: " + b"y" * 999 + b"\n") * 1100)
+    events = [event for _ in range(20) for event in reader.feed(line * 100)]
 
     assert events + reader.feed(b"\ndata: next\n\n") == [b"next"]
+
+
+@pytest.mark.parametrize("size", [1 << 10, 1 << 16], ids=["small_pieces", "as_read"])
+def test_a_long_event_in_pieces_is_given_whole_and_takes_no_noticeable_time(size: int) -> None:
+    reader, data = EventReader(), b"A" * (MAX_EVENT_BYTES - 100)
+    raw = b"event: image\r\ndata: " + data + b"\r\n\r\n"
+    began = time.process_time()
+
+    events = [event for at in range(0, len(raw), size) for event in reader.feed(raw[at : at + size])]
+
+    assert events == [data]
+    assert time.process_time() - began < 1.0  # Some 50 ms; looking through all of it for each piece would take minutes.
