@@ -12,7 +12,7 @@ from addons.call import Call, Calls
 from addons.estimate import estimate_prompt
 from addons.gate import Gate
 from addons.price_list import PriceList
-from addons.refusal import MODEL_NOT_PRICED, Refused, fail_closed
+from addons.refusal import MODEL_NOT_PRICED, SERVICE_UNAVAILABLE, Refused, fail_closed
 from addons.request_policy import has_model_in_path
 from shared.models import NOTHING, Amounts, Measure
 from shared.providers import Route
@@ -78,6 +78,7 @@ class Reservation:
         cost = self._prices.estimate(call, prompt, completion)
         if cost is None:
             if limits_cost(call):
-                raise Refused(MODEL_NOT_PRICED)
+                # Until prices have come, nobody knows what has none.
+                raise Refused(MODEL_NOT_PRICED if self._prices.is_known else SERVICE_UNAVAILABLE)
             return 0
         return cost

@@ -185,6 +185,12 @@ async def test_a_model_without_a_price_is_refused_only_where_money_is_limited(
     assert world.call.is_admitted is not is_limited
 
 
+async def test_before_any_prices_have_come_nobody_is_told_that_a_model_has_none(money: World) -> None:
+    await pass_through("request", money.flow, money.room)
+
+    assert money.call.refused_with == "service_unavailable"
+
+
 async def test_what_is_admitted_already_is_left_alone(admitted: tuple[http.HTTPFlow, Call], budget: World) -> None:
     budget.call.is_admitted = True
 
