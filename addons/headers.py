@@ -41,6 +41,8 @@ _FOR_THIS_HOST = frozenset(
     b"alt-svc set-cookie set-cookie2 strict-transport-security public-key-pins expect-ct report-to nel "
     b"reporting-endpoints clear-site-data service-worker-allowed".split()
 )
+# What is left of our own limits is said by limit_headers.py alone.
+_OF_OUR_LIMITS = (b"x-ratelimit-limit-proxy-", b"x-ratelimit-remaining-proxy-", b"x-ratelimit-reset-proxy-")
 _NONE: frozenset[bytes] = frozenset()
 _HOP = re.compile(r"(?:HTTP/)?(\d(?:\.\d)?)\s+\S")
 
@@ -91,7 +93,8 @@ def for_provider(request: http.Request, correlation_id: str) -> http.Headers:
     """Return a request's headers as the provider gets them, but for its key; a WebSocket's handshake is kept."""
     fields = _crossing(request.headers, _stays_from_provider, named_by_connection(request.headers))
     hops = via(request.headers.get("via", ""), request.http_version)
-    passed = http.Headers([*fields, (b"x-request-id", correlation_id.encode()), (b"via", hops.encode())])
+    passed = http.Headers()
+    passed.fields = (*fields, (b"x-request-id", correlation_id.encode()), (b"via", hops.encode()))
     if asks_for_websocket(request):
         passed["connection"], passed["upgrade"] = "Upgrade", "websocket"
         _hide_key(passed)
@@ -108,7 +111,8 @@ def _stays_from_provider(name: bytes) -> bool:
 @lru_cache(maxsize=512)
 def _stays_from_client(name: bytes) -> bool:
     folded = _folded(name)
-    return folded in _HOP_BY_HOP or folded in _FOR_THIS_HOST or name.lower() == b"x-llm-proxy-request-id"
+    is_ours = folded.startswith(_OF_OUR_LIMITS) or name.lower() == b"x-llm-proxy-request-id"
+    return is_ours or folded in _HOP_BY_HOP or folded in _FOR_THIS_HOST
 
 
 def _hide_key(headers: http.Headers) -> None:
@@ -129,7 +133,8 @@ def for_client(response: http.Response, correlation_id: str, request_id: str) ->
     fields = _crossing(response.headers, _stays_from_client, named)
     if not any(name.lower() == b"x-request-id" for name, _ in fields):
         fields.append((b"x-request-id", correlation_id.encode()))
-    passed = http.Headers([*fields, (b"x-llm-proxy-request-id", request_id.encode())])
+    passed = http.Headers()
+    passed.fields = (*fields, (b"x-llm-proxy-request-id", request_id.encode()))
     if response.status_code == 101:
         passed["connection"], passed["upgrade"] = "Upgrade", response.headers.get("upgrade", "")
     elif b"close" in named:

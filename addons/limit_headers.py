@@ -37,7 +37,7 @@ def seconds(milliseconds: int) -> int:
 
 
 class LimitHeaders:
-    """Adds them to providers' answers; refusals bring their own."""
+    """Adds them to providers' answers, which have lost any of these names; refusals bring their own."""
 
     def __init__(self, calls: Calls) -> None:
         self.calls = calls
@@ -46,5 +46,5 @@ class LimitHeaders:
         """Add what admission found."""
         call = self.calls.of(flow)
         if call.standing and flow.response is not None and call.refused_with is None:
-            for name, value in headers_of(call.standing).items():
-                flow.response.headers[name] = value
+            added = [(name.encode(), value.encode()) for name, value in headers_of(call.standing).items()]
+            flow.response.headers.fields = (*flow.response.headers.fields, *added)

@@ -1,10 +1,12 @@
 """What callers are told of limits: where they stand, and why not."""
 
 import pytest
+from mitmproxy import http
 
 from addons import refusal
-from addons.call import Call
-from addons.limit_headers import headers_of
+from addons.call import Call, Calls
+from addons.headers import Headers
+from addons.limit_headers import LimitHeaders, headers_of
 from addons.limits import overrun_of, refusal_of
 from shared.models import Denial, LimitState, Measure, Scope, Window
 
@@ -69,3 +71,15 @@ def test_refusals_carry_the_headers_too() -> None:
     assert answer.headers["x-ratelimit-remaining-proxy-requests"] == "12"
     assert answer.headers["retry-after"] == "2"
     assert b'"param":"project.requests.minute"' in (answer.content or b"")
+
+
+def test_answers_carry_them_beside_the_providers_own(admitted: tuple[http.HTTPFlow, Call], calls: Calls) -> None:
+    flow, call = admitted
+    own = {"x-ratelimit-limit-requests": "500", "X-RateLimit-Limit-Proxy-Requests": "forged"}
+    flow.response, call.standing = http.Response.make(200, b"", own), (PER_MINUTE,)
+
+    Headers(calls).responseheaders(flow)
+    LimitHeaders(calls).responseheaders(flow)
+
+    assert flow.response.headers.get_all("x-ratelimit-limit-proxy-requests") == ["60"]
+    assert flow.response.headers["x-ratelimit-limit-requests"] == "500"
