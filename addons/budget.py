@@ -1,16 +1,19 @@
 """Keeps answers within limits of tokens and money while they stream.
 
 An answer that needs more than was reserved for it gets more, a little at a time. One that may not have more is ended
-with a final error.
+with a final error, and so is one that Redis takes for settled: nothing would bound it any longer. While Redis is away,
+answers go on.
 """
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from mitmproxy import http
 
 from addons.call import Call, Calls
 from addons.ending import Cause, Interruption
+from addons.endurance import endure
 from addons.holds import Holds
 from addons.interrupts import Interrupts
 from addons.limits import overrun_of
@@ -28,6 +31,20 @@ PAUSE_SECONDS = 0.1
 STEP = 256
 
 log = logs.get("budget")
+
+
+@dataclass(slots=True)
+class Watched:
+    """An answer that streams, and what is reserved for its request in all, as far as its worker knows."""
+
+    call: Call
+    tokens: int
+    cost: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the answer has outrun what is reserved, and still runs on."""
+        return tokens_so_far(self.call) > self.tokens and self.call.interruption is None
 
 
 class Budget:
@@ -50,8 +67,8 @@ class Budget:
         self._interrupts = interrupts
         self._note_cut = note_cut
         self._pause_seconds = pause_seconds
-        self._watched: dict[str, Call] = {}
-        self._reserved: dict[str, int] = {}
+        self._watched: dict[str, Watched] = {}
+        self._is_away = False
         self._task: asyncio.Task[None] | None = None
 
     def running(self) -> None:
@@ -69,10 +86,12 @@ class Budget:
         call = self.calls.of(flow)
         if call.caller is None or not call.caller.has_budget or not has_feature(call, Feature.BUDGET_CUT):
             return
+        if call.route is not None and call.route.is_free(flow.request.method):
+            return
         hold = self._holds.of(call.request_id)
         if hold is not None and call.refused_with is None:
-            self._watched[call.request_id] = call
-            self._reserved[call.request_id] = decode_hold(hold).reserved.tokens or 0
+            reserved = decode_hold(hold).reserved
+            self._watched[call.request_id] = Watched(call, reserved.tokens or 0, reserved.cost or 0)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The answer is complete; a WebSocket has only begun."""
@@ -88,44 +107,50 @@ class Budget:
         self._forget(flow)
 
     def _forget(self, flow: http.HTTPFlow) -> None:
-        request_id = self.calls.of(flow).request_id
-        self._watched.pop(request_id, None)
-        self._reserved.pop(request_id, None)
+        self._watched.pop(self.calls.of(flow).request_id, None)
 
     async def _keep_watching(self) -> None:
         while True:
             await asyncio.sleep(self._pause_seconds)
-            for call in list(self._watched.values()):
-                try:
-                    await self._look_at(call)
-                except StoreUnavailable as error:
-                    log.warning("reservation_not_extended", request_id=call.request_id, reason=str(error))
+            await endure(self._look(), "budget")
 
-    async def _look_at(self, call: Call) -> None:
-        missing = tokens_so_far(call) - self._reserved[call.request_id]
-        if missing <= 0 or call.interruption is not None:
+    async def _look(self) -> None:
+        short = [watched for watched in self._watched.values() if watched.is_short]
+        await asyncio.gather(*map(self._look_after, short))
+
+    async def _look_after(self, watched: Watched) -> None:
+        try:
+            denied = await self._supply(watched)
+            self._is_away = False
+        except StoreUnavailable as error:
+            if not self._is_away:
+                log.warning("reservations_not_extended", reason=str(error))
+            self._is_away = True
             return
-        denied = None
-        for more in (missing + STEP, missing):
-            extended = await self._extend(call, more)
-            if not isinstance(extended, NotExtended):
-                return
-            denied = extended
-        if denied is not None and denied.limit is not None:
-            self._cut(call, denied)
+        if denied is not None and self._watched.get(watched.call.request_id) is watched:
+            self._cut(watched.call, denied)
 
-    async def _extend(self, call: Call, more: int) -> bytes | NotExtended:
+    async def _supply(self, watched: Watched) -> NotExtended | None:
+        """Reserve what is missing, and a step in advance if that is to be had; tell why not."""
+        needed, denied = tokens_so_far(watched.call), None
+        for tokens in (needed + STEP, needed):
+            denied = await self._extend(watched, tokens)
+            if denied is None or denied.limit is None:
+                break
+        return denied
+
+    async def _extend(self, watched: Watched, tokens: int) -> NotExtended | None:
+        call = watched.call
         hold = self._holds.of(call.request_id)
         if hold is None:
-            return NotExtended(None)
-        cost = self._prices.estimate(call, 0, more) or 0
-        with self._holds.changing(call.request_id):
-            extended = await self._store.extend(hold, call.digest, Amounts(more, cost))
-            if isinstance(extended, bytes):
-                self._holds.keep(call.request_id, extended)
-                if call.request_id in self._reserved:
-                    self._reserved[call.request_id] += more
-        return extended
+            return None  # It has just been settled.
+        cost = watched.cost + (self._prices.estimate(call, 0, tokens - watched.tokens) or 0)
+        extended = await self._store.extend(hold, call.digest, Amounts(tokens, cost))
+        if isinstance(extended, NotExtended):
+            return extended
+        self._holds.replace(call.request_id, extended)
+        watched.tokens, watched.cost = tokens, cost
+        return None
 
     def _cut(self, call: Call, denied: NotExtended) -> None:
         refusal = overrun_of(denied.limit)

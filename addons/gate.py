@@ -15,7 +15,7 @@ from addons.refusal import Refused
 from addons.route_table import RouteTable
 from addons.store import Store, StoreCannotWrite, StoreUnavailable
 from shared import logs
-from shared.holds_schema import OpenRequest, encode_request
+from shared.holds_schema import OpenRequest
 from shared.models import Amounts, Caller, Denial
 from shared.redis_schema import Denied
 
@@ -42,7 +42,7 @@ class Gate:
 
     async def enter(self, call: Call, providers: Sequence[str], method: str, amounts: Amounts) -> None:
         """Let a call in, taking the amounts of every limit or none. Raises Refused with 401, 403, 404, 429 or 503."""
-        request = encode_request(_described(call, providers, method, amounts))
+        request = _described(call, providers, method, amounts)
         try:
             verdict = await self._store.admit(call.digest, providers, amounts, request)
         except StoreCannotWrite as error:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from addons.endurance import endure
 from addons.holds import Holds
 from addons.price_list import PriceList
 from addons.settlement import Settlement
@@ -35,6 +36,7 @@ class Leases:
         self._append = append
         self._prices = prices
         self._pause_seconds = pause_seconds
+        self._is_away = False
         self._task: asyncio.Task[None] | None = None
 
     def running(self) -> None:
@@ -50,20 +52,27 @@ class Leases:
     async def _keep_renewing(self) -> None:
         while True:
             await asyncio.sleep(self._pause_seconds)
-            try:
-                await self.renew()
-            except StoreUnavailable as error:
+            await endure(self._renew_if_possible(), "leases")
+
+    async def _renew_if_possible(self) -> None:
+        try:
+            await self.renew()
+            self._is_away = False
+        except StoreUnavailable as error:
+            if not self._is_away:
                 log.warning("leases_not_renewed", reason=str(error))
+            self._is_away = True
 
     async def renew(self) -> None:
         """Renew this worker's leases and settle what has expired. Raises StoreUnavailable."""
-        for hold in await self._store.renew(list(self._holds)):
+        for request_id, hold in await self._store.renew(list(self._holds)):
             try:
                 held = decode_hold(hold)
             except ContractError as error:
-                log.error("hold_not_readable", reason=str(error))
+                log.error("hold_not_readable", request_id=request_id, reason=str(error))
+                await self._store.bury(request_id, hold, str(error))
                 continue
-            log.warning("request_lost", request_id=held.request.request_id)
+            log.warning("request_lost", request_id=request_id)
             self._append(self._settlement(hold, held))
 
     def _settlement(self, hold: bytes, held: Held) -> Settlement:

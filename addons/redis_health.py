@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from addons.endurance import endure
 from shared import logs
 
 # Between looks at a server that does not answer, in seconds.
@@ -26,6 +27,7 @@ class RedisHealth:
         self._ping = ping
         self._faults = faults
         self._pause_seconds = pause_seconds
+        self._answers = True
         self._probing: asyncio.Task[None] | None = None
 
     @property
@@ -37,6 +39,7 @@ class RedisHealth:
         """A call has failed: look after the server until it answers again."""
         if self._probing is None:
             log.warning("redis_does_not_answer", reason=reason)
+            self._answers = False
             self._probing = asyncio.get_running_loop().create_task(self._probe())
 
     async def close(self) -> None:
@@ -46,11 +49,14 @@ class RedisHealth:
             await asyncio.wait([self._probing])
 
     async def _probe(self) -> None:
-        while True:
-            try:
-                await self._ping()
-                break
-            except self._faults:
-                await asyncio.sleep(self._pause_seconds)
+        while not self._answers:
+            await endure(self._look(), "redis_health")
         self._probing = None
         log.info("redis_answers_again")
+
+    async def _look(self) -> None:
+        try:
+            await self._ping()
+            self._answers = True
+        except self._faults:
+            await asyncio.sleep(self._pause_seconds)

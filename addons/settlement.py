@@ -56,4 +56,4 @@ class Settling:
         """Settle a call that has ended as its event says."""
         is_paid = any(state.measure is Measure.COST for state in call.standing)
         actual = actual_of(event, call.attempts.count > 0, self._cost(event) if is_paid else None)
-        self._holds.hand_over(call.request_id, lambda hold: self._append(Settlement(event, hold, actual)))
+        self._append(Settlement(event, self._holds.of(call.request_id), actual))

@@ -16,7 +16,7 @@ from addons.redis_health import RedisHealth
 from addons.redis_line import RedisLine
 from addons.settlement import Settlement
 from shared import holds_schema, redis_schema, redis_servers
-from shared.holds_schema import NotExtended
+from shared.holds_schema import NotExtended, OpenRequest, encode_request
 from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
@@ -27,7 +27,7 @@ MAX_CONNECTIONS = 32
 # How long a call may take if the client was given no time-out, in seconds.
 DEFAULT_SECONDS = 5.0
 
-_SCRIPTS = ("admit", "settle", "extend", "leases")
+_SCRIPTS = ("admit", "settle", "extend", "leases", "bury")
 _FAULTS = (redis.exceptions.RedisError, redis_schema.ContractError, OSError, TimeoutError)
 # By these a server says that it cannot write, though it may know everything: no room, a replica, no disk, too few
 # replicas. (Some come as errors of the script.)
@@ -60,32 +60,45 @@ class Store:
         return cls(redis.asyncio.Redis.from_pool(pool), note_failure)
 
     async def admit(
-        self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: bytes = b""
+        self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: OpenRequest | None = None
     ) -> Caller | Denied:
         """Validate the token and take one request and these amounts of every limit, or nothing, atomically.
 
-        `request` is what is remembered of it while it runs (see holds_schema). Raises StoreUnavailable.
+        `request` is what is remembered of it while it runs. Raises StoreUnavailable.
         """
-        keys, arguments = redis_schema.encode_admission(digest, providers, amounts, request)
-        return await self._ask("admit", keys, arguments)
+        described, request_id = (b"", "") if request is None else (encode_request(request), request.request_id)
+        keys, arguments = redis_schema.encode_admission(digest, providers, amounts, described, request_id=request_id)
+        return self._read(redis_schema.decode_admission, await self._ask("admission", "admit", keys, arguments))
 
     async def peek(self, digest: str, providers: Sequence[str]) -> Caller | Denied:
         """Validate the token without counting anything, and tell its limits. Raises StoreUnavailable."""
         keys, arguments = redis_schema.encode_admission(digest, providers, is_peek=True)
-        return await self._ask("admit", keys, arguments, "EVALSHA_RO")
+        reply = await self._ask("admission", "admit", keys, arguments, "EVALSHA_RO")
+        return self._read(redis_schema.decode_admission, reply)
 
     async def _ask(
-        self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], command: str = "EVALSHA"
-    ) -> Caller | Denied:
+        self,
+        purpose: str,
+        script: str,
+        keys: Sequence[str],
+        arguments: Sequence[str | bytes | int],
+        command: str = "EVALSHA",
+    ) -> Sequence[bytes | int]:
         if self._health.is_down:
             raise StoreUnavailable("Redis does not answer")
         try:
-            return redis_schema.decode_admission(await self._run(script, keys, arguments, command))
+            return await self._run(script, keys, arguments, command)
         except redis.exceptions.ResponseError as error:
-            raise self._not_written(f"admission failed: {error}", error) from error
+            raise self._not_written(f"{purpose} failed: {error}", error) from error
         except _FAULTS as error:
             self._health.failed(str(error))
-            raise self._failed(f"admission failed: {error}") from error
+            raise self._failed(f"{purpose} failed: {error}") from error
+
+    def _read[T](self, decode: Callable[[Sequence[bytes | int]], T], reply: Sequence[bytes | int]) -> T:
+        try:
+            return decode(reply)
+        except redis_schema.ContractError as error:
+            raise self._failed(str(error)) from error
 
     async def _run(
         self, script: str, keys: Sequence[str], arguments: Sequence[str | bytes | int], command: str = "EVALSHA"
@@ -102,30 +115,32 @@ class Store:
         """Settle requests in order, each at most once. Raises StoreUnavailable; some may have been settled then."""
         outcomes = await asyncio.gather(*map(self._settle, settlements), return_exceptions=True)
         for outcome in outcomes:
-            if isinstance(outcome, _FAULTS):
-                raise self._failed(f"usage could not be settled: {outcome!r}") from outcome
             if isinstance(outcome, BaseException):
                 raise outcome
 
     async def _settle(self, settlement: Settlement) -> None:
         keys, arguments = holds_schema.encode_settlement(settlement.hold, settlement.event, settlement.actual)
-        await self._run("settle", keys, arguments)
+        await self._ask("settlement", "settle", keys, arguments)
 
-    async def extend(self, hold: bytes, digest: str, more: Amounts) -> bytes | NotExtended:
-        """Reserve more for a running request; returns its hold from now on. Raises StoreUnavailable."""
-        try:
-            return holds_schema.decode_extension(
-                await self._run("extend", *holds_schema.encode_extension(hold, digest, more))
-            )
-        except _FAULTS as error:
-            raise self._failed(f"a reservation could not be extended: {error}") from error
+    async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
+        """Reserve so much in all for a running request; returns its hold from now on. Raises StoreUnavailable.
 
-    async def renew(self, holds: Sequence[bytes]) -> list[bytes]:
-        """Say that these requests still run; returns holds that nobody has renewed. Raises StoreUnavailable."""
-        try:
-            return cast(list[bytes], await self._run("leases", *holds_schema.encode_leases(holds)))
-        except _FAULTS as error:
-            raise self._failed(f"leases could not be renewed: {error}") from error
+        To ask for the same again does no harm. `hold` is what is known of it, however old.
+        """
+        keys, arguments = holds_schema.encode_extension(hold, digest, in_all)
+        return self._read(holds_schema.decode_extension, await self._ask("extension", "extend", keys, arguments))
+
+    async def renew(self, request_ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Say that these requests still run; returns ids and holds of some that nobody has renewed.
+
+        Raises StoreUnavailable.
+        """
+        keys, arguments = holds_schema.encode_leases(request_ids)
+        return self._read(holds_schema.decode_leases, await self._ask("renewal", "leases", keys, arguments))
+
+    async def bury(self, request_id: str, hold: bytes, reason: str) -> None:
+        """Set a hold aside that cannot be read. Raises StoreUnavailable."""
+        await self._ask("burial", "bury", *holds_schema.encode_burial(request_id, hold, reason))
 
     async def price_table(self) -> bytes:
         """Return the published price table, empty if there is none. Raises StoreUnavailable."""

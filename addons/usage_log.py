@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Protocol
 
 import msgspec
 
+from addons.endurance import endure
 from addons.holds import Holds
 from addons.settlement import Settlement
 from addons.store import StoreUnavailable
 from shared import logs
+from shared.models import Outcome
 
 BATCH = 500
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 FLUSH_SECONDS = 5.0
+# So many settlements are kept, some 200 MB; that is what a worker has to do while Redis is away for some hours.
+MOST_WAITING = 100_000
 
 log = logs.get("usage_log")
 
@@ -27,25 +32,38 @@ class Sink(Protocol):
 
 
 class UsageLog:
-    """A queue with one writer. What is in it leaves only when the sink has it; at exit, what is left goes to the log.
+    """A queue with one writer. What is in it leaves when the sink has it; what it cannot keep goes to the log.
 
-    `note_waiting` is told how many wait, whenever that changes.
+    Each request stands in it once, also if it is found lost again and again. It keeps `most_waiting` of them: beyond
+    that the oldest go to the log, as at exit those do that are left. `note_waiting` is told how many wait, whenever
+    that changes.
     """
 
     def __init__(
-        self, sink: Sink, holds: Holds, note_waiting: Callable[[int], None], flush_seconds: float = FLUSH_SECONDS
+        self,
+        sink: Sink,
+        holds: Holds,
+        note_waiting: Callable[[int], None],
+        flush_seconds: float = FLUSH_SECONDS,
+        most_waiting: int = MOST_WAITING,
     ) -> None:
         self._sink = sink
         self._holds = holds
         self._note_waiting = note_waiting
         self._flush_seconds = flush_seconds
-        self._waiting: list[Settlement] = []
+        self._most_waiting = most_waiting
+        self._waiting: dict[str, Settlement] = {}
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
     def append(self, settlement: Settlement) -> None:
-        """Take one; returns at once. The queue is bounded by the requests in flight when Redis went away."""
-        self._waiting.append(settlement)
+        """Take one; returns at once. A request that is lost is not settled in the place of one that has ended."""
+        request_id = settlement.event.request_id
+        if settlement.event.outcome is Outcome.LOST and request_id in self._waiting:
+            return
+        self._waiting[request_id] = settlement
+        if len(self._waiting) > self._most_waiting:
+            self._give_up(next(iter(self._waiting.values())))
         self._note_waiting(len(self._waiting))
         self._arrived.set()
 
@@ -62,19 +80,35 @@ class UsageLog:
             async with asyncio.timeout(self._flush_seconds):
                 await self._drain()
         except TimeoutError:
-            for settlement in self._waiting:
-                log.error("usage_event_not_delivered", usage_event=msgspec.to_builtins(settlement.event))
+            pass
+        finally:
+            for settlement in list(self._waiting.values()):
+                self._give_up(settlement)
+
+    def _give_up(self, settlement: Settlement) -> None:
+        log.error("usage_event_not_delivered", usage_event=msgspec.to_builtins(settlement.event))
+        self._forget(settlement)
+
+    def _forget(self, settlement: Settlement) -> None:
+        request_id = settlement.event.request_id
+        if self._waiting.get(request_id) is settlement:  # Else another one has taken its place meanwhile.
+            del self._waiting[request_id]
+            self._holds.settled(request_id)
 
     async def _write(self) -> None:
         while True:
-            await self._arrived.wait()
+            await endure(self._write_what_comes(), "usage_log")
+
+    async def _write_what_comes(self) -> None:
+        if not self._waiting:
             self._arrived.clear()
-            await self._drain()
+            await self._arrived.wait()
+        await self._drain()
 
     async def _drain(self) -> None:
         pause = 0.0
         while self._waiting:
-            batch = self._waiting[:BATCH]
+            batch = list(islice(self._waiting.values(), BATCH))
             try:
                 await self._sink.settle(batch)
             except StoreUnavailable as error:
@@ -83,8 +117,7 @@ class UsageLog:
                 pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
                 await asyncio.sleep(pause)
             else:
-                del self._waiting[: len(batch)]
                 for settlement in batch:
-                    self._holds.settled(settlement.event.request_id)
+                    self._forget(settlement)
                 self._note_waiting(len(self._waiting))
                 pause = 0.0

@@ -1,8 +1,9 @@
 """The contract about requests that run: what is held for them, and how that is settled, extended, found again.
 
 A hold is made by the `admit` script: the open request as its worker describes it (JSON), a newline, and what the
-scripts need to settle it (MessagePack, whose numbers Lua reads and writes exactly). Between admission and settlement it
-is handed around as it is.
+scripts need to settle it (MessagePack, whose numbers Lua reads and writes exactly). It stands in Redis under the
+request's id, by which every script finds it as it is now. Workers hand around what they know of it: it is needed only
+if Redis has lost its own.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,11 +14,13 @@ import msgspec
 
 from shared import redis_schema
 from shared.limits_schema import decode_standing
-from shared.models import Amounts, LimitState, Measure, Scope, UsageEvent, Window
+from shared.models import Amounts, LimitState, Measure, Outcome, Scope, UsageEvent, Window
 from shared.redis_schema import ContractError
 
-# Marks of requests that were charged after Redis had lost them.
-MARK_PREFIX = f"{redis_schema.PREFIX}charged:"
+# Marks, for a day, of requests that may yet be settled otherwise than by what is held for them (see settle.lua).
+MARK_PREFIX = f"{redis_schema.PREFIX}settled:"
+# How many holds that nobody can read are kept.
+DEAD_LETTERS_KEPT = 10_000
 
 
 class OpenRequest(msgspec.Struct, frozen=True):
@@ -51,7 +54,7 @@ class Held:
 class NotExtended:
     """A running request may not have more; falsy on purpose.
 
-    `limit` is the one that is reached; None: the request is not held any longer.
+    `limit` is the one that is reached; None: the request has been settled.
     """
 
     limit: LimitState | None
@@ -98,42 +101,59 @@ def encode_settlement(
 ) -> tuple[list[str], list[str | bytes | int]]:
     """Return KEYS and ARGV of the `settle` script. What is None of `actual` stays as it was reserved.
 
-    Without a hold, the event is appended and nothing else.
+    `hold` is what the worker knows of it, None: nothing. An event with the outcome `lost` gives way to a later one.
     """
-    keys = [redis_schema.OPEN, redis_schema.USAGE_STREAM, redis_schema.EPOCH]
+    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.USAGE_STREAM, redis_schema.EPOCH]
     [(field, entry)] = redis_schema.encode_event(event).items()
-    prefixes = [redis_schema.USED_PREFIX, MARK_PREFIX]
-    return keys, [*prefixes, hold or b"", field, entry, *redis_schema.encode_amounts(actual)]
+    known: list[str | bytes] = [redis_schema.USED_PREFIX, MARK_PREFIX, event.request_id, hold or b""]
+    is_lost = int(event.outcome is Outcome.LOST)
+    return keys, [*known, field, entry, *redis_schema.encode_amounts(actual), is_lost]
 
 
 def encode_extension(
-    hold: bytes, digest: str, more: Amounts, lease_ms: int = redis_schema.LEASE_MS
+    hold: bytes, digest: str, in_all: Amounts, lease_ms: int = redis_schema.LEASE_MS
 ) -> tuple[list[str], list[str | bytes | int]]:
     """Return KEYS and ARGV of the `extend` script for a running request of the token with this digest.
 
     Raises ContractError if the hold is none.
     """
-    project_key = redis_schema.project_key(decode_hold(hold).request.project_id)
-    keys = [redis_schema.OPEN, redis_schema.token_key(digest), project_key, redis_schema.GLOBAL_LIMITS]
-    return keys, [redis_schema.USED_PREFIX, hold, more.tokens or 0, more.cost or 0, lease_ms]
+    request = decode_hold(hold).request
+    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH, redis_schema.token_key(digest)]
+    keys += [redis_schema.project_key(request.project_id), redis_schema.GLOBAL_LIMITS]
+    known: list[str | bytes] = [redis_schema.USED_PREFIX, MARK_PREFIX, request.request_id, hold]
+    return keys, [*known, in_all.tokens or 0, in_all.cost or 0, lease_ms]
 
 
 def decode_extension(reply: Sequence[bytes | int]) -> bytes | NotExtended:
     """Read the answer of the `extend` script: the hold from now on, or why there is none. Raises ContractError."""
     try:
-        hold, standing = reply
-        if not isinstance(hold, bytes) or not isinstance(standing, bytes):
-            raise TypeError("not bytes")
+        hold, standing = map(_bytes, reply)
         return hold or NotExtended(next(iter(decode_standing(standing)), None))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable extension reply: {error}") from error
 
 
 def encode_leases(
-    holds: Iterable[bytes], at_most: int = 100, lease_ms: int = redis_schema.LEASE_MS
-) -> tuple[list[str], list[bytes | int]]:
+    request_ids: Iterable[str], at_most: int = 100, lease_ms: int = redis_schema.LEASE_MS
+) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of the `leases` script, which renews these and returns so many expired holds at most."""
-    return [redis_schema.OPEN], [lease_ms, at_most, *holds]
+    return [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.RENEWED], [lease_ms, at_most, *request_ids]
+
+
+def decode_leases(reply: Sequence[bytes | int]) -> list[tuple[str, bytes]]:
+    """Read the answer of `leases`: ids of requests whose lease has expired, and their holds. Raises ContractError."""
+    try:
+        pairs = zip(reply[::2], reply[1::2], strict=True)
+        return [(_bytes(request_id).decode(), _bytes(hold)) for request_id, hold in pairs]
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"unreadable leases: {error}") from error
+
+
+def encode_burial(request_id: str, hold: bytes, reason: str) -> tuple[list[str], list[str | bytes | int]]:
+    """Return KEYS and ARGV of the `bury` script, which sets a hold aside that nobody can read."""
+    letter: list[str | bytes] = [redis_schema.USAGE_FIELD, hold, "reason", reason[:500], "entry", request_id]
+    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.USAGE_DEAD_LETTERS]
+    return keys, [request_id, DEAD_LETTERS_KEPT, *letter]
 
 
 def encode_restore(
@@ -143,3 +163,9 @@ def encode_restore(
     known = [(f"{counter.measure}:{counter.window}", counter.period, counter.used) for counter in counters]
     forget: str | int = "" if forget_at_ms is None else forget_at_ms
     return [redis_schema.used_key(scope, scope_id)], [forget, *[part for counter in known for part in counter]]
+
+
+def _bytes(value: bytes | int) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("not bytes")
+    return value

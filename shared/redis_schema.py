@@ -39,15 +39,16 @@ USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
 USAGE_FIELD = "event"
-# The price table; see shared/prices.py.
-PRICES = f"{PREFIX}prices"
 # The limits of all projects together.
 GLOBAL_LIMITS = f"{PREFIX}limits"
 USED_PREFIX = f"{PREFIX}used:"
 # What tokens of which model cost (see shared/prices.py).
 PRICES = f"{PREFIX}prices"
-# Requests that run: hold, by when its lease expires.
+# Requests that run: their ids, by when their leases expire; and by id what is held for each (see holds_schema).
 OPEN = f"{PREFIX}open"
+HOLDS = f"{PREFIX}holds"
+# When any worker last renewed leases, in ms.
+RENEWED = f"{PREFIX}renewed"
 # What every worker hears at once: revocations, and breakers that opened or closed.
 CONTROL_CHANNEL = f"{PREFIX}control"
 # Every origin whose pages some active project lets in.
@@ -144,15 +145,17 @@ def encode_admission(
     request: bytes = b"",
     lease_ms: int = LEASE_MS,
     is_peek: bool = False,
+    request_id: str = "",
 ) -> tuple[list[str], list[str | bytes | int]]:
     """Return KEYS and ARGV of the `admit` script for a token digest and the providers that have the route.
 
     `amounts` is what the request may need at most. `request` is what is remembered of it while it runs
-    (see holds_schema); empty: it is not held, so that what it takes stays. A peek writes nothing.
+    (see holds_schema) under its id; empty: it is not held, so that what it takes stays. A peek writes nothing.
     """
     mode = "peek" if is_peek else "take"
     arguments: list[str | bytes | int] = [PROJECT_PREFIX, USED_PREFIX, mode, *encode_amounts(amounts)]
-    return [token_key(digest), EPOCH, GLOBAL_LIMITS, OPEN], [*arguments, request, lease_ms, *providers]
+    keys = [token_key(digest), EPOCH, GLOBAL_LIMITS, OPEN, HOLDS]
+    return keys, [*arguments, request, request_id, lease_ms, *providers]
 
 
 def encode_amounts(amounts: Amounts) -> tuple[int | str, int | str]:

@@ -1,10 +1,10 @@
 -- Decides one request in one atomic step: validates token and project, checks the limits of token, project and all, and
 -- takes from each, or from none.
 -- Needs: clock, counters.
--- KEYS: 1 token record, 2 epoch, 3 limits of all, 4 open requests.
+-- KEYS: 1 token record, 2 epoch, 3 limits of all, 4 open requests, 5 holds.
 -- ARGV: 1 prefix of project records, 2 prefix of what is used, 3 'take' or 'peek' (writes nothing), 4 tokens and 5 cost
 -- that the request may need ('' if not known yet), 6 what is remembered of it while it runs ('' if nothing, and then it
--- is not held), 7 lease in ms, 8.. providers that have the requested route.
+-- is not held), 7 its id, 8 lease in ms, 9.. providers that have the requested route.
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
 -- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '' (peeking: max_requests or ''),
 --   limits of the token, limits of all (both '' unless peeking), standing: of each measure, its tightest limit}
@@ -43,7 +43,7 @@ if project[1] ~= '1' then
   return deny('project_inactive')
 end
 local served = false
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   served = served or ARGV[i] == project[2]
 end
 if not served then
@@ -52,6 +52,8 @@ end
 
 local token_limits, project_limits, all_limits = token[9] or '', project[4] or '', redis.call('GET', KEYS[3]) or ''
 local tokens, cost = tonumber(ARGV[4]), tonumber(ARGV[5])
+-- Callers may ask for any number; from here on all are exact.
+tokens, cost = tokens and math.min(tokens, MOST), cost and math.min(cost, MOST)
 local function counts(measure)
   return find(token_limits, measure, 1, true) or find(project_limits, measure, 1, true)
     or find(all_limits, measure, 1, true)
@@ -199,6 +201,7 @@ if forgets then
 end
 if ARGV[6] ~= '' then
   reply[7] = ARGV[6] .. '\n' .. cmsgpack.pack(hold)
-  redis.call('ZADD', KEYS[4], now_ms + ARGV[7], reply[7])
+  redis.call('ZADD', KEYS[4], now_ms + ARGV[8], ARGV[7])
+  redis.call('HSET', KEYS[5], ARGV[7], reply[7])
 end
 return reply

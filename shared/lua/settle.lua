@@ -1,38 +1,47 @@
 -- Ends one request: puts what it needed in the place of what was reserved for it, and appends its usage event.
 -- Needs: counters.
--- KEYS: 1 open requests, 2 usage stream, 3 epoch.
--- ARGV: 1 prefix of what is used, 2 prefix of the marks below, 3 hold ('': none, only the event is appended), 4 field of
--- the stream, 5 event, 6 tokens and 7 cost that it needed ('' if not known: what was reserved stays).
--- A hold that is not open was settled before, and then only its event is appended once more: the record in SQL takes
--- each request once. If the epoch is another one, though, the server has lost the hold with its reservations, so that all
--- of it is charged; a mark takes care that this happens once, too. (What was settled just before the server was started
--- anew, and is settled again since the answer was lost, is charged twice.)
--- Returns 1 if it was settled, 2 if it was charged after a loss, 0 if it had been settled before.
-if ARGV[3] == '' then
-  redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
-  return 1
+-- KEYS: 1 open requests, 2 holds, 3 usage stream, 4 epoch.
+-- ARGV: 1 prefix of what is used, 2 prefix of the marks below, 3 id of the request, 4 its hold as the worker knows it
+-- ('': none), 5 field of the stream, 6 event, 7 tokens and 8 cost that it needed ('' if not known: what was reserved
+-- stays), 9 '1' if it is only taken for lost.
+-- A request that is not open was settled before, and then its event is appended once more: the record in SQL takes each
+-- request once. There are two exceptions. If it was only taken for lost, what it really needed takes the place of what
+-- it was charged with then. And if the epoch is another one than its hold's, the server has lost the hold with its
+-- reservations, so that all of it is charged. Marks take care that each happens once: what was charged for the lost one,
+-- or nothing, when nothing is to be charged any more. (What was settled just before the server was started anew, and is
+-- settled again since the answer was lost, is charged twice.)
+-- Returns 1 if it was settled, 2 if it was charged after a loss, 3 if it had been taken for lost, 0 if nothing is held
+-- for it (any longer).
+local id, is_lost = ARGV[3], ARGV[9] == '1'
+local mark_key = ARGV[2] .. id
+local held, mark = redis.call('HGET', KEYS[2], id), false
+if not held then
+  mark = redis.call('GET', mark_key)
+  local is_settled = mark == '' or not mark and ARGV[4] == ''
+  if mark and is_lost or is_settled then
+    if not is_lost then
+      redis.call('XADD', KEYS[3], '*', ARGV[5], ARGV[6])
+    end
+    return 0
+  end
 end
-local hold = cmsgpack.unpack(string.sub(ARGV[3], string.find(ARGV[3], '\n', 1, true) + 1))
-local ids, epoch, sequence, expires_at = {token = hold[1], project = hold[2]}, hold[3], hold[4], hold[5]
-local is_open = redis.call('ZSCORE', KEYS[1], ARGV[3])
-local mark = ARGV[2] .. epoch .. ':' .. ids.token .. ':' .. string.format('%.0f', sequence)
-if not is_open and (redis.call('GET', KEYS[3]) == epoch or redis.call('EXISTS', mark) == 1) then
-  redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
+local text = held or mark or ARGV[4]
+local hold, charged = cmsgpack.unpack(string.sub(text, string.find(text, '\n', 1, true) + 1))
+local ids, epoch, expires_at = {token = hold[1], project = hold[2]}, hold[3], hold[5]
+if not held and not mark and redis.call('GET', KEYS[4]) == epoch then
+  if not is_lost then
+    redis.call('XADD', KEYS[3], '*', ARGV[5], ARGV[6])
+  end
   return 0
 end
-local tokens, cost = tonumber(ARGV[6]), tonumber(ARGV[7])
+local actual = {tokens = tonumber(ARGV[7]), cost = tonumber(ARGV[8])}
 
--- What a counter changes by. What was reserved in a period before has been used there, as far as it was needed.
-local function change(field, reserved, before)
-  local actual
-  if string.sub(field, 1, 7) == 'tokens:' then
-    actual = tokens
-  elseif string.sub(field, 1, 5) == 'cost:' then
-    actual = cost
-  else
-    return is_open and -reserved or 0
-  end
-  return (actual and math.max(0, actual - before) or reserved) - (is_open and reserved or 0)
+-- What each counter is to be charged with. What was reserved in a period before has been used there, as far as needed.
+local needed = {}
+for at = 8, #hold, 5 do
+  local measure = string.match(hold[at + 1], '^%w+')
+  local amount = actual[measure] and math.min(actual[measure], MOST)
+  needed[#needed + 1] = measure == 'concurrent' and 0 or amount and math.max(0, amount - hold[at + 4]) or hold[at + 3]
 end
 
 local keys, writes = {}, {}
@@ -46,8 +55,9 @@ while hold[first] do
   local counters, changes = redis.call('HMGET', key, unpack(fields)), {}
   for i = 1, #fields do
     local at = first + i * 5 - 5
+    local number = (at - 3) / 5
     local period, used = read_counter(counters[i], hold[at + 2])
-    local difference = change(fields[i], hold[at + 3], hold[at + 4])
+    local difference = needed[number] - (held and hold[at + 3] or charged and charged[number] or 0)
     if period == hold[at + 2] and difference ~= 0 then
       changes[#changes + 1] = fields[i]
       changes[#changes + 1] = write_counter(period, used + difference)
@@ -60,14 +70,19 @@ while hold[first] do
 end
 
 -- The event goes first: it is what a server without memory refuses, and then nothing has been done.
-redis.call('XADD', KEYS[2], '*', ARGV[4], ARGV[5])
+redis.call('XADD', KEYS[3], '*', ARGV[5], ARGV[6])
 for i = 1, #keys do
   redis.call('HSET', keys[i], unpack(writes[i]))
 end
-if is_open then
-  redis.call('ZREM', KEYS[1], ARGV[3])
+if is_lost then
+  redis.call('SET', mark_key, '\n' .. cmsgpack.pack(hold, needed), 'PX', 86400000)
+elseif held ~= ARGV[4] then
+  redis.call('SET', mark_key, '', 'PX', 86400000)
+end
+if held then
+  redis.call('ZREM', KEYS[1], id)
+  redis.call('HDEL', KEYS[2], id)
   return 1
 end
-redis.call('SET', mark, '', 'PX', 86400000)
 redis.call('PEXPIREAT', ARGV[1] .. 'token:' .. ids.token, expires_at + 604800000)
-return 2
+return mark and 3 or 2

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from addons.store import StoreCannotWrite, StoreUnavailable
 from shared import prices
-from shared.holds_schema import NotExtended
+from shared.holds_schema import NotExtended, OpenRequest
 from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import Denied
 
@@ -19,20 +19,21 @@ class FakeStore:
         self._seen = seen
         self.asked: list[tuple[str, list[str]]] = []
         self.amounts: list[Amounts] = []
-        self.requests: list[bytes] = []
+        self.requests: list[OpenRequest] = []
         self.table = prices.PriceTable()
         self.published: bytes | None = None
-        self.expired: list[bytes] = []
-        self.renewed: list[list[bytes]] = []
+        self.expired: list[tuple[str, bytes]] = []
+        self.renewed: list[list[str]] = []
+        self.buried: list[tuple[str, bytes]] = []
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
         self.wanted: list[tuple[bytes, Amounts]] = []
 
     async def admit(
-        self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: bytes = b""
+        self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: OpenRequest | None = None
     ) -> Caller | Denied:
         self.asked.append((digest, list(providers)))
         self.amounts.append(amounts)
-        self.requests.append(request)
+        self.requests += [request] if request else []
         verdict = self._verdicts.pop(0) if len(self._verdicts) > 1 else self._verdicts[0]
         if isinstance(verdict, StoreUnavailable):
             raise verdict
@@ -46,12 +47,15 @@ class FakeStore:
     async def price_table(self) -> bytes:
         return prices.encode_table(self.table) if self.published is None else self.published
 
-    async def renew(self, holds: Sequence[bytes]) -> list[bytes]:
-        self.renewed.append(list(holds))
+    async def renew(self, request_ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        self.renewed.append(list(request_ids))
         return self.expired
 
-    async def extend(self, hold: bytes, digest: str, more: Amounts) -> bytes | NotExtended:
-        self.wanted.append((hold, more))
+    async def bury(self, request_id: str, hold: bytes, reason: str) -> None:
+        self.buried.append((request_id, hold))
+
+    async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
+        self.wanted.append((hold, in_all))
         outcome = self.extensions.pop(0)
         if isinstance(outcome, StoreUnavailable):
             raise outcome

@@ -7,8 +7,11 @@ from datetime import datetime
 
 import msgspec
 import pytest
+import structlog.testing
 from mitmproxy import http
+from mitmproxy.test import tflow
 
+from addons import endurance
 from addons.budget import STEP, Budget
 from addons.call import Call, Calls, Line
 from addons.dialects.answer import Said
@@ -86,7 +89,7 @@ async def test_what_outruns_it_gets_more_in_advance(world: World) -> None:
 
     await world.settle_down()
 
-    assert world.store.wanted == [(held(100), Amounts(5 + STEP, 0))]
+    assert world.store.wanted == [(held(100), Amounts(105 + STEP, 0))]
     assert world.holds.of(world.call.request_id) == held(105 + STEP) and world.cuts == []
     world.say(STEP)
     await world.settle_down()
@@ -98,7 +101,7 @@ async def test_the_last_bit_is_taken_before_an_answer_is_ended(world: World) -> 
     world.store.extensions = [NotExtended(DAY), held(105)]
     world.say(95)
     await world.settle_down()
-    assert [more.tokens for _, more in world.store.wanted] == [5 + STEP, 5] and world.cuts == []
+    assert [in_all.tokens for _, in_all in world.store.wanted] == [105 + STEP, 105] and world.cuts == []
 
     world.store.extensions = [NotExtended(DAY), NotExtended(DAY)]
     world.say(1)
@@ -111,14 +114,71 @@ async def test_the_last_bit_is_taken_before_an_answer_is_ended(world: World) -> 
     assert len(world.store.wanted) == 4
 
 
-async def test_nobody_is_ended_because_redis_is_away_or_has_settled(world: World) -> None:
+async def test_nobody_is_ended_because_redis_is_away_which_is_said_once(world: World) -> None:
     world.budget.responseheaders(world.flow)
-    world.store.extensions = [StoreUnavailable("away"), NotExtended(None), NotExtended(None), held(200)]
+    world.store.extensions = [StoreUnavailable("away"), StoreUnavailable("away"), held(200)]
+    world.say(95)
+
+    with structlog.testing.capture_logs() as lines:
+        await world.settle_down()
+
+    assert world.cuts == [] and len(world.store.wanted) == 3
+    assert [line["event"] for line in lines] == ["reservations_not_extended"]
+
+
+async def test_what_redis_takes_for_settled_is_ended(world: World) -> None:
+    world.budget.responseheaders(world.flow)
+    world.store.extensions = [NotExtended(None)]
     world.say(95)
 
     await world.settle_down()
 
-    assert world.cuts == [] and len(world.store.wanted) == 4
+    assert world.cuts == ["quota_exceeded"] and len(world.store.wanted) == 1
+
+
+async def test_what_ends_while_redis_is_asked_is_not_ended_again_and_the_others_are_watched(
+    world: World, calls: Calls
+) -> None:
+    other = tflow.tflow(resp=True)
+    other_call = calls.of(other)
+    other_call.caller, other_call.route, other_call.provider = world.call.caller, world.call.route, world.call.provider
+    other_call.said = Said()
+    world.holds.keep(other_call.request_id, held(100))
+    world.budget.responseheaders(world.flow)
+    world.budget.responseheaders(other)
+
+    class Leaving(FakeStore):
+        async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
+            world.budget.response(world.flow)
+            world.budget.response(other)
+            self.wanted.append((hold, in_all))
+            return NotExtended(None)
+
+    world.budget._store = store = Leaving()  # type: ignore[assignment]
+    world.say(95)
+    other_call.said.pieces += 200
+    await world.settle_down()
+    assert len(store.wanted) == 2 and world.cuts == []
+
+    world.budget.responseheaders(world.flow)
+    await world.settle_down()
+
+    assert len(store.wanted) == 3
+
+
+async def test_a_fault_does_not_end_the_watch(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endurance, "PAUSE_SECONDS", 0.0)
+    world.budget.responseheaders(world.flow)
+    world.store.extensions = []  # To take one of these is an IndexError.
+    world.say(95)
+
+    with structlog.testing.capture_logs() as lines:
+        await world.settle_down()
+    assert {line["event"] for line in lines} == {"task_failed_and_goes_on"}
+    world.store.extensions = [held(200)]
+    await world.settle_down()
+
+    assert world.holds.of(world.call.request_id) == held(200)
 
 
 async def test_an_answer_that_has_ended_is_watched_no_longer(world: World) -> None:
@@ -131,7 +191,7 @@ async def test_an_answer_that_has_ended_is_watched_no_longer(world: World) -> No
     assert world.store.wanted == []
 
 
-@pytest.mark.parametrize("what", ["unlimited", "switched off", "refused", "not held"])
+@pytest.mark.parametrize("what", ["unlimited", "switched off", "refused", "free", "not held"])
 async def test_only_what_is_limited_is_watched(world: World, what: str) -> None:
     assert world.call.caller is not None
     if what == "unlimited":
@@ -141,6 +201,8 @@ async def test_only_what_is_limited_is_watched(world: World, what: str) -> None:
         world.call.caller = replace(world.call.caller, project=project)
     elif what == "refused":
         world.call.refused_with = "quota_exceeded"
+    elif what == "free":
+        world.flow.request.method = "GET"
     else:
         world.holds.settled(world.call.request_id)
     world.budget.responseheaders(world.flow)

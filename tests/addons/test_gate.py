@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import msgspec
 import pytest
 
 from addons.call import Call, Calls
@@ -12,7 +11,6 @@ from addons.outage import Outage
 from addons.refusal import Refused
 from addons.route_table import RouteTable
 from addons.store import StoreUnavailable
-from shared.holds_schema import OpenRequest
 from shared.models import (
     NOTHING,
     Amounts,
@@ -78,7 +76,7 @@ async def test_redis_is_told_what_runs(calls: Calls, route_table: RouteTable, ca
 
     await world.enter(Amounts(20, 5))
 
-    told = msgspec.json.decode(world.store.requests[0], type=OpenRequest)
+    [told] = world.store.requests
     assert world.store.amounts == [Amounts(20, 5)]
     assert (told.request_id, told.provider, told.route) == (world.call.request_id, "openai", "chat.completions")
     assert (told.method, told.model, told.is_stream, told.prompt_tokens) == ("POST", "m", True, 12)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import structlog.testing
 
-from addons import leases
+from addons import endurance, leases
 from addons.holds import Holds
 from addons.leases import Leases
 from addons.price_list import PriceList
@@ -45,7 +45,7 @@ async def test_what_runs_here_is_renewed(world: World) -> None:
 
     await world.leases.renew()
 
-    assert world.store.renewed == [[b"one", b"two"]] and world.settled == []
+    assert world.store.renewed == [["1", "2"]] and world.settled == []
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ async def test_what_nobody_renews_is_lost_and_charged_with_its_prompt(
 ) -> None:
     world.store.table = PriceTable((Price("openai", "gpt-4o", prompt=3_000_000),))
     await world.prices.refresh()
-    world.store.expired = [held(moment, prompt)]
+    world.store.expired = [("request-1", held(moment, prompt))]
 
     await world.leases.renew()
 
@@ -67,30 +67,41 @@ async def test_what_nobody_renews_is_lost_and_charged_with_its_prompt(
     assert (event.request_id, event.outcome, event.sequence, event.status) == ("request-1", Outcome.LOST, 7, 0)
     assert (event.token_id, event.project_id, event.model) == ("token-1", "project-1", "gpt-4o")
     assert event.occurred_at == moment and event.usage == usage and event.duration_ms > 0
-    assert settlement.hold == world.store.expired[0] and settlement.actual == actual
+    assert settlement.hold == held(moment, prompt) and settlement.actual == actual
 
 
-async def test_what_cannot_be_read_is_passed_over(world: World, moment: datetime) -> None:
-    world.store.expired = [b"nonsense", held(moment, 10)]
+async def test_what_cannot_be_read_is_set_aside(world: World, moment: datetime) -> None:
+    world.store.expired = [("request-0", b"nonsense"), ("request-1", held(moment, 10))]
 
     with structlog.testing.capture_logs() as lines:
         await world.leases.renew()
 
     assert [line["event"] for line in lines] == ["hold_not_readable", "request_lost"] and len(world.settled) == 1
+    assert world.store.buried == [("request-0", b"nonsense")]
 
 
-async def test_it_goes_on_while_redis_is_away(world: World) -> None:
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [(StoreUnavailable("away"), ["leases_not_renewed"]), (ValueError("a fault"), ["task_failed_and_goes_on"] * 2)],
+    ids=["Redis is away", "a fault"],
+)
+async def test_it_goes_on_whatever_happens(
+    world: World, monkeypatch: pytest.MonkeyPatch, fault: Exception, said: list[str]
+) -> None:
     class Failing(FakeStore):
-        async def renew(self, holds: object) -> list[bytes]:
+        async def renew(self, request_ids: object) -> list[tuple[str, bytes]]:
             self.renewed.append([])
-            raise StoreUnavailable("away")
+            raise fault
 
+    monkeypatch.setattr(endurance, "PAUSE_SECONDS", 0.0)
     store = Failing()
     made = Leases(store, world.holds, world.settled.append, world.prices, pause_seconds=0.01)  # type: ignore[arg-type]
-    made.running()
-    async with asyncio.timeout(5):
-        while len(store.renewed) < 2:
-            await asyncio.sleep(0.005)
-    await made.done()
+    with structlog.testing.capture_logs() as lines:
+        made.running()
+        async with asyncio.timeout(5):
+            while len(store.renewed) < 3:
+                await asyncio.sleep(0.005)
+        await made.done()
 
+    assert [line["event"] for line in lines][:2] == said
     assert leases.PAUSE_SECONDS * 3000 < leases.LEASE_MS

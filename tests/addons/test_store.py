@@ -11,7 +11,7 @@ import redis
 from addons.settlement import Settlement
 from addons.store import Store, StoreCannotWrite, StoreUnavailable
 from shared import redis_schema
-from shared.holds_schema import NotExtended, OpenRequest, encode_request
+from shared.holds_schema import NotExtended, OpenRequest
 from shared.models import Amounts, Caller, Denial, Limit, Measure, Outcome, Usage, UsageEvent, Window
 from shared.redis_schema import Denied
 from tests.addons.test_proxy import Tenant
@@ -37,7 +37,7 @@ def event(moment: datetime, request_id: str) -> UsageEvent:
 
 async def admitted(store: Store, tenant: Tenant, moment: datetime, number: int, tokens: int) -> bytes:
     request = OpenRequest(f"request-{number}", moment, "openai", "chat.completions", "POST")
-    caller = await store.admit(tenant.digest, ["openai"], Amounts(tokens, 0), encode_request(request))
+    caller = await store.admit(tenant.digest, ["openai"], Amounts(tokens, 0), request)
     assert isinstance(caller, Caller) and caller.hold is not None
     return caller.hold
 
@@ -49,10 +49,10 @@ async def test_a_request_is_admitted_extended_renewed_and_settled_by_a_server_th
     redis_client.script_flush()
     hold = await admitted(store, tenant, moment, 1, 40)
     redis_client.script_flush()
-    extended = await store.extend(hold, tenant.digest, Amounts(20, 0))
+    extended = await store.extend(hold, tenant.digest, Amounts(60, 0))
     redis_client.script_flush()
-    assert isinstance(extended, bytes) and await store.renew([extended]) == []
-    refused = await store.extend(extended, tenant.digest, Amounts(41, 0))
+    assert isinstance(extended, bytes) and await store.renew(["request-1"]) == []
+    refused = await store.extend(extended, tenant.digest, Amounts(101, 0))
     redis_client.script_flush()
     await store.settle([Settlement(event(moment, "request-1"), extended, Amounts(30, 0))])
 
@@ -133,3 +133,48 @@ async def test_settlements_that_came_before_a_failure_do_no_harm_when_they_come_
     await store.settle([settlement, replace(settlement), settlement])
 
     assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":10")  # type: ignore[union-attr]
+
+
+# About half a second in which the server answers nobody.
+STALL = "local x = 0 for i = 1, 60000000 do x = x + i end return x"
+
+
+async def test_what_was_extended_while_nobody_heard_of_it_is_settled(
+    valkey_url: str, tenant: Tenant, redis_client: redis.Redis, moment: datetime
+) -> None:
+    tenant.publish("http://provider", token_limits=(PER_DAY,))
+    for name in ("extend", "settle", "leases"):
+        redis_client.script_load(redis_schema.script(name))
+    store = Store.connect(valkey_url, 100)
+    hold = await admitted(store, tenant, moment, 1, 10)
+    stall = asyncio.create_task(asyncio.to_thread(redis_client.eval, STALL, 0))  # type: ignore[arg-type]
+    await asyncio.sleep(0.05)
+    with pytest.raises(StoreUnavailable, match="extension failed"):
+        await store.extend(hold, tenant.digest, Amounts(60, 0))
+    with pytest.raises(StoreUnavailable, match="Redis does not answer"):
+        await store.renew(["request-1"])
+    with pytest.raises(StoreUnavailable, match="Redis does not answer"):
+        await store.settle([Settlement(event(moment, "request-1"), hold, Amounts(90, 0))])
+    await stall
+
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                again = await store.extend(hold, tenant.digest, Amounts(70, 0))
+                break
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+    await store.settle([Settlement(event(moment, "request-1"), hold, Amounts(90, 0))])
+    await store.done()
+
+    assert isinstance(again, bytes) and not redis_client.zcard(redis_schema.OPEN)
+    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":90")  # type: ignore[union-attr]
+
+
+async def test_a_hold_that_nobody_can_read_is_set_aside(store: Store, redis_client: redis.Redis) -> None:
+    redis_client.hset(redis_schema.HOLDS, "request-1", b"nonsense")
+
+    await store.bury("request-1", b"nonsense", "unreadable")
+
+    [(_, letter)] = redis_client.xrange(redis_schema.USAGE_DEAD_LETTERS)
+    assert letter[b"event"] == b"nonsense" and not redis_client.hlen(redis_schema.HOLDS)

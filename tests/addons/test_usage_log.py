@@ -8,12 +8,12 @@ from datetime import datetime
 import pytest
 import structlog.testing
 
-from addons import usage_log
+from addons import endurance, usage_log
 from addons.holds import Holds
 from addons.settlement import Settlement
 from addons.store import StoreUnavailable
 from addons.usage_log import UsageLog
-from shared.models import Outcome, Usage, UsageEvent
+from shared.models import NOTHING, Amounts, Outcome, Usage, UsageEvent
 
 
 class FakeSink:
@@ -115,8 +115,81 @@ async def test_a_hold_is_kept_until_redis_knows_how_its_request_ended(settlement
     holds.keep("0", b"held")
     holds.keep("1", b"another")
     log.append(settlement)
-    assert list(holds) == [b"held", b"another"]
+    assert list(holds) == ["0", "1"]
 
     await log.done()
 
-    assert sink.batches == [["0"]] and list(holds) == [b"another"]
+    assert sink.batches == [["0"]] and list(holds) == ["1"]
+
+
+def lost(settlement: Settlement) -> Settlement:
+    return replace(settlement, event=replace(settlement.event, outcome=Outcome.LOST))
+
+
+async def test_each_request_waits_once_and_its_real_end_counts(settlement: Settlement) -> None:
+    counts, taken = list[int](), list[Settlement]()
+    log = UsageLog(FakeSink(), Holds(), counts.append)
+    sink = log._sink
+    sink.settle = lambda settlements: taken.extend(settlements) or asyncio.sleep(0)  # type: ignore[assignment]
+    for each in (lost(settlement), lost(settlement), settlement, lost(settlement), numbered(settlement, 1)):
+        log.append(each)
+
+    await log.done()
+
+    assert taken == [settlement, numbered(settlement, 1)]
+    assert counts[-1] == 0 and max(counts) == 2
+
+
+async def test_what_arrives_while_another_settlement_of_the_request_is_on_its_way_is_kept(
+    settlement: Settlement,
+) -> None:
+    holds, taken = Holds(), list[Settlement]()
+    later = replace(settlement, actual=Amounts(1, 1))
+
+    class Slow(FakeSink):
+        async def settle(self, settlements: Sequence[Settlement]) -> None:
+            if not taken:
+                log.append(later)
+            taken.extend(settlements)
+            assert holds.of("0") == b"held"
+
+    log = UsageLog(Slow(), holds, lambda count: None)
+    holds.keep("0", b"held")
+    log.append(lost(settlement))
+    await log.done()
+
+    assert [each.actual for each in taken] == [NOTHING, Amounts(1, 1)] and len(holds) == 0
+
+
+async def test_of_too_many_the_oldest_go_to_the_log(settlement: Settlement) -> None:
+    sink, holds = FakeSink(), Holds()
+    log = UsageLog(sink, holds, lambda count: None, most_waiting=2)
+    with structlog.testing.capture_logs() as lines:
+        for number in range(4):
+            holds.keep(str(number), b"held")
+            log.append(numbered(settlement, number))
+        assert list(holds) == ["2", "3"]
+        await log.done()
+
+    assert [line["usage_event"]["request_id"] for line in lines] == ["0", "1"] and sink.batches == [["2", "3"]]
+
+
+async def test_a_fault_does_not_end_the_writing(settlement: Settlement, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Faulty(FakeSink):
+        async def settle(self, settlements: Sequence[Settlement]) -> None:
+            if self.failures:
+                self.failures -= 1
+                raise ValueError("a fault")
+            await super().settle(settlements)
+
+    monkeypatch.setattr(endurance, "PAUSE_SECONDS", 0.0)
+    sink = Faulty(failures=2)
+    log = UsageLog(sink, Holds(), lambda count: None)
+    log.append(settlement)
+
+    with structlog.testing.capture_logs() as lines:
+        log.running()
+        await asyncio.wait_for(sink.taken.wait(), 5)
+    await log.done()
+
+    assert sink.batches == [["0"]] and [line["event"] for line in lines] == ["task_failed_and_goes_on"] * 2

@@ -3,9 +3,11 @@
 Times are microseconds since 1970. Whoever takes something is told by whom it was denied and for how long.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 
 from shared.models import Limit, Measure, Scope, Window
 
@@ -66,10 +68,32 @@ class Share:
 @dataclass
 class Hold:
     shares: dict[Name, Share]
-    expires_at: int
     epoch: int
+    tokens: int
+    cost: int
+
+
+class Mark(Enum):
+    """What the server remembers of a request that is not open: it was taken for lost, or nothing is to be done."""
+
+    LOST = auto()
+    DONE = auto()
+
+
+@dataclass
+class Request:
+    """What the server has of it, and what its worker knows of that: None, if not even the admission was heard of."""
+
+    hold: Hold
+    expires_at: int
+    known: Hold | None = None
     is_open: bool = True
-    is_charged: bool = False
+    mark: Mark | None = None
+    charged: dict[Name, int] = field(default_factory=dict)
+
+    def hear(self) -> None:
+        """The worker has got the reply."""
+        self.known = deepcopy(self.hold)
 
 
 @dataclass
@@ -86,6 +110,7 @@ class Model:
     requests: int = 0
     now: int = 0
     epoch: int = 0
+    renewed_at: int | None = None
     rates: dict[Name, Rate] = field(default_factory=dict)
     counters: dict[Name, Counter] = field(default_factory=dict)
 
@@ -125,6 +150,7 @@ class Model:
 
     def needs(self, tokens: int | None, cost: int | None) -> Mapping[Measure, int]:
         known = {Measure.TOKENS: 1 if tokens is None else tokens, Measure.COST: 1 if cost is None else cost}
+        known = {measure: min(MOST, amount) for measure, amount in known.items()}
         return known | {Measure.REQUESTS: 1, Measure.CONCURRENT: 1}
 
     def _rate_refusal(self, name: Name, limit: Limit) -> list[Refusal]:
@@ -149,7 +175,7 @@ class Model:
             wait = -1 if ends is None else milliseconds(ends - self.now)
         return [Refusal(name, wait, max(0, remaining))]
 
-    def take(self, tokens: int, cost: int, lease: int) -> Hold:
+    def take(self, tokens: int, cost: int, lease: int) -> Request:
         """Take from every limit; there must be no refusal."""
         needs = self.needs(tokens, cost)
         shares: dict[Name, Share] = {}
@@ -163,7 +189,8 @@ class Model:
             counter = self.add(name, needs[limit.measure])
             if limit.measure is not Measure.REQUESTS:
                 shares[name] = Share(limit.measure, counter.period, needs[limit.measure])
-        return Hold(shares, self.now // 1000 + lease, self.epoch)
+        hold = Hold(shares, self.epoch, min(MOST, tokens), min(MOST, cost))
+        return Request(hold, self.now // 1000 + lease)
 
     def add(self, name: Name, amount: int) -> Counter:
         counter = self.counter(name)
@@ -172,44 +199,99 @@ class Model:
             self.counters[name] = counter
         return counter
 
-    def settle(self, hold: Hold, tokens: int | None, cost: int | None) -> int:
-        was_open, hold.is_open = hold.is_open, False
-        if not was_open and (hold.epoch == self.epoch or hold.is_charged):
+    def settle(self, request: Request, tokens: int | None, cost: int | None, is_lost: bool = False) -> int:
+        if request.is_open:
+            answer, hold = 1, request.hold
+            charged = {name: share.reserved for name, share in hold.shares.items()}
+        elif request.mark is Mark.LOST and not is_lost:
+            answer, hold, charged = 3, request.hold, request.charged
+        elif request.mark is None and request.known is not None and request.known.epoch != self.epoch:
+            answer, hold, charged = 2, request.known, {}
+        else:
             return 0
-        hold.is_charged = hold.is_charged or not was_open
+        needed = {name: self._needed(share, tokens, cost) for name, share in hold.shares.items()}
         for name, share in hold.shares.items():
-            actual = {Measure.TOKENS: tokens, Measure.COST: cost, Measure.CONCURRENT: 0}[share.measure]
-            if share.measure is Measure.CONCURRENT and not was_open:
-                continue
-            needed = share.reserved if actual is None else max(0, actual - share.before)
-            change = needed - (share.reserved if was_open else 0)
-            known = self.counters.get(name)
-            if known is None or known.period < share.period:  # type: ignore[operator]
-                known = Counter(share.period)
-            if known.period == share.period and change:
-                known.used = min(MOST, max(0, known.used + change))
-                self.counters[name] = known
-        return 1 if was_open else 2
+            self._correct(name, share.period, needed[name] - charged.get(name, 0))
+        if is_lost:
+            request.mark = Mark.LOST
+        elif not request.is_open or request.known != request.hold:
+            request.mark = Mark.DONE
+        request.is_open, request.charged, request.hold = False, needed, deepcopy(hold)
+        return answer
 
-    def extension_refusal(self, hold: Hold, more: Mapping[Measure, int]) -> Refusal | None:
+    def _needed(self, share: Share, tokens: int | None, cost: int | None) -> int:
+        if share.measure is Measure.CONCURRENT:
+            return 0
+        actual = tokens if share.measure is Measure.TOKENS else cost
+        return share.reserved if actual is None else max(0, min(MOST, actual) - share.before)
+
+    def _correct(self, name: Name, of: Period, change: int) -> None:
+        """Change a counter as it was in a period, unless that is over."""
+        known = self.counters.get(name)
+        if known is None or known.period < of:  # type: ignore[operator]
+            known = Counter(of)
+        if known.period == of and change:
+            known.used = min(MOST, max(0, known.used + change))
+            self.counters[name] = known
+
+    def extend(self, request: Request, tokens: int, cost: int, lease: int) -> Refusal | bool:
+        """Reserve so much in all; False if the request has been settled."""
+        hold = self._to_extend(request)
+        if hold is None:
+            return False
+        hold.tokens, hold.cost = max(hold.tokens, min(MOST, tokens)), max(hold.cost, min(MOST, cost))
+        in_all = {Measure.TOKENS: hold.tokens, Measure.COST: hold.cost, Measure.CONCURRENT: 1}
+        needs = {name: in_all[share.measure] - share.reserved - share.before for name, share in hold.shares.items()}
         limits = {name_of(scope, limit): limit for scope, limit in self.all_limits()}
-        for name, share in hold.shares.items():
-            need = more.get(share.measure, 0)
-            if need and name in limits and need > limits[name].amount - self.counter(name).used:
-                return Refusal(name, 0, max(0, limits[name].amount - self.counter(name).used))
-        return None
+        for name, need in needs.items():
+            if name in limits and name[1] is not Measure.CONCURRENT and need > 0:
+                left = limits[name].amount - self.counter(name).used
+                if need > left:
+                    return Refusal(name, 0, max(0, left))
+        for name, need in needs.items():
+            if need > 0:
+                self._share_more(name, hold.shares[name], need)
+        request.hold, request.expires_at = hold, self.now // 1000 + lease
+        request.is_open, request.mark = True, None
+        return True
 
-    def extend(self, hold: Hold, more: Mapping[Measure, int], lease: int) -> None:
-        for name, share in hold.shares.items():
-            if need := more.get(share.measure, 0):
-                counter = self.add(name, need)
-                if counter.period != share.period:
-                    share.before = min(MOST, share.before + share.reserved)
-                    share.period, share.reserved = counter.period, 0
-                share.reserved = min(MOST, share.reserved + need)
-        hold.expires_at = self.now // 1000 + lease
+    def _to_extend(self, request: Request) -> Hold | None:
+        hold = deepcopy(request.hold)
+        if request.is_open:
+            return hold
+        if request.mark is Mark.LOST:
+            for name, share in hold.shares.items():
+                share.reserved = request.charged[name]
+        elif request.mark is None and request.known is not None and request.known.epoch != self.epoch:
+            hold = deepcopy(request.known)
+            for share in hold.shares.values():
+                share.reserved = share.before = 0
+        else:
+            return None
+        hold.epoch = self.epoch
+        return hold
+
+    def _share_more(self, name: Name, share: Share, need: int) -> None:
+        counter = self.add(name, need)
+        if counter.period != share.period:
+            share.before = min(MOST, share.before + share.reserved)
+            share.period, share.reserved = counter.period, 0
+        share.reserved = min(MOST, share.reserved + need)
+
+    def renew(self, renewed: Sequence[Request], everyone: Sequence[Request], lease: int) -> list[Request]:
+        """Renew some requests; find those that nobody has renewed, unless nobody could."""
+        now, last = self.now // 1000, self.renewed_at
+        self.renewed_at = now
+        for request in renewed:
+            request.expires_at = now + lease
+        running = [request for request in everyone if request.is_open]
+        if last is None or now - last > lease / 2:
+            for request in running:
+                request.expires_at = max(request.expires_at, now + lease)
+        return [request for request in running if request.expires_at <= now]
 
     def lose(self) -> None:
-        """Everything but who had which hold."""
+        """Everything but what the workers know."""
+        self.renewed_at = None
         self.rates.clear()
         self.counters.clear()

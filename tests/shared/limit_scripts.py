@@ -29,7 +29,7 @@ LEASE_MS = 10_000
 def with_test_clock(name: str) -> str:
     """The product's script, word for word but for the line that asks the server for the time."""
     source = redis_schema.script(name)
-    expected = 0 if name in ("settle", "restore", "publish_token", "publish_project") else 1
+    expected = 0 if name in ("bury", "settle", "restore", "publish_token", "publish_project") else 1
     assert source.count(READS_CLOCK) == source.count("'TIME'") == expected
     return source.replace(READS_CLOCK, READS_TEST_CLOCK)
 
@@ -37,7 +37,7 @@ def with_test_clock(name: str) -> str:
 class Limits:
     """One token of one project, its limits, and a clock (microseconds since 1970) that stands still."""
 
-    NAMES = ("admit", "extend", "leases", "restore", "settle", "publish_token", "publish_project")
+    NAMES = ("admit", "bury", "extend", "leases", "restore", "settle", "publish_token", "publish_project")
 
     def __init__(self, client: redis.Redis, epoch: str = "e1") -> None:
         self.client = client
@@ -74,7 +74,13 @@ class Limits:
     ) -> Caller | Denied:
         request = OpenRequest(request_id, START, "openai", "chat.completions", "POST")
         keys, arguments = redis_schema.encode_admission(
-            DIGEST, ["openai"], Amounts(tokens, cost), holds_schema.encode_request(request), LEASE_MS, is_peek
+            DIGEST,
+            ["openai"],
+            Amounts(tokens, cost),
+            holds_schema.encode_request(request),
+            LEASE_MS,
+            is_peek,
+            request_id,
         )
         return redis_schema.decode_admission(self._scripts["admit"](keys, arguments))
 
@@ -85,15 +91,36 @@ class Limits:
         assert caller.hold is not None
         return caller.hold
 
-    def settle(self, hold: bytes | None, tokens: int | None = 0, cost: int | None = 0) -> int:
-        return int(self._scripts["settle"](*holds_schema.encode_settlement(hold, EVENT, Amounts(tokens, cost))))
+    def settle(
+        self, hold: bytes | None, tokens: int | None = 0, cost: int | None = 0, request_id: str = "r1",
+        is_lost: bool = False,
+    ) -> int:  # fmt: skip
+        """Settle; a hold tells whose it is."""
+        request_id = holds_schema.decode_hold(hold).request.request_id if hold else request_id
+        event = replace(EVENT, request_id=request_id, outcome=Outcome.LOST if is_lost else EVENT.outcome)
+        return int(self._scripts["settle"](*holds_schema.encode_settlement(hold, event, Amounts(tokens, cost))))
 
     def extend(self, hold: bytes, tokens: int = 0, cost: int = 0) -> bytes | NotExtended:
+        """Reserve so much in all."""
         keys, arguments = holds_schema.encode_extension(hold, DIGEST, Amounts(tokens, cost), LEASE_MS)
         return holds_schema.decode_extension(self._scripts["extend"](keys, arguments))
 
-    def expired(self, renewed: Iterable[bytes] = (), at_most: int = 100) -> list[bytes]:
-        return list(self._scripts["leases"](*holds_schema.encode_leases(renewed, at_most, LEASE_MS)))
+    def expired(self, renewed: Iterable[str] = (), at_most: int = 100) -> dict[str, bytes]:
+        """Renew these; find those that nobody has renewed."""
+        reply = self._scripts["leases"](*holds_schema.encode_leases(renewed, at_most, LEASE_MS))
+        return dict(holds_schema.decode_leases(reply))
+
+    def outlast(self, milliseconds: int) -> None:
+        """Wait while some other worker comes regularly."""
+        self.expired(at_most=0)
+        step = LEASE_MS // 2
+        for _ in range(milliseconds // step):
+            self.wait(step * 1000)
+            self.expired(at_most=0)
+        self.wait(milliseconds % step * 1000)
+
+    def bury(self, request_id: str, hold: bytes, reason: str) -> int:
+        return int(self._scripts["bury"](*holds_schema.encode_burial(request_id, hold, reason)))
 
     def restore(self, scope: Scope, scope_id: str, *counters: Counter, forget_at_ms: int | None = None) -> int:
         return int(self._scripts["restore"](*holds_schema.encode_restore(scope, scope_id, counters, forget_at_ms)))
@@ -107,7 +134,9 @@ class Limits:
     def open(self) -> dict[bytes, int]:
         """The holds, each with the milliseconds until its lease expires."""
         found = self.client.zrange(redis_schema.OPEN, 0, -1, withscores=True)
-        return {hold: int(score) - self.now // 1000 for hold, score in found}
+        holds = self.client.hgetall(redis_schema.HOLDS)
+        assert {request_id for request_id, _ in found} == set(holds)
+        return {holds[request_id]: int(score) - self.now // 1000 for request_id, score in found}
 
     def events(self) -> int:
         return int(self.client.xlen(redis_schema.USAGE_STREAM))

@@ -80,3 +80,14 @@ def test_an_extension_that_does_not_fit_is_a_contract_error(reply: list[bytes | 
 )
 def test_periods_are_those_of_utc(window: Window, period: str) -> None:
     assert period_of(window, datetime.fromisoformat("2026-01-01T00:59:59+01:00")) == period
+
+
+def test_expired_leases_are_ids_with_their_holds() -> None:
+    assert holds_schema.decode_leases([b"r1", HOLD, b"r2", b"any"]) == [("r1", HOLD), ("r2", b"any")]
+    assert holds_schema.decode_leases([]) == []
+
+
+@pytest.mark.parametrize("reply", [[b"r1"], [1, HOLD], [b"r1", 1], [b"\xff", HOLD]])
+def test_leases_that_do_not_fit_are_a_contract_error(reply: list[bytes | int]) -> None:
+    with pytest.raises(ContractError):
+        holds_schema.decode_leases(reply)

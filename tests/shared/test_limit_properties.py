@@ -17,10 +17,10 @@ from hypothesis.stateful import (
 )
 
 from shared import redis_schema
-from shared.holds_schema import NotExtended
+from shared.holds_schema import MARK_PREFIX, NotExtended, decode_hold
 from shared.models import WINDOWS, Caller, Limit, Measure, Scope, Window
 from shared.redis_schema import Denied
-from tests.shared.limit_model import SECONDS, Hold, Model, is_rate, name_of
+from tests.shared.limit_model import SECONDS, Model, Refusal, Request, is_rate, name_of
 from tests.shared.limit_scripts import LEASE_MS, Limits
 
 PAIRS = [(measure, window) for measure in Measure for window in sorted(WINDOWS[measure])]
@@ -28,7 +28,7 @@ PAIRS = [(measure, window) for measure in Measure for window in sorted(WINDOWS[m
 PAIRS += [(measure, window) for measure, window in PAIRS if window in (Window.MINUTE, Window.DAY, Window.MONTH)] * 2
 # A few at a time, so that limits are reached, and what is at the edge of the numbers that fit.
 AMOUNTS = st.integers(0, 12) | st.integers(10, 40) | st.sampled_from([1, 1000, 2**31, 2**53 - 1, 2**53])
-NEEDS = st.integers(0, 6) | st.sampled_from([2**31, 2**53 - 1, 2**53])
+NEEDS = st.integers(0, 6) | st.sampled_from([2**31, 2**53 - 1, 2**53, 2**80])
 LIMITS = st.lists(
     st.builds(lambda pair, amount, burst: Limit(*pair, amount, burst), st.sampled_from(PAIRS), AMOUNTS,
               st.none() | st.integers(0, 5)),
@@ -44,7 +44,6 @@ STARTS = st.datetimes(datetime(2026, 1, 1), datetime(2101, 1, 1), timezones=st.j
     [datetime(2027, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(2028, 2, 28, 23, 59, 59, tzinfo=UTC),
      datetime(2100, 2, 28, 12, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)]
 )  # fmt: skip
-BIG = st.integers(0, 2**53)
 
 
 class LimitsMachine(RuleBasedStateMachine):
@@ -58,7 +57,9 @@ class LimitsMachine(RuleBasedStateMachine):
         self.real = Limits(self.client, "0")
         self.real.token = replace(self.real.token, expires_at=datetime(2200, 1, 1, tzinfo=UTC))
         self.model = Model({scope: () for scope in Scope})
-        self.holds: list[tuple[bytes, Hold]] = []
+        # Requests, by their ids, and their holds as their workers know them.
+        self.holds: dict[str, bytes | None] = {}
+        self.meant: dict[str, Request] = {}
         self.number = 0
         self.events = 0
 
@@ -81,15 +82,24 @@ class LimitsMachine(RuleBasedStateMachine):
         self.real.wait(step)
         self.model.now += step
 
+    @rule(step=st.sampled_from([LEASE_MS * 500 - 1000, LEASE_MS * 500, LEASE_MS * 500 + 1000]))
+    def outlast_half_a_lease(self, step: int) -> None:
+        self.step(step)
+
     @rule(tokens=NEEDS, cost=NEEDS)
     def admit(self, tokens: int, cost: int) -> None:
         self._admit(tokens, cost)
+
+    @rule(tokens=NEEDS, cost=NEEDS)
+    def admit_unheard(self, tokens: int, cost: int) -> None:
+        """The reply is lost: nobody knows that the request is held, until its lease expires."""
+        self._admit(tokens, cost, is_heard=False)
 
     @rule(tokens=st.none() | NEEDS, cost=st.none() | NEEDS)
     def admit_unknown(self, tokens: int | None, cost: int | None) -> None:
         self._admit(tokens, cost)
 
-    def _admit(self, tokens: int | None, cost: int | None) -> None:
+    def _admit(self, tokens: int | None, cost: int | None, is_heard: bool = True) -> None:
         self.number += 1
         verdict = self.real.admit(tokens, cost, f"r{self.number}")
 
@@ -99,7 +109,10 @@ class LimitsMachine(RuleBasedStateMachine):
         is_pending = self.model.is_pending(tokens, cost)
         assert (verdict.is_pending, verdict.hold is None) == (is_pending, is_pending)
         if verdict.hold is not None:
-            self.holds.append((verdict.hold, self.model.take(tokens or 0, cost or 0, LEASE_MS)))
+            request = self.model.take(tokens or 0, cost or 0, LEASE_MS)
+            if is_heard:
+                request.hear()
+            self.holds[f"r{self.number}"], self.meant[f"r{self.number}"] = verdict.hold if is_heard else None, request
             assert verdict.sequence == self.model.requests
         self._check_standing(verdict)
 
@@ -153,53 +166,57 @@ class LimitsMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.holds)
     @rule(data=st.data(), tokens=st.none() | NEEDS, cost=st.none() | NEEDS)
     def settle(self, data: st.DataObject, tokens: int | None, cost: int | None) -> None:
-        self._settle(data.draw(st.integers(0, len(self.holds) - 1)), tokens, cost)
+        """Again and again, as if the reply were lost."""
+        self._settle(self._any(data), tokens, cost)
 
-    def _settle(self, index: int, tokens: int | None, cost: int | None) -> None:
-        hold, meant = self.holds[index]
+    def _any(self, data: st.DataObject) -> str:
+        # Of the newest ones, so that many things happen to the same.
+        return data.draw(st.sampled_from(list(self.holds)[-4:]))
 
-        answer = self.real.settle(hold, tokens, cost)
+    def _settle(self, request_id: str, tokens: int | None, cost: int | None, is_lost: bool = False) -> None:
+        answer = self.real.settle(self.holds[request_id], tokens, cost, request_id, is_lost)
 
-        assert answer == self.model.settle(meant, tokens, cost)
-        self.events += 1
+        assert answer == self.model.settle(self.meant[request_id], tokens, cost, is_lost)
+        self.events += not is_lost or answer > 0
 
     @precondition(lambda self: self.holds)
-    @rule(data=st.data(), tokens=NEEDS, cost=NEEDS)
-    def extend(self, data: st.DataObject, tokens: int, cost: int) -> None:
-        index = data.draw(st.integers(0, len(self.holds) - 1))
-        hold, meant = self.holds[index]
-        more = {Measure.TOKENS: tokens, Measure.COST: cost}
-        refusal = self.model.extension_refusal(meant, more) if meant.is_open else None
+    @rule(data=st.data(), tokens=NEEDS, cost=NEEDS, is_heard=st.booleans())
+    def extend(self, data: st.DataObject, tokens: int, cost: int, is_heard: bool) -> None:
+        request_id = self._any(data)
+        hold, request = self.holds[request_id], self.meant[request_id]
+        if hold is None:
+            return
+        outcome = self.model.extend(request, tokens, cost, LEASE_MS)
 
         extended = self.real.extend(hold, tokens, cost)
 
-        assert bool(extended) is (meant.is_open and refusal is None)
+        assert bool(extended) is (outcome is True)
         if isinstance(extended, NotExtended):
-            assert (extended.limit is None) is (refusal is None)
-            if extended.limit is not None and refusal is not None:
-                assert extended.limit.remaining == refusal.remaining
-            return
-        self.model.extend(meant, more, LEASE_MS)
-        self.holds[index] = extended, meant
-        if extended != hold and meant.epoch == self.model.epoch:
-            assert self.real.settle(hold, 5, 5) == 0, "its place has been taken"
-            self.events += 1
+            assert (extended.limit is None) is (outcome is False)
+            if extended.limit is not None and isinstance(outcome, Refusal):
+                assert extended.limit.remaining == outcome.remaining
+        elif is_heard:
+            self.holds[request_id] = extended
+            request.hear()
 
     @precondition(lambda self: self.holds)
-    @rule(data=st.data())
-    def renew_and_reap(self, data: st.DataObject) -> None:
-        chosen = data.draw(st.lists(st.integers(0, len(self.holds) - 1), max_size=3))
-        now = self.model.now // 1000
-        for index in chosen:
-            self.holds[index][1].expires_at = now + LEASE_MS
+    @rule(data=st.data(), tokens=st.none() | NEEDS, cost=st.none() | NEEDS)
+    def renew_and_reap(self, data: st.DataObject, tokens: int | None, cost: int | None) -> None:
+        renewed = data.draw(st.lists(st.sampled_from(list(self.holds)), max_size=3))
 
-        expired = self.real.expired(self.holds[index][0] for index in chosen)
+        expired = self.real.expired(renewed)
 
-        meant = {hold for hold, held in self.holds if held.is_open and held.expires_at <= now}
-        assert set(expired) == meant
-        for index, (hold, _) in enumerate(self.holds):
-            if hold in meant:
-                self._settle(index, None, None)
+        meant = self.model.renew([self.meant[each] for each in renewed], list(self.meant.values()), LEASE_MS)
+        assert set(expired) == {
+            request_id for request_id, request in self.meant.items() if any(request is each for each in meant)
+        }
+        for request_id in expired:
+            self._settle(request_id, tokens, cost, is_lost=True)
+
+    @precondition(lambda self: self.holds)
+    @rule(data=st.data(), tokens=st.none() | NEEDS, cost=st.none() | NEEDS)
+    def take_for_lost(self, data: st.DataObject, tokens: int | None, cost: int | None) -> None:
+        self._settle(self._any(data), tokens, cost, is_lost=True)
 
     @rule(loses=st.booleans())
     def restart(self, loses: bool) -> None:
@@ -207,10 +224,11 @@ class LimitsMachine(RuleBasedStateMachine):
         if loses:
             for scope, scope_id in ((Scope.TOKEN, "t1"), (Scope.PROJECT, "p1"), (Scope.GLOBAL, "")):
                 self.client.delete(redis_schema.used_key(scope, scope_id))
-            self.client.delete(redis_schema.OPEN)
+            self.client.delete(redis_schema.OPEN, redis_schema.HOLDS, redis_schema.RENEWED)
+            self.client.delete(*[f"{MARK_PREFIX}{request_id}" for request_id in ["", *self.holds]])
             self.model.lose()
-            for _, hold in self.holds:
-                hold.is_open = False
+            for request in self.meant.values():
+                request.is_open, request.mark = False, None
         self.model.epoch += 1
         self.real.declare(str(self.model.epoch))
 
@@ -220,7 +238,13 @@ class LimitsMachine(RuleBasedStateMachine):
             written = self.real.used(scope)[f"{measure}:{window}"].split(":")
             moment = counter.period if window is not Window.MONTH else counter.period[0] * 12 + counter.period[1] - 1  # type: ignore[index]
             assert written == ["" if window is Window.LIFE else str(moment), str(counter.used)]
-        assert len(self.real.open()) == sum(held.is_open for _, held in self.holds)
+        now = self.model.now // 1000
+        expiries = {decode_hold(hold).request.request_id: now + rest for hold, rest in self.real.open().items()}
+        assert expiries == {request_id: each.expires_at for request_id, each in self.meant.items() if each.is_open}
+        held = [decode_hold(hold) for hold in self.real.open()]
+        reserved = {each.request.request_id: (each.reserved.tokens, each.reserved.cost) for each in held}
+        running = {request_id: each.hold for request_id, each in self.meant.items() if each.is_open}
+        assert reserved == {request_id: (hold.tokens, hold.cost) for request_id, hold in running.items()}
         assert self.real.events() == self.events
 
 

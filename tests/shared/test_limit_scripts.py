@@ -65,12 +65,22 @@ def test_the_largest_amounts_are_exact(limits: Limits) -> None:
     limits.limit([Limit(Measure.TOKENS, Window.LIFE, most)])
     hold = limits.hold(most - 1)
 
-    assert not limits.admit(2)
-    assert not limits.extend(hold, 2)
-    assert limits.admit(1)
-    assert not limits.admit(1)
-    assert not limits.extend(hold, 1)
+    assert not limits.admit(2, request_id="r2")
+    assert limits.admit(1, request_id="r2")
+    assert not limits.admit(1, request_id="r3")
+    assert not limits.extend(hold, most)
     assert limits.used() == {"tokens:life": f":{most}"}
+
+
+@pytest.mark.parametrize("asked", [2**53, 2**53 + 1, 2**63, 2**64, 2**80])
+def test_whatever_is_asked_for_a_hold_reads(limits: Limits, asked: int) -> None:
+    hold = limits.limit([COST_OF_LIFE]).hold(asked, 5)
+
+    extended = limits.extend(hold, asked * 2, 6)
+
+    assert holds_schema.decode_hold(hold).reserved == Amounts(2**53, 5)
+    assert isinstance(extended, bytes)
+    assert holds_schema.decode_hold(extended).reserved == Amounts(2**53, 6)
 
 
 @pytest.mark.parametrize("scope", Scope)
@@ -230,7 +240,7 @@ def test_what_was_reserved_in_a_period_that_is_over_is_settled_there(limits: Lim
     limits.limit([Limit(Measure.TOKENS, window, 100)])
     hold = limits.hold(60)
     limits.wait(31 * 86_400_000_000)
-    limits.hold(50)
+    limits.hold(50, request_id="r2")
 
     limits.settle(hold, 10)
 
@@ -240,8 +250,8 @@ def test_what_was_reserved_in_a_period_that_is_over_is_settled_there(limits: Lim
 def test_what_was_used_in_a_period_before_is_not_given_back_in_the_next(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_MINUTE]).hold(60)
     limits.wait(60_000_000)
-    limits.hold(30)
-    extended = limits.extend(hold, 20)
+    limits.hold(30, request_id="r2")
+    extended = limits.extend(hold, 80)
     assert isinstance(extended, bytes)
 
     limits.settle(extended, 10)
@@ -252,7 +262,7 @@ def test_what_was_used_in_a_period_before_is_not_given_back_in_the_next(limits: 
 def test_what_was_extended_in_the_next_period_is_settled_there(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_MINUTE]).hold(60)
     limits.wait(60_000_000)
-    extended = limits.extend(hold, 20)
+    extended = limits.extend(hold, 80)
     assert isinstance(extended, bytes)
 
     limits.settle(extended, 75)
@@ -346,14 +356,14 @@ def test_what_is_not_known_stays_as_it_was_reserved(limits: Limits) -> None:
 
 
 def test_without_a_hold_only_the_event_is_appended(limits: Limits) -> None:
-    assert limits.settle(None, 5, 5) == 1
+    assert limits.settle(None, 5, 5) == 0
     assert (limits.events(), limits.used()) == (1, {})
 
 
 def test_what_was_lost_is_charged_in_full_and_once(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE], [COST_OF_LIFE]).hold(40, 400)
     limits.client.delete(redis_schema.used_key(Scope.TOKEN, "t1"), redis_schema.used_key(Scope.PROJECT, "p1"))
-    limits.client.delete(redis_schema.OPEN, redis_schema.EPOCH)
+    limits.client.delete(redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH)
 
     before = limits.settle(hold, 30, None)
     limits.declare("e2")
@@ -382,8 +392,8 @@ def test_a_limit_that_changed_meanwhile_is_settled_all_the_same(limits: Limits, 
 def test_an_extension_takes_from_all_counters_or_from_none(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_DAY], [COST_OF_LIFE]).hold(40, 400)
 
-    refused = limits.extend(hold, 10, 601)
-    extended = limits.extend(hold, 10, 600)
+    refused = limits.extend(hold, 50, 1001)
+    extended = limits.extend(hold, 50, 1000)
 
     state = LimitState(Scope.PROJECT, Measure.COST, Window.LIFE, 1000, 600, None)
     assert refused == NotExtended(state)
@@ -393,42 +403,154 @@ def test_an_extension_takes_from_all_counters_or_from_none(limits: Limits) -> No
     assert list(limits.open()) == [extended]
 
 
+def test_to_ask_for_the_same_again_takes_nothing(limits: Limits) -> None:
+    hold = limits.limit([TOKENS_A_DAY]).hold(40)
+
+    answers = [limits.extend(hold, tokens) for tokens in (60, 60, 50)]
+
+    assert answers[0] == answers[1] == answers[2]
+    assert limits.used() == {"tokens:day": f"{DAY}:60"}
+
+
 def test_what_is_settled_is_not_extended_any_longer(limits: Limits) -> None:
     hold = limits.limit([TOKENS_A_DAY]).hold(40)
     limits.settle(hold, 30)
 
-    assert limits.extend(hold, 10) == NotExtended(None)
+    assert limits.extend(hold, 50) == NotExtended(None)
     assert limits.used() == {"tokens:day": f"{DAY}:30"}
+
+
+def test_an_extension_that_nobody_heard_of_is_settled_all_the_same(limits: Limits) -> None:
+    hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE]).hold(40)
+    limits.extend(hold, 60)
+
+    assert isinstance(limits.extend(hold, 70), bytes)
+    assert [limits.settle(hold, 65), limits.settle(hold, 65)] == [1, 0]
+    assert limits.used() == {"tokens:day": f"{DAY}:65", "concurrent:life": ":0"}
+    assert limits.open() == {}
+
+
+def test_what_was_taken_for_lost_is_taken_in_again_when_it_needs_more(limits: Limits) -> None:
+    hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE]).hold(40)
+    limits.settle(hold, 10, is_lost=True)
+
+    extended = limits.extend(hold, 50)
+
+    assert limits.used() == {"tokens:day": f"{DAY}:50", "concurrent:life": ":1"}
+    assert list(limits.open()) == [extended]
+    assert [limits.settle(hold, 45), limits.settle(hold, 45)] == [1, 0]
+    assert limits.used() == {"tokens:day": f"{DAY}:45", "concurrent:life": ":0"}
+
+
+def test_what_the_server_has_lost_is_taken_in_again_if_the_limits_allow_it(limits: Limits) -> None:
+    hold = limits.limit([TOKENS_A_DAY]).hold(40)
+    limits.client.delete(redis_schema.used_key(Scope.TOKEN, "t1"), redis_schema.OPEN, redis_schema.HOLDS)
+    limits.client.delete(redis_schema.EPOCH)
+
+    with pytest.raises(redis.exceptions.ResponseError, match="nothing has been published"):
+        limits.extend(hold, 50)
+    limits.declare("e2")
+    refused, extended = limits.extend(hold, 101), limits.extend(hold, 50)
+
+    assert isinstance(refused, NotExtended) and refused.limit is not None and refused.limit.remaining == 100
+    assert list(limits.open()) == [extended] and limits.used() == {"tokens:day": f"{DAY}:50"}
 
 
 # Leases
 
 
 def test_holds_are_found_when_nobody_has_renewed_them_in_time(limits: Limits) -> None:
-    first, second = limits.hold(request_id="r1"), limits.hold(request_id="r2")
-    limits.wait(LEASE_MS * 1000 - 1)
-    assert limits.expired([second]) == []
+    first, _ = limits.hold(request_id="r1"), limits.hold(request_id="r2")
+    limits.outlast(LEASE_MS - 1)
+    assert limits.expired(["r2"]) == {}
 
-    limits.wait(1)
+    limits.wait(1000)
 
-    assert limits.expired() == [first]
-    assert limits.expired(at_most=0) == []
+    assert limits.expired(at_most=0) == {}
+    assert limits.expired() == {"r1": first}
 
 
 def test_a_lease_is_not_renewed_for_what_has_ended(limits: Limits) -> None:
     hold = limits.hold()
     limits.settle(hold)
 
-    assert limits.expired([hold]) == []
+    assert limits.expired(["r1"]) == {}
     assert limits.open() == {}
 
 
 def test_thousands_of_leases_are_renewed_at_once(limits: Limits) -> None:
-    holds = [limits.hold(request_id=f"r{number}") for number in range(1203)]
-    limits.wait(LEASE_MS * 1000)
+    ids = [f"r{number}" for number in range(1203)]
+    for request_id in ids:
+        limits.hold(request_id=request_id)
+    limits.outlast(LEASE_MS)
 
-    assert limits.expired(holds) == []
+    assert limits.expired(ids) == {}
     assert set(limits.open().values()) == {LEASE_MS}
+
+
+def test_nobody_is_taken_for_lost_while_nobody_could_renew(limits: Limits) -> None:
+    for number in range(1203):
+        limits.hold(request_id=f"r{number}")
+    limits.expired()
+    limits.wait((LEASE_MS + 1) * 1000)
+
+    assert limits.expired(["r1"]) == {}
+    assert set(limits.open().values()) == {LEASE_MS}
+    limits.outlast(LEASE_MS)
+    assert len(limits.expired(["r1"], 2000)) == 1202
+
+
+def test_what_is_taken_for_lost_is_charged_as_its_finder_says_and_once(limits: Limits) -> None:
+    hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE]).hold(40)
+
+    answers = [limits.settle(hold, tokens, is_lost=True) for tokens in (10, 15)]
+
+    assert answers == [1, 0]
+    assert limits.used() == {"tokens:day": f"{DAY}:10", "concurrent:life": ":0"}
+    assert limits.events() == 1
+
+
+@pytest.mark.parametrize(("actual", "charged"), [(90, 90), (5, 5), (None, 40)], ids=["more", "less", "unknown"])
+def test_the_real_end_of_a_request_that_was_taken_for_lost_counts(
+    limits: Limits, actual: int | None, charged: int
+) -> None:
+    hold = limits.limit([TOKENS_A_DAY, THREE_AT_ONCE]).hold(40)
+    limits.settle(hold, 10, is_lost=True)
+    limits.hold(1, request_id="r2")
+
+    answers = [limits.settle(hold, actual), limits.settle(hold, actual), limits.settle(hold, 10, is_lost=True)]
+
+    assert answers == [3, 0, 0]
+    assert limits.used() == {"tokens:day": f"{DAY}:{charged + 1}", "concurrent:life": ":1"}
+    assert limits.events() == 3
+
+
+def test_marks_of_what_was_lost_are_forgotten_after_a_day(limits: Limits) -> None:
+    limits.settle(limits.hold(), 10, is_lost=True)
+
+    assert 0 < limits.client.pttl(f"{holds_schema.MARK_PREFIX}r1") <= 86_400_000
+
+
+def test_what_nobody_can_read_is_set_aside(limits: Limits) -> None:
+    limits.hold()
+    limits.client.hset(redis_schema.HOLDS, "r1", b"nonsense")
+    limits.outlast(LEASE_MS)
+    [(request_id, hold)] = limits.expired().items()
+
+    answers = [limits.bury(request_id, hold, "unreadable") for _ in range(2)]
+
+    assert (answers, limits.open()) == ([1, 0], {})
+    [(_, letter)] = limits.client.xrange(redis_schema.USAGE_DEAD_LETTERS)
+    assert letter == {b"event": b"nonsense", b"reason": b"unreadable", b"entry": b"r1"}
+
+
+def test_what_runs_without_a_hold_is_forgotten(limits: Limits) -> None:
+    limits.hold()
+    limits.client.delete(redis_schema.HOLDS)
+    limits.outlast(LEASE_MS)
+
+    assert limits.expired() == {}
+    assert limits.client.zcard(redis_schema.OPEN) == 0
 
 
 # Restoring and forgetting

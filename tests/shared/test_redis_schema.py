@@ -151,7 +151,8 @@ def test_the_contract_writes_the_keys_it_reads() -> None:
     [project_key], _ = redis_schema.encode_project(PROJECT)
     keys, [project_prefix, *_, one, other] = redis_schema.encode_admission(TOKEN.digest, ["openai", "anthropic"])
 
-    assert keys == [token_key, redis_schema.EPOCH, redis_schema.GLOBAL_LIMITS, redis_schema.OPEN]
+    running = [redis_schema.OPEN, redis_schema.HOLDS]
+    assert keys == [token_key, redis_schema.EPOCH, redis_schema.GLOBAL_LIMITS, *running]
     assert keys[:2] == ["llmproxy:{v1}:token:d1", "llmproxy:{v1}:epoch"]
     assert project_key == project_prefix + PROJECT.id == "llmproxy:{v1}:project:p1"
     assert [one, other] == ["openai", "anthropic"]

@@ -7,12 +7,12 @@ import redis
 
 from shared import redis_schema
 
-SCRIPTS = ["admit", "extend", "leases", "publish_project", "publish_token", "restore", "settle"]
+SCRIPTS = ["admit", "bury", "extend", "leases", "publish_project", "publish_token", "restore", "settle"]
 SINCE = {
-    "EXISTS": 1, "GET": 1, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6, "PUBLISH": 2, "SET": 1, "TIME": 2.6,
-    "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2, "ZSCORE": 1.2,
+    "DEL": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6,
+    "PUBLISH": 2, "SET": 1, "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
 }  # fmt: skip
-WRITES = {"HSET", "PEXPIREAT", "PUBLISH", "SET", "XADD", "ZADD", "ZREM"}
+WRITES = {"DEL", "HDEL", "HSET", "PEXPIREAT", "PUBLISH", "SET", "XADD", "ZADD", "ZREM"}
 
 
 def without_comments(name: str) -> str:
@@ -52,7 +52,7 @@ def test_scripts_do_not_write_globals(name: str) -> None:
     assert assigned <= declared
 
 
-@pytest.mark.parametrize("name", ["admit", "extend", "publish_project", "publish_token", "settle"])
+@pytest.mark.parametrize("name", ["admit", "bury", "extend", "publish_project", "publish_token", "settle"])
 def test_all_reads_come_before_all_writes(name: str) -> None:
     # What is settled already, or was never held, is done with before.
     _, _, main = without_comments(name).rpartition("return 0\nend")

@@ -12,7 +12,7 @@ import redis
 from uuid_utils import uuid7
 
 from addons.store import Store
-from shared import holds_schema, redis_schema, settings
+from shared import redis_schema, settings
 from shared.holds_schema import OpenRequest
 from shared.limits_schema import encode_limits
 from shared.models import Amounts, Caller, Limit, Measure, Project, Token, UpstreamKey, Window
@@ -56,13 +56,12 @@ def _admissions(limits: int, stage: Stage, subject: str, seconds: float) -> Burs
         try:
             return run(_load(url, token.digest, (client.info()["process_id"], os.getpid()), seconds))
         finally:
-            client.delete(redis_schema.GLOBAL_LIMITS, redis_schema.OPEN)
+            client.delete(redis_schema.GLOBAL_LIMITS, redis_schema.OPEN, redis_schema.HOLDS)
 
 
-def _request() -> bytes:
+def _request() -> OpenRequest:
     now = datetime.now(UTC)
-    request = OpenRequest(str(uuid7()), now, "openai", "chat.completions", "POST", "gpt-4o", True, 812)
-    return holds_schema.encode_request(request)
+    return OpenRequest(str(uuid7()), now, "openai", "chat.completions", "POST", "gpt-4o", True, 812)
 
 
 def _call(keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> list[str | int | bytes]:
@@ -78,10 +77,7 @@ async def _load(url: str, digest: str, pids: Sequence[int], seconds: float) -> B
     async def caller() -> None:
         nonlocal errors
         while (began := time.perf_counter()) < ends:
-            request = OpenRequest(
-                str(uuid7()), datetime.now(UTC), "openai", "chat.completions", "POST", "gpt-4o", True, 812
-            )
-            verdict = await store.admit(digest, ["openai"], _NEEDS, holds_schema.encode_request(request))
+            verdict = await store.admit(digest, ["openai"], _NEEDS, _request())
             took.append(time.perf_counter() - began)
             errors += not isinstance(verdict, Caller)
 
