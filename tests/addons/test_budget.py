@@ -140,6 +140,7 @@ async def test_what_ends_while_redis_is_asked_is_not_ended_again_and_the_others_
     world: World, calls: Calls
 ) -> None:
     other = tflow.tflow(resp=True)
+    other.request.method = "POST"
     other_call = calls.of(other)
     other_call.caller, other_call.route, other_call.provider = world.call.caller, world.call.route, world.call.provider
     other_call.said = Said()
