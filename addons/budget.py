@@ -7,7 +7,6 @@ answers go on.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mitmproxy import http
 
@@ -18,33 +17,17 @@ from addons.holds import Holds
 from addons.interrupts import Interrupts
 from addons.limits import overrun_of
 from addons.price_list import PriceList
-from addons.progress import tokens_so_far
 from addons.store import Store, StoreUnavailable
+from addons.supply import Supply, Watched
 from addons.targets import has_feature
 from shared import logs
 from shared.holds_schema import NotExtended, decode_hold
-from shared.models import Amounts, Feature
+from shared.models import Feature
 
 # Between two looks at what streams, in seconds: so long an answer may run on without a reservation.
 PAUSE_SECONDS = 0.1
-# What an answer gets in advance, in tokens.
-STEP = 256
 
 log = logs.get("budget")
-
-
-@dataclass(slots=True)
-class Watched:
-    """An answer that streams, and what is reserved for its request in all, as far as its worker knows."""
-
-    call: Call
-    tokens: int
-    cost: int
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the answer has outrun what is reserved, and still runs on."""
-        return tokens_so_far(self.call) > self.tokens and self.call.interruption is None
 
 
 class Budget:
@@ -61,9 +44,8 @@ class Budget:
         pause_seconds: float = PAUSE_SECONDS,
     ) -> None:
         self.calls = calls
-        self._store = store
         self._holds = holds
-        self._prices = prices
+        self._supply = Supply(store, holds, prices)
         self._interrupts = interrupts
         self._note_cut = note_cut
         self._pause_seconds = pause_seconds
@@ -120,7 +102,7 @@ class Budget:
 
     async def _look_after(self, watched: Watched) -> None:
         try:
-            denied = await self._supply(watched)
+            denied = await self._supply.give(watched)
             self._is_away = False
         except StoreUnavailable as error:
             if not self._is_away:
@@ -129,28 +111,6 @@ class Budget:
             return
         if denied is not None and self._watched.get(watched.call.request_id) is watched:
             self._cut(watched.call, denied)
-
-    async def _supply(self, watched: Watched) -> NotExtended | None:
-        """Reserve what is missing, and a step in advance if that is to be had; tell why not."""
-        needed, denied = tokens_so_far(watched.call), None
-        for tokens in (needed + STEP, needed):
-            denied = await self._extend(watched, tokens)
-            if denied is None or denied.limit is None:
-                break
-        return denied
-
-    async def _extend(self, watched: Watched, tokens: int) -> NotExtended | None:
-        call = watched.call
-        hold = self._holds.of(call.request_id)
-        if hold is None:
-            return None  # It has just been settled.
-        cost = watched.cost + (self._prices.estimate(call, 0, tokens - watched.tokens) or 0)
-        extended = await self._store.extend(hold, call.digest, Amounts(tokens, cost))
-        if isinstance(extended, NotExtended):
-            return extended
-        self._holds.replace(call.request_id, extended)
-        watched.tokens, watched.cost = tokens, cost
-        return None
 
     def _cut(self, call: Call, denied: NotExtended) -> None:
         refusal = overrun_of(denied.limit)

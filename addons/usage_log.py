@@ -18,7 +18,7 @@ BATCH = 500
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 FLUSH_SECONDS = 5.0
-# So many settlements are kept, some 200 MB; that is what a worker has to do while Redis is away for some hours.
+# So many settlements are kept, of about 2 kB each.
 MOST_WAITING = 100_000
 
 log = logs.get("usage_log")

@@ -12,7 +12,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from addons import endurance
-from addons.budget import STEP, Budget
+from addons.budget import Budget
 from addons.call import Call, Calls, Line
 from addons.dialects.answer import Said
 from addons.ending import Cause, Interruption
@@ -20,6 +20,7 @@ from addons.holds import Holds
 from addons.interrupts import Interrupts
 from addons.price_list import PriceList
 from addons.store import StoreUnavailable
+from addons.supply import STEP
 from shared.holds_schema import NotExtended, OpenRequest, encode_request
 from shared.models import Amounts, Caller, Feature, LimitState, Measure, Scope, Window
 from tests.addons.fakes import FakeStore
@@ -155,7 +156,7 @@ async def test_what_ends_while_redis_is_asked_is_not_ended_again_and_the_others_
             self.wanted.append((hold, in_all))
             return NotExtended(None)
 
-    world.budget._store = store = Leaving()  # type: ignore[assignment]
+    world.budget._supply._store = store = Leaving()  # type: ignore[assignment]
     world.say(95)
     other_call.said.pieces += 200
     await world.settle_down()

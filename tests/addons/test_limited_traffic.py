@@ -7,9 +7,11 @@ import pytest
 import redis
 from mitmproxy.master import Master
 
+from addons.leases import lost as lost_event
 from shared import redis_schema
+from shared.holds_schema import decode_hold, encode_settlement
 from shared.limits_schema import encode_limits
-from shared.models import Limit, Measure, OnOutage, Outcome, Policy, Usage, Window
+from shared.models import Amounts, Limit, Measure, OnOutage, Outcome, Policy, Usage, Window
 from shared.prices import Price, PriceTable, encode_table
 from tests.addons.test_attempts import SSE, Script, header
 from tests.addons.test_proxy import PLAIN, Tenant, code_of, exchange, get, provided
@@ -179,6 +181,42 @@ async def test_a_stream_that_outruns_its_budget_ends_with_an_error(
     assert b'"code":"quota_exceeded"' in answer and answer.endswith(b"0\r\n\r\n")
     assert event.outcome is Outcome.CUT and event.usage.is_estimate and event.usage.total_tokens == total
     assert total is not None and 500 <= total < 2000
+
+
+async def test_a_stream_that_was_taken_for_lost_goes_on_within_its_budget(
+    proxy: tuple[Master, int], tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    piece = b'data: {"choices":[{"delta":{"content":"word"}}]}\n\n'
+    chunk = b"%x\r\n%s\r\n" % (len(piece), piece)
+    held = dict[bytes, bytes]()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        held.update(redis_client.hgetall(redis_schema.HOLDS))  # type: ignore[arg-type]
+        settle_as_lost(redis_client, *held.values())
+        writer.write(SSE + chunk * 200)
+        async with asyncio.timeout(10):
+            while not redis_client.hlen(redis_schema.HOLDS):
+                await asyncio.sleep(0.01)
+        writer.write(chunk * 100 + b"0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with provided(slow) as base_url:
+        tenant.publish(base_url, token_limits=(Limit(Measure.TOKENS, Window.LIFE, 1000),))
+        answer = await asyncio.wait_for(exchange(proxy[1], chat(tenant, 50, stream=True)), 20)
+        total = await used(redis_client, "token:token-1", "tokens:life")
+
+    lost, ended = tenant.events()
+    assert answer.count(b"word") == 300 and len(held) == 1
+    assert (lost.outcome, ended.request_id) == (Outcome.LOST, lost.request_id)
+    assert ended.usage.total_tokens == total and total is not None and total >= 300
+
+
+def settle_as_lost(client: redis.Redis, hold: bytes) -> None:
+    """Settle a running request as another worker would that takes it for lost."""
+    keys, arguments = encode_settlement(hold, lost_event(decode_hold(hold)), Amounts(3, 0))
+    client.eval(redis_schema.script("settle"), len(keys), *keys, *arguments)
 
 
 async def test_a_request_that_is_not_served_gives_back_what_it_reserved(
