@@ -2,6 +2,7 @@
 
 import asyncio
 
+from addons.endurance import endure
 from addons.metrics import Metrics
 
 # A scrape of another worker sees what is at most so old, in seconds.
@@ -29,4 +30,7 @@ class Flushing:
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
-            self._metrics.flush()
+            await endure(self._write(), "flushing")
+
+    async def _write(self) -> None:
+        self._metrics.flush()

@@ -4,6 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 from addons.call import Call
+from addons.endurance import endure
 from addons.store import Store, StoreUnavailable
 from shared import logs, prices
 from shared.models import Usage, UsageEvent
@@ -71,8 +72,11 @@ class PriceList:
 
     async def _keep_following(self) -> None:
         while True:
-            try:
-                await self.refresh()
-            except StoreUnavailable as error:
-                log.warning("prices_not_refreshed", reason=str(error))
+            await endure(self._follow(), "price_list")
             await asyncio.sleep(self._pause_seconds)
+
+    async def _follow(self) -> None:
+        try:
+            await self.refresh()
+        except StoreUnavailable as error:
+            log.warning("prices_not_refreshed", reason=str(error))
