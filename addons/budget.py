@@ -12,10 +12,10 @@ from mitmproxy import http
 
 from addons.call import Call, Calls
 from addons.ending import Cause, Interruption
-from addons.endurance import endure
+from addons.endurance import Repeating
 from addons.holds import Holds
 from addons.interrupts import Interrupts
-from addons.limits import overrun_of
+from addons.limit_refusals import overrun_of
 from addons.price_list import PriceList
 from addons.store import Store, StoreUnavailable
 from addons.supply import Supply, Watched
@@ -48,20 +48,17 @@ class Budget:
         self._supply = Supply(store, holds, prices)
         self._interrupts = interrupts
         self._note_cut = note_cut
-        self._pause_seconds = pause_seconds
         self._watched: dict[str, Watched] = {}
         self._is_away = False
-        self._task: asyncio.Task[None] | None = None
+        self._watch = Repeating(self._look, "budget", pause_seconds)
 
     def running(self) -> None:
         """Start watching."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_watching())
+        self._watch.start()
 
     async def done(self) -> None:
         """Stop watching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._watch.stop()
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Watch an answer from its beginning on."""
@@ -90,11 +87,6 @@ class Budget:
 
     def _forget(self, flow: http.HTTPFlow) -> None:
         self._watched.pop(self.calls.of(flow).request_id, None)
-
-    async def _keep_watching(self) -> None:
-        while True:
-            await asyncio.sleep(self._pause_seconds)
-            await endure(self._look(), "budget")
 
     async def _look(self) -> None:
         short = [watched for watched in self._watched.values() if watched.is_short]

@@ -1,8 +1,6 @@
 """Writes what this worker has counted to the folder that all workers share, several times a second."""
 
-import asyncio
-
-from addons.endurance import endure
+from addons.endurance import Repeating
 from addons.metrics import Metrics
 
 # A scrape of another worker sees what is at most so old, in seconds.
@@ -14,23 +12,15 @@ class Flushing:
 
     def __init__(self, metrics: Metrics, pause: float = PAUSE_SECONDS) -> None:
         self._metrics = metrics
-        self._pause = pause
-        self._task: asyncio.Task[None] | None = None
+        self._writing = Repeating(self._write, "flushing", pause)
 
     def running(self) -> None:
         """Start writing."""
-        self._task = asyncio.get_running_loop().create_task(self._flush())
+        self._writing.start()
 
     async def done(self) -> None:
         """Stop writing."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _flush(self) -> None:
-        while True:
-            await asyncio.sleep(self._pause)
-            await endure(self._write(), "flushing")
+        await self._writing.stop()
 
     async def _write(self) -> None:
         self._metrics.flush()

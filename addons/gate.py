@@ -6,10 +6,11 @@ the body tells how much the request may need (see reservation.py).
 
 from collections.abc import Sequence
 
-from addons import limits, refusal
+from addons import refusal
 from addons.call import Call
 from addons.ending import Refusal
 from addons.holds import Holds
+from addons.limit_refusals import refusal_of
 from addons.outage import Outage
 from addons.refusal import Refused
 from addons.route_table import RouteTable
@@ -79,7 +80,7 @@ class Gate:
 
 
 def _refusal_of(denied: Denied) -> Refusal:
-    return _REFUSALS.get(denied.reason) or limits.refusal_of(denied.reason, denied.limit, denied.retry_after_ms)
+    return _REFUSALS.get(denied.reason) or refusal_of(denied.reason, denied.limit, denied.retry_after_ms)
 
 
 def _described(call: Call, providers: Sequence[str], method: str, amounts: Amounts) -> OpenRequest:

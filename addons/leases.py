@@ -1,10 +1,9 @@
 """Tells Redis which requests of this worker still run, and settles those whose worker has died."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from addons.endurance import endure
+from addons.endurance import Repeating
 from addons.holds import Holds
 from addons.price_list import PriceList
 from addons.settlement import Settlement
@@ -35,24 +34,16 @@ class Leases:
         self._holds = holds
         self._append = append
         self._prices = prices
-        self._pause_seconds = pause_seconds
         self._is_away = False
-        self._task: asyncio.Task[None] | None = None
+        self._renewing = Repeating(self._renew_if_possible, "leases", pause_seconds)
 
     def running(self) -> None:
         """Start."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_renewing())
+        self._renewing.start()
 
     async def done(self) -> None:
         """Stop."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-
-    async def _keep_renewing(self) -> None:
-        while True:
-            await asyncio.sleep(self._pause_seconds)
-            await endure(self._renew_if_possible(), "leases")
+        await self._renewing.stop()
 
     async def _renew_if_possible(self) -> None:
         try:

@@ -1,10 +1,9 @@
 """What requests cost, by the price table that the control plane publishes."""
 
-import asyncio
 from datetime import UTC, datetime
 
 from addons.call import Call
-from addons.endurance import endure
+from addons.endurance import Repeating
 from addons.store import Store, StoreUnavailable
 from shared import logs, prices
 from shared.models import Usage, UsageEvent
@@ -20,20 +19,17 @@ class PriceList:
 
     def __init__(self, store: Store, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._store = store
-        self._pause_seconds = pause_seconds
         self._published = b""
         self._table = prices.PriceTable()
-        self._task: asyncio.Task[None] | None = None
+        self._following = Repeating(self._follow, "price_list", pause_seconds)
 
     def running(self) -> None:
         """Start following."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_following())
+        self._following.start()
 
     async def done(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        await self._following.stop()
 
     async def refresh(self) -> None:
         """Take over what is published now; a Redis that has lost it changes nothing. Raises StoreUnavailable."""
@@ -52,11 +48,7 @@ class PriceList:
 
     def cost(self, event: UsageEvent) -> int | None:
         """Return what an ended request cost, in nano-USD; None if that is not known."""
-        for model in (event.model, event.model_asked):
-            cost = prices.cost(self._table, event.provider, model, event.usage, event.occurred_at)
-            if cost is not None:
-                return cost
-        return None
+        return prices.cost_of(self._table, event)
 
     def estimate(self, call: Call, prompt: int, completion: int) -> int | None:
         """Return what a request would cost with so many tokens, in nano-USD; None if its model has no known price."""
@@ -69,11 +61,6 @@ class PriceList:
             if cost is not None:
                 return cost
         return None
-
-    async def _keep_following(self) -> None:
-        while True:
-            await endure(self._follow(), "price_list")
-            await asyncio.sleep(self._pause_seconds)
 
     async def _follow(self) -> None:
         try:

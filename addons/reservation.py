@@ -14,23 +14,18 @@ from addons.gate import Gate
 from addons.price_list import PriceList
 from addons.refusal import MODEL_NOT_PRICED, SERVICE_UNAVAILABLE, Refused, fail_closed
 from addons.request_policy import has_model_in_path
-from shared.models import NOTHING, Amounts, Measure
+from shared.models import MOST, NOTHING, Amounts
 from shared.providers import Route
 
 # What a body is taken to have that is not read here, in tokens.
 DEFAULT_PROMPT = 1024
-# Beyond it a number in Redis is not exact any more. No limit is that large, so this is refused all the same.
-_MOST = 1 << 53
-
-
-def limits_cost(call: Call) -> bool:
-    """Tell whether some limit of a call counts money."""
-    return call.caller is not None and any(state.measure is Measure.COST for state in call.caller.standing)
 
 
 def must_be_held(call: Call, request: http.Request) -> bool:
     """Tell whether a body has to be read before any of it goes to the provider, since only it names what is priced."""
-    if call.route is None or call.is_admitted or not limits_cost(call) or has_model_in_path(call.route):
+    if call.route is None or call.is_admitted or call.caller is None or not call.caller.limits_cost:
+        return False
+    if has_model_in_path(call.route):
         return False
     return not call.route.is_free(request.method) and is_readable(request)
 
@@ -71,13 +66,13 @@ class Reservation:
             if not has_model_in_path(route):
                 call.model = named_model(fields) or call.model
         call.prompt_estimate = prompt
-        return Amounts(min(prompt + completion, _MOST), min(self._cost(call, prompt, completion), _MOST))
+        return Amounts(min(prompt + completion, MOST), min(self._cost(call, prompt, completion), MOST))
 
     def _cost(self, call: Call, prompt: int, completion: int) -> int:
         """Return what the request may cost, in nano-USD. Raises Refused if money is limited and that is not known."""
         cost = self._prices.estimate(call, prompt, completion)
         if cost is None:
-            if limits_cost(call):
+            if call.caller is not None and call.caller.limits_cost:
                 # Until prices have come, nobody knows what has none.
                 raise Refused(MODEL_NOT_PRICED if self._prices.is_known else SERVICE_UNAVAILABLE)
             return 0

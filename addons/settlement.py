@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from addons.call import Call
 from addons.holds import Holds
-from shared.models import NOTHING, Amounts, Measure, Usage, UsageEvent
+from shared.models import NOTHING, Amounts, Usage, UsageEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,6 @@ class Settling:
 
     def settle(self, call: Call, event: UsageEvent) -> None:
         """Settle a call that has ended as its event says."""
-        is_paid = any(state.measure is Measure.COST for state in call.standing)
+        is_paid = call.caller is not None and call.caller.limits_cost
         actual = actual_of(event, call.attempts.count > 0, self._cost(event) if is_paid else None)
         self._append(Settlement(event, self._holds.of(call.request_id), actual))

@@ -5,13 +5,19 @@ from dataclasses import dataclass
 from addons.call import Call
 from addons.holds import Holds
 from addons.price_list import PriceList
-from addons.progress import tokens_so_far
 from addons.store import Store
+from addons.unsaid import completion_so_far
 from shared.holds_schema import NotExtended
 from shared.models import Amounts
 
 # What an answer gets in advance, in tokens.
 STEP = 256
+
+
+def tokens_so_far(call: Call) -> int:
+    """Return the tokens of the prompt and of the answer up to now, as the provider counts them or as estimated."""
+    prompt = call.answer.usage.prompt_tokens
+    return (call.prompt_estimate or 0 if prompt is None else prompt) + completion_so_far(call)
 
 
 @dataclass(slots=True)

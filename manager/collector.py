@@ -20,11 +20,15 @@ from shared.prices import PriceTable
 BATCH = 500
 # Entries that another collector took and has not finished for this long are taken over.
 ABANDONED_MS = 10_000
-DEAD_LETTERS_KEPT = 10_000
 
 Entry = tuple[bytes, dict[bytes, bytes]]
 _UNREADABLE = (redis_schema.ContractError, ValueError)
 log = logs.get("collector")
+
+
+def lag(client: "redis.Redis") -> int:
+    """Return how many events have not been recorded. Raises RedisError."""
+    return client.xlen(redis_schema.USAGE_STREAM)
 
 
 class Collector:
@@ -49,10 +53,6 @@ class Collector:
             self._make_group()
             return 0
         return self._record(entries)
-
-    def lag(self) -> int:
-        """Return how many events have not been recorded."""
-        return self._redis.xlen(redis_schema.USAGE_STREAM)
 
     def _abandoned(self) -> list[Entry]:
         claimed = self._redis.xautoclaim(
@@ -91,7 +91,7 @@ class Collector:
         except _UNREADABLE as error:
             log.error("dead_letter", entry=entry[0].decode(), reason=str(error))
             fields: Any = {**entry[1], b"reason": str(error).encode()[:500], b"entry": entry[0]}
-            self._redis.xadd(redis_schema.USAGE_DEAD_LETTERS, fields, maxlen=DEAD_LETTERS_KEPT)
+            self._redis.xadd(redis_schema.USAGE_DEAD_LETTERS, fields, maxlen=redis_schema.DEAD_LETTERS_KEPT)
             return None
 
     def _finish(self, entry_ids: Iterable[bytes]) -> None:

@@ -17,9 +17,8 @@ from manager.db import Sessions
 from manager.tables import HourlyUsage, Project, Token
 from shared import holds_schema, limits_schema, redis_schema
 from shared.holds_schema import Counter
-from shared.models import Limit, Measure, Scope, Window
+from shared.models import MOST, Limit, Measure, Scope, Window
 
-_MOST = 2**53
 _SUMS = {
     Measure.REQUESTS: HourlyUsage.requests,
     Measure.TOKENS: HourlyUsage.total_tokens,
@@ -89,7 +88,7 @@ def _sum(measure: Measure, window: Window, now: datetime) -> "sa.ColumnElement[A
 
 def _counters(pairs: Sequence[_Pair], amounts: Sequence[Any], now: datetime) -> list[Counter]:
     return [
-        Counter(measure, window, limits_schema.period_of(window, now), min(int(used or 0), _MOST))
+        Counter(measure, window, limits_schema.period_of(window, now), min(int(used or 0), MOST))
         for (measure, window), used in zip(pairs, amounts, strict=True)
     ]
 

@@ -5,9 +5,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, dead_letters, prices
+from manager import collector, db, dead_letters, prices
 from manager.db import Sessions
-from shared import redis_schema
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -23,7 +22,7 @@ def exposition(client: "redis.Redis", sessions: Sessions) -> bytes:
 
 def _of_redis(client: "redis.Redis", registry: CollectorRegistry) -> bool:
     try:
-        lag, dead = int(client.xlen(redis_schema.USAGE_STREAM)), dead_letters.count(client)
+        lag, dead = collector.lag(client), dead_letters.count(client)
     except redis.RedisError:
         return False
     Gauge("llm_proxy_usage_lag", "Usage events that have not been recorded.", registry=registry).set(lag)

@@ -8,10 +8,7 @@ from typing import Any
 
 from manager import money
 from manager.errors import Invalid
-from shared.models import WINDOWS, Limit, Measure, OnOutage, Scope, Window
-
-# JSON and Lua numbers are exact up to here.
-MOST = 2**53
+from shared.models import MOST, WINDOWS, Limit, Measure, OnOutage, Scope, Window
 
 
 def check(wanted: Sequence[Mapping[str, Any]], scope: Scope) -> tuple[Limit, ...]:

@@ -2,10 +2,10 @@
 
 import re
 
+from shared.models import MOST
+
 DECIMALS = 9
 UNIT = 1_000_000_000
-# JSON and Lua numbers are exact up to here: some nine million dollars.
-MOST = 2**53
 _AMOUNT = re.compile(r"(?P<dollars>[0-9]{1,10})(?:\.(?P<rest>[0-9]{1,9}))?", re.ASCII)
 
 

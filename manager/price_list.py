@@ -39,10 +39,10 @@ _DIGITS = re.compile(r"\\d(?:\{(\d+)\})?")
 _DASHES = re.compile(r"\[[^\]\\^]*\]")
 
 
-def installed() -> str | None:
+def installed(package: str = PACKAGE) -> str | None:
     """Return what prices of the installed list are marked with, None if there is none."""
     try:
-        return f"{PACKAGE} {version(PACKAGE)}"
+        return f"{package} {version(package)}"
     except PackageNotFoundError:
         return None
 

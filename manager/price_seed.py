@@ -13,7 +13,8 @@ log = logs.get("prices")
 class PriceSeed:
     """Reads the price list when it is newer than what SQL has, and once at the start."""
 
-    def __init__(self, sessions: Sessions, providers_file: Path | None) -> None:
+    def __init__(self, sessions: Sessions, providers_file: Path | None, package: str = price_list.PACKAGE) -> None:
+        self._package = package
         self._sessions = sessions
         self._providers_file = providers_file
         self._done: tuple[str | None, frozenset[str]] | None = None
@@ -23,7 +24,7 @@ class PriceSeed:
 
         Without a price list what was there stays, and if that is nothing, it is said once that costs are unknown.
         """
-        source = price_list.installed()
+        source = price_list.installed(self._package)
         wanted = (source, frozenset(providers.load(self._providers_file).providers))
         if wanted == self._done:
             return False

@@ -20,6 +20,7 @@ from manager.publications import Name
 from manager.rules import Rules
 from manager.tables import Price, new_id
 from shared import prices
+from shared.models import MOST
 from shared.prices import PriceTable
 
 RATES = ("prompt", "cached", "cache_write", "completion", "reasoning", "audio_prompt", "audio_completion", "request")
@@ -138,8 +139,8 @@ def _key(rules: Rules, wanted: Mapping[str, Any]) -> dict[str, Any]:
         raise Invalid("provider", f"Unknown provider; known are {', '.join(sorted(rules.table.providers))}.")
     if not 1 <= len(model) <= MODEL_LENGTH or model != model.strip():
         raise Invalid("model", f"Must have 1 to {MODEL_LENGTH} characters, without space around them.")
-    if not 0 <= above <= money.MOST:
-        raise Invalid("above", f"Must be a number of tokens from 0 to {money.MOST}.")
+    if not 0 <= above <= MOST:
+        raise Invalid("above", f"Must be a number of tokens from 0 to {MOST}.")
     key = {"provider": provider, "model": texts.check_text(model, "model"), "above": above}
     return key | {"valid_from": wanted.get("valid_from")}
 

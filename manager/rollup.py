@@ -1,7 +1,7 @@
 """Puts usage events into SQL: each request once, sums by hour, tokens' counters, cut streams; in one transaction."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -11,13 +11,13 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.tables import HourlyUsage, Request, Token
+from manager.usage import SUMS
 from shared.models import Outcome, Usage, UsageEvent
-from shared.prices import PriceTable, cost
+from shared.prices import PriceTable, cost_of
 
 _KEY = ("hour", "project_id", "token_id", "route", "model", "status_class")
 _TOKENS = tuple(name for name in Usage.__slots__ if name.endswith("_tokens"))
 _COUNTS = ("requests", "unpriced_requests", "estimated_requests")
-_SUMS = (*_COUNTS, *_TOKENS, "request_bytes", "response_bytes", "duration_ms", "cost_nano_usd")
 _PLAUSIBLE = range(2**31)
 # Some 8,800 USD for one request are a fault in a price, or in a provider's counts.
 _MOST_COST = 2**43
@@ -56,12 +56,8 @@ def _pace(event: UsageEvent, usage: Usage) -> float | None:
 def _cost(event: UsageEvent, usage: Usage, prices: PriceTable) -> int | None:
     if event.occurred_at.tzinfo is None:
         raise ValueError("a time without zone")
-    # The model that served may go by a name that nobody knows a price of.
-    for model in (event.model, event.model_asked):
-        found = cost(prices, event.provider, model, usage, event.occurred_at)
-        if found is not None:
-            return found if found <= _MOST_COST else None
-    return None
+    found = cost_of(prices, replace(event, usage=usage))
+    return found if found is not None and found <= _MOST_COST else None
 
 
 def _fitting(column: "sa.ColumnElement[Any]", value: Any) -> Any:
@@ -114,7 +110,7 @@ def _forget_empty(session: Session, taken_back: Iterable[dict[str, Any]]) -> Non
 
 
 def _negative(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {name: -entry[name] for name in _SUMS}
+    return entry | {name: -entry[name] for name in SUMS}
 
 
 def _add_up(session: Session, entries: Iterable[dict[str, Any]]) -> None:
@@ -123,9 +119,9 @@ def _add_up(session: Session, entries: Iterable[dict[str, Any]]) -> None:
         key = tuple(entry[name] for name in _KEY)
         known = sums.setdefault(key, entry)
         if known is not entry:
-            known.update({name: known[name] + entry[name] for name in _SUMS})
+            known.update({name: known[name] + entry[name] for name in SUMS})
     statement = db.insert(session, HourlyUsage)
-    added = {name: getattr(HourlyUsage, name) + statement.excluded[name] for name in _SUMS}
+    added = {name: getattr(HourlyUsage, name) + statement.excluded[name] for name in SUMS}
     # Rows are always touched in the same order, so that two collectors cannot wait for each other.
     if in_order := [sums[key] for key in sorted(sums)]:
         session.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=added), in_order)
@@ -140,7 +136,7 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
         "route": row["route"],
         "model": row["model"] or "",
         "status_class": row["status"] // 100,
-        **{name: row[name] or 0 for name in _SUMS if name not in _COUNTS},
+        **{name: row[name] or 0 for name in SUMS if name not in _COUNTS},
         "requests": 1,
         "unpriced_requests": int(_has_usage(row) and row["cost_nano_usd"] is None),
         "estimated_requests": int(row["is_estimate"]),

@@ -14,10 +14,7 @@ from manager.errors import Conflict, Invalid, NotFound, ProjectInactive
 from manager.pages import Page, page
 from manager.tables import Token, new_id
 from shared import durations, tokens
-from shared.models import Scope
-
-# JSON numbers are exact up to here.
-MOST_REQUESTS = 2**53
+from shared.models import MOST, Scope
 
 
 def create(
@@ -130,6 +127,6 @@ def _expiry(now: datetime, expires_in: timedelta, longest: timedelta) -> datetim
 
 
 def _checked_limit(max_requests: int | None) -> int | None:
-    if max_requests is not None and not 1 <= max_requests <= MOST_REQUESTS:
-        raise Invalid("max_requests", f"Must be from 1 to {MOST_REQUESTS}, or null for no limit.")
+    if max_requests is not None and not 1 <= max_requests <= MOST:
+        raise Invalid("max_requests", f"Must be from 1 to {MOST}, or null for no limit.")
     return max_requests

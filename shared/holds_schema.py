@@ -15,12 +15,10 @@ import msgspec
 from shared import redis_schema
 from shared.limits_schema import decode_standing
 from shared.models import Amounts, LimitState, Measure, Outcome, Scope, UsageEvent, Window
-from shared.redis_schema import ContractError
+from shared.redis_schema import ContractError, as_bytes
 
 # Marks, for a day, of requests that may yet be settled otherwise than by what is held for them (see settle.lua).
 MARK_PREFIX = f"{redis_schema.PREFIX}settled:"
-# How many holds that nobody can read are kept.
-DEAD_LETTERS_KEPT = 10_000
 
 
 class OpenRequest(msgspec.Struct, frozen=True):
@@ -127,7 +125,7 @@ def encode_extension(
 def decode_extension(reply: Sequence[bytes | int]) -> bytes | NotExtended:
     """Read the answer of the `extend` script: the hold from now on, or why there is none. Raises ContractError."""
     try:
-        hold, standing = map(_bytes, reply)
+        hold, standing = map(as_bytes, reply)
         return hold or NotExtended(next(iter(decode_standing(standing)), None))
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable extension reply: {error}") from error
@@ -144,7 +142,7 @@ def decode_leases(reply: Sequence[bytes | int]) -> list[tuple[str, bytes]]:
     """Read the answer of `leases`: ids of requests whose lease has expired, and their holds. Raises ContractError."""
     try:
         pairs = zip(reply[::2], reply[1::2], strict=True)
-        return [(_bytes(request_id).decode(), _bytes(hold)) for request_id, hold in pairs]
+        return [(as_bytes(request_id).decode(), as_bytes(hold)) for request_id, hold in pairs]
     except (TypeError, ValueError) as error:
         raise ContractError(f"unreadable leases: {error}") from error
 
@@ -153,7 +151,7 @@ def encode_burial(request_id: str, hold: bytes, reason: str) -> tuple[list[str],
     """Return KEYS and ARGV of the `bury` script, which sets a hold aside that nobody can read."""
     letter: list[str | bytes] = [redis_schema.USAGE_FIELD, hold, "reason", reason[:500], "entry", request_id]
     keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.USAGE_DEAD_LETTERS]
-    return keys, [request_id, DEAD_LETTERS_KEPT, *letter]
+    return keys, [request_id, redis_schema.DEAD_LETTERS_KEPT, *letter]
 
 
 def encode_restore(
@@ -163,9 +161,3 @@ def encode_restore(
     known = [(f"{counter.measure}:{counter.window}", counter.period, counter.used) for counter in counters]
     forget: str | int = "" if forget_at_ms is None else forget_at_ms
     return [redis_schema.used_key(scope, scope_id)], [forget, *[part for counter in known for part in counter]]
-
-
-def _bytes(value: bytes | int) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("not bytes")
-    return value

@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+# Numbers are exact up to here in JSON as many read it, in Lua, and so in every limit.
+MOST = 2**53
+
 
 class Feature(StrEnum):
     """Optional behaviour, each switchable for a provider (in its table) and for a project (which has the last word)."""
@@ -207,6 +210,11 @@ class Caller:
     def is_pending(self) -> bool:
         """Whether nothing has been taken yet, since it was not known how much the request needs."""
         return self.sequence == 0
+
+    @property
+    def limits_cost(self) -> bool:
+        """Whether some limit counts cost."""
+        return any(state.measure is Measure.COST for state in self.standing)
 
     @property
     def has_budget(self) -> bool:

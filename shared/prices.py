@@ -11,7 +11,7 @@ from functools import cached_property
 
 import msgspec
 
-from shared.models import Usage
+from shared.models import Usage, UsageEvent
 
 PER = 1_000_000
 # Names of models come from clients: longer ones are no names, and what is remembered of them is forgotten at so many.
@@ -124,6 +124,18 @@ def cost(table: PriceTable, provider: str, model: str | None, usage: Usage, mome
     if asked is None or answered is None:
         return None
     return -(-(asked + answered) // PER) + (price.request or 0)
+
+
+def cost_of(table: PriceTable, event: UsageEvent) -> int | None:
+    """Return what an ended request costs, as `cost` does.
+
+    The model that served may go by a name that nobody knows a price of; then it costs what was asked for.
+    """
+    for model in (event.model, event.model_asked):
+        found = cost(table, event.provider, model, event.usage, event.occurred_at)
+        if found is not None:
+            return found
+    return None
 
 
 def _wholes(usage: Usage) -> tuple[int | None, int | None]:

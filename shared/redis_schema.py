@@ -38,6 +38,7 @@ TOKEN_PREFIX = f"{PREFIX}token:"
 USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
+DEAD_LETTERS_KEPT = 10_000
 USAGE_FIELD = "event"
 # The limits of all projects together.
 GLOBAL_LIMITS = f"{PREFIX}limits"
@@ -167,8 +168,8 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
         denial, token_id, label, policy, number, record, hold, of_token, of_all, states = reply
-        project = _project(_bytes(record)) if record else None
-        standing = decode_standing(_bytes(states))
+        project = _project(as_bytes(record)) if record else None
+        standing = decode_standing(as_bytes(states))
         if reason := _text(denial):
             retry_after_ms = int(number) if standing else None
             limit = standing[0] if standing else None
@@ -179,7 +180,7 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
         is_peek = bool(of_token)
         limits = _all_limits(_most(hold), of_token, project, of_all) if is_peek else ()
-        held = None if is_peek else _bytes(hold) or None
+        held = None if is_peek else as_bytes(hold) or None
         return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, standing, limits)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
@@ -196,7 +197,7 @@ def _most(max_requests: bytes | int) -> tuple[Limit, ...]:
 def _all_limits(
     most: tuple[Limit, ...], of_token: bytes | int, project: Project, of_all: bytes | int
 ) -> tuple[tuple[Scope, Limit], ...]:
-    own, common = most + decode_limits(_bytes(of_token)), decode_limits(_bytes(of_all))
+    own, common = most + decode_limits(as_bytes(of_token)), decode_limits(as_bytes(of_all))
     scopes = {Scope.TOKEN: own, Scope.PROJECT: project.limits, Scope.GLOBAL: common}
     return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 
@@ -289,7 +290,8 @@ def _text(value: bytes | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
-def _bytes(value: bytes | int) -> bytes:
+def as_bytes(value: bytes | int) -> bytes:
+    """Return a part of a reply that has to be text. Raises TypeError for a number."""
     if not isinstance(value, bytes):
         raise TypeError("not bytes")
     return value

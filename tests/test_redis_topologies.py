@@ -12,7 +12,7 @@ import redis
 from addons.settlement import Settlement
 from addons.store import Store, StoreUnavailable
 from manager import db
-from manager.collector import Collector
+from manager.collector import Collector, lag
 from manager.publisher import Publisher, PublishError
 from manager.stores import connect_redis
 from manager.tables import Project, Request, Token
@@ -107,7 +107,7 @@ class Planes:
 
     def collect(self) -> set[str]:
         """Collect as the jobs process does, until nothing is left; return all requests in SQL."""
-        until(lambda: self.collector.collect_once(1) == 0 and self.collector.lag() == 0)
+        until(lambda: self.collector.collect_once(1) == 0 and lag(self.client) == 0)
         return {request.request_id for request in self.rows.all(Request)}
 
 

@@ -33,7 +33,8 @@ class UsageFilter:
     follows. Of a line whose start has been passed on, `_begun` are the first two bytes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_held: int = MAX_HELD_BYTES) -> None:
+        self._most_held = most_held
         self._held = b""
         self._rest = b""
         self._begun = b""
@@ -103,14 +104,14 @@ class UsageFilter:
             may_be_held = bool(self._held)
         else:
             may_be_held = _may_be_added(rest)
-        if may_be_held and len(self._held) + len(rest) <= MAX_HELD_BYTES:
+        if may_be_held and len(self._held) + len(rest) <= self._most_held:
             self._rest = rest
             return b""
         self._begun = rest[:2]
         return self._let_go() + rest if rest.startswith(b":") else self._release(rest)
 
     def _hold(self, line: bytes) -> bytes:
-        if len(self._held) + len(line) > MAX_HELD_BYTES:
+        if len(self._held) + len(line) > self._most_held:
             return self._release(line)
         self._held += line
         return b""

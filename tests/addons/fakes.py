@@ -1,6 +1,6 @@
 """Stand-ins, written by hand, for what rooms talk to."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from addons.store import StoreCannotWrite, StoreUnavailable
 from shared import prices
@@ -27,6 +27,7 @@ class FakeStore:
         self.buried: list[tuple[str, bytes]] = []
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
         self.wanted: list[tuple[bytes, Amounts]] = []
+        self.meanwhile: Callable[[], None] = lambda: None
 
     async def admit(
         self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: OpenRequest | None = None
@@ -56,6 +57,7 @@ class FakeStore:
 
     async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
         self.wanted.append((hold, in_all))
+        self.meanwhile()
         outcome = self.extensions.pop(0)
         if isinstance(outcome, StoreUnavailable):
             raise outcome

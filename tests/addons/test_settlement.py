@@ -67,7 +67,8 @@ def test_a_call_is_settled_with_its_hold(
     admitted: tuple[http.HTTPFlow, Call], event: UsageEvent, standing: tuple[LimitState, ...], cost: int | None
 ) -> None:
     call, holds, settled = admitted[1], Holds(), list[Settlement]()
-    call.attempts.count, call.standing = 1, standing
+    assert call.caller is not None
+    call.attempts.count, call.caller = 1, replace(call.caller, standing=standing)
     holds.keep(call.request_id, b"held")
 
     Settling(holds, lambda event: 9, settled.append).settle(call, event)

@@ -217,10 +217,8 @@ def test_the_list_is_named_with_its_version() -> None:
     assert price_list.installed() == f"genai-prices {price_list.version('genai-prices')}"
 
 
-def test_without_the_package_there_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(price_list, "PACKAGE", "genai-prices-of-nobody")
-
-    assert price_list.installed() is None
+def test_without_the_package_there_is_no_list() -> None:
+    assert price_list.installed("genai-prices-of-nobody") is None
 
 
 def test_the_package_is_not_loaded_by_who_does_not_read_the_list() -> None:

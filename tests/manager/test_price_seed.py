@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from structlog.testing import capture_logs
 
 from manager import db, price_list, prices, publications
@@ -76,11 +75,8 @@ def test_the_order_of_a_list_is_no_change(sessions: db.Sessions) -> None:
     assert [replace_list(sessions, *LISTED), replace_list(sessions, *reversed(LISTED))] == [True, False]
 
 
-def test_without_a_list_it_is_said_once_that_costs_are_unknown(
-    sessions: db.Sessions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(price_list, "PACKAGE", "genai-prices-of-nobody")
-    seed = PriceSeed(sessions, None)
+def test_without_a_list_it_is_said_once_that_costs_are_unknown(sessions: db.Sessions) -> None:
+    seed = PriceSeed(sessions, None, "genai-prices-of-nobody")
 
     with capture_logs() as logged:
         assert [seed.seed(NOW), seed.seed(NOW)] == [False, False]
@@ -88,14 +84,11 @@ def test_without_a_list_it_is_said_once_that_costs_are_unknown(
     assert [entry["event"] for entry in logged] == ["no_prices"]
 
 
-def test_without_a_list_what_was_there_stays_and_nothing_is_said(
-    sessions: db.Sessions, rows: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_list_what_was_there_stays_and_nothing_is_said(sessions: db.Sessions, rows: Rows) -> None:
     replace_list(sessions, *LISTED)
-    monkeypatch.setattr(price_list, "PACKAGE", "genai-prices-of-nobody")
 
     with capture_logs() as logged:
-        PriceSeed(sessions, None).seed(NOW)
+        PriceSeed(sessions, None, "genai-prices-of-nobody").seed(NOW)
 
     assert logged == [] and len(rows.all(Row)) == 2
 

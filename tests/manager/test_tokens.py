@@ -16,6 +16,7 @@ from manager.projects import Rules
 from manager.tables import Project, Token
 from shared import providers
 from shared import tokens as formats
+from shared.models import MOST
 from shared.sealing import Keyring, generate_key
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -86,7 +87,7 @@ def test_a_life_without_length_or_too_long_is_refused(session: Session, project:
     [
         ("max_requests", 0),
         ("max_requests", -1),
-        ("max_requests", tokens.MOST_REQUESTS + 1),
+        ("max_requests", MOST + 1),
         ("label", "x" * 201),
         ("label", "a\0b"),
     ],

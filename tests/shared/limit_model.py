@@ -9,9 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
 
-from shared.models import Limit, Measure, Scope, Window
+from shared.models import MOST, Limit, Measure, Scope, Window
 
-MOST = 2**53
 SECONDS = {Window.SECOND: 1, Window.MINUTE: 60, Window.HOUR: 3600, Window.DAY: 86_400}
 type Name = tuple[Scope, Measure, Window]
 type Period = int | tuple[int, int]

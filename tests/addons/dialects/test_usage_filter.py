@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from addons.dialects import usage_filter
 from addons.dialects.reader import AnswerReader
 from addons.dialects.unasked import without_usage
 from addons.dialects.usage_filter import UsageFilter
@@ -121,19 +120,16 @@ def test_the_end_of_a_line_that_came_in_pieces_is_no_blank_line() -> None:
     assert passed(b"data: x", b"\r", b"\n", rest) == b"data: x\r\n" + rest
 
 
-def test_an_event_too_long_to_be_ours_is_passed_on_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_filter, "MAX_HELD_BYTES", 100)
-    hide, start = UsageFilter(), b'data: {"x":"' + b"a" * 90
+def test_an_event_too_long_to_be_ours_is_passed_on_before_it_ends() -> None:
+    hide, start = UsageFilter(most_held=100), b'data: {"x":"' + b"a" * 90
 
     assert hide(start) == start
     assert hide(b'","usage":null}\n\n') == b'","usage":null}\n\n'
     assert hide(b'data: {"x":1,"usage":null}\n\n') == b'data: {"x":1}\n\n'
 
 
-def test_fields_too_long_to_be_held_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(usage_filter, "MAX_HELD_BYTES", 10)
-
-    assert UsageFilter()(b"event: one\nid: two\n") == b"event: one\nid: two\n"
+def test_fields_too_long_to_be_held_are_passed_on() -> None:
+    assert UsageFilter(most_held=10)(b"event: one\nid: two\n") == b"event: one\nid: two\n"
 
 
 def test_lines_that_end_with_cr_alone_are_not_held_but_passed_untouched() -> None:

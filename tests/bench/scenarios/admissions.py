@@ -15,7 +15,7 @@ from addons.store import Store
 from shared import redis_schema, settings
 from shared.holds_schema import OpenRequest
 from shared.limits_schema import encode_limits
-from shared.models import Amounts, Caller, Limit, Measure, Project, Token, UpstreamKey, Window
+from shared.models import MOST, Amounts, Caller, Limit, Measure, Project, Token, UpstreamKey, Window
 from tests.bench import processes
 from tests.bench.burst import Burst, spread
 from tests.bench.scenario import Scenario
@@ -23,11 +23,10 @@ from tests.bench.stage import Stage
 from tests.bench.streams import run
 
 _CALLERS = 64
-_MOST = 2**53
 # One of each measure, and not all of the same scope.
-_OF_TOKEN = (Limit(Measure.TOKENS, Window.DAY, _MOST), Limit(Measure.REQUESTS, Window.MINUTE, 1_000_000_000))
-_OF_PROJECT = (Limit(Measure.COST, Window.MONTH, _MOST),)
-_OF_ALL = (Limit(Measure.CONCURRENT, Window.LIFE, _MOST),)
+_OF_TOKEN = (Limit(Measure.TOKENS, Window.DAY, MOST), Limit(Measure.REQUESTS, Window.MINUTE, 1_000_000_000))
+_OF_PROJECT = (Limit(Measure.COST, Window.MONTH, MOST),)
+_OF_ALL = (Limit(Measure.CONCURRENT, Window.LIFE, MOST),)
 _NEEDS = Amounts(500, 1_250_000)
 _PROJECT = Project("bench-project", "openai", True, "", (UpstreamKey("bench-key", "v1.k1.sealed"),), 1)
 

@@ -2,7 +2,7 @@
 
 from addons.ending import Refusal
 from addons.limit_headers import number, seconds
-from addons.refusal import QUOTA_EXCEEDED, RATE_LIMIT_EXCEEDED
+from addons.refusal import QUOTA_EXCEEDED, RATE_LIMIT_EXCEEDED, SERVICE_UNAVAILABLE
 from shared.models import Denial, LimitState, Measure, Scope, Window
 
 _WHOSE = {Scope.TOKEN: "This token's", Scope.PROJECT: "This project's", Scope.GLOBAL: "This proxy's"}
@@ -28,8 +28,11 @@ def refusal_of(reason: Denial, limit: LimitState | None, wait_ms: int | None) ->
 
 
 def overrun_of(limit: LimitState | None) -> Refusal:
-    """Return what the client of an answer is told that is ended, since it needs more than a limit allows."""
-    return refusal_of(Denial.QUOTA_EXCEEDED, limit, None if limit is None else limit.reset_ms)
+    """Return what the client of an answer is told that is ended: it needs more than a limit allows.
+
+    None: Redis takes its request for settled, so that nobody can tell.
+    """
+    return SERVICE_UNAVAILABLE if limit is None else refusal_of(Denial.QUOTA_EXCEEDED, limit, limit.reset_ms)
 
 
 def _named(limit: LimitState) -> str:

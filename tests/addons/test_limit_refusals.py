@@ -7,7 +7,7 @@ from addons import refusal
 from addons.call import Call, Calls
 from addons.headers import Headers
 from addons.limit_headers import LimitHeaders, headers_of
-from addons.limits import overrun_of, refusal_of
+from addons.limit_refusals import overrun_of, refusal_of
 from shared.models import Denial, LimitState, Measure, Scope, Window
 
 PER_MINUTE = LimitState(Scope.PROJECT, Measure.REQUESTS, Window.MINUTE, 60, 12, 5_001)
@@ -61,6 +61,10 @@ def test_an_answer_that_is_ended_hears_of_the_limit() -> None:
 
     assert worded.code == "quota_exceeded" and "100 tokens per day" in worded.message
     assert worded.param == "token.tokens.day"
+
+
+def test_an_answer_of_which_nobody_can_tell_hears_that() -> None:
+    assert overrun_of(None) == refusal.SERVICE_UNAVAILABLE
 
 
 def test_refusals_carry_the_headers_too() -> None:
