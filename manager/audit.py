@@ -18,25 +18,58 @@ from shared.models import Outcome
 class Action(StrEnum):
     """What can be done, as `thing.deed`."""
 
-    STREAM_CUT = "stream.cut"
-    TOKEN_REVOKE = "token.revoke"  # noqa: S105 - an action
+    PROJECT_CREATE = "project.create"
+    PROJECT_UPDATE = "project.update"
+    PROJECT_ACTIVATE = "project.activate"
     PROJECT_DEACTIVATE = "project.deactivate"
     PROJECT_DELETE = "project.delete"
+    PROJECT_PURGE = "project.purge"
+    KEY_CREATE = "key.create"
+    KEY_UPDATE = "key.update"
+    KEY_ROTATE = "key.rotate"
+    KEY_TEST = "key.test"
+    KEY_DELETE = "key.delete"
+    TOKEN_CREATE = "token.create"  # noqa: S105 - an action, as those below
+    TOKEN_UPDATE = "token.update"  # noqa: S105
+    TOKEN_REFRESH = "token.refresh"  # noqa: S105
+    TOKEN_REVOKE = "token.revoke"  # noqa: S105
     LIMITS_CHANGE = "limits.change"
     PRICE_PUT = "price.put"
     PRICE_DELETE = "price.delete"
+    OPERATOR_CREATE = "operator.create"
+    OPERATOR_UPDATE = "operator.update"
+    OPERATOR_ROTATE = "operator.rotate"
+    OPERATOR_REVOKE = "operator.revoke"
+    LOGIN = "login"
+    ACCESS = "access"
+    CACHE_PURGE = "cache.purge"
+    DEAD_LETTER_RETRY = "dead_letter.retry"
+    DEAD_LETTER_DELETE = "dead_letter.delete"
+    AUDIT_EXPORT = "audit.export"
+    AUDIT_RETENTION = "audit.retention"
+    JOB_RUN = "job.run"
+    KEYRING_ROTATE = "keyring.rotate"
+    BACKUP_CREATE = "backup.create"
+    BACKUP_RESTORE = "backup.restore"
+    DATABASE_COPY = "database.copy"
+    STREAM_CUT = "stream.cut"
+    REQUESTS_REFUSED = "requests.refused"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Who does something, and with which request if any."""
+    """Who does something, with which request if any, and from which network address if it is known."""
 
     actor: str
     request_id: str | None = None
+    address: str | None = None
 
 
 DATA_PLANE = "data-plane"
 MANAGEMENT = "management"
+JOBS = "jobs"
+COMMAND = "command"
+SUCCESS = "success"
 
 
 def note(
@@ -47,10 +80,16 @@ def note(
     *,
     project_id: UUID | None = None,
     token_id: UUID | None = None,
+    subject_id: UUID | None = None,
+    outcome: str = SUCCESS,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down something that succeeds if the session's transaction does. `detail` holds no secrets."""
+    """Write down something that succeeds if the session's transaction does. `detail` holds no secrets.
+
+    `subject_id` is what was done to if it is neither a project nor a token.
+    """
     event = _event(now, action, source, project_id, token_id, detail or {})
+    event |= {"subject_id": subject_id, "outcome": outcome}
     session.execute(sa.insert(AuditEvent), [event])
 
 
@@ -98,9 +137,10 @@ def _event(
         "occurred_at": moment,
         "action": action.value,
         "actor": source.actor,
-        "outcome": "success",
+        "outcome": SUCCESS,
         "project_id": project_id,
         "token_id": token_id,
         "request_id": source.request_id,
+        "address": source.address,
         "detail": dict(detail),
     }

@@ -1,6 +1,6 @@
 """The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,15 @@ def reading(sessions: Sessions) -> Iterator[Session]:
     with sessions() as session:
         session.connection(execution_options={_READING: True})
         yield session
+
+
+def transact[Result](sessions: Sessions, work: Callable[[Session], Result]) -> Result:
+    """Do work in one transaction and return its result; what is committed stays readable.
+
+    The work may be done again, so all that it does is through the session.
+    """
+    with sessions.begin() as session:
+        return work(session)
 
 
 def insert(session: Session, table: type[DeclarativeBase]) -> "sqlite.Insert | postgresql.Insert":

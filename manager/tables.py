@@ -86,6 +86,7 @@ class Base(DeclarativeBase):
         Policy: PolicyJson(),
         tuple[Limit, ...]: LimitsJson(),
         list[str]: _JSON,
+        list[str] | None: _JSON,
         dict[str, bool]: _JSON,
         dict[str, Any]: _JSON,
     }
@@ -99,7 +100,8 @@ def new_id() -> UUID:
 class Project(Base):
     """A tenant: which provider it may call, with which keys and how; see shared.models.Project.
 
-    `version` grows with each published change, also of its keys.
+    `version` grows with each published change, also of its keys. One that is deleted keeps its name until it is
+    purged.
     """
 
     __tablename__ = "projects"
@@ -119,6 +121,7 @@ class Project(Base):
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     deactivated_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None] = mapped_column(index=True)
 
     keys: Mapped[list["UpstreamKey"]] = relationship(
         back_populates="project",
@@ -146,7 +149,10 @@ class UpstreamKey(Base):
 
 
 class Token(Base):
-    """A withering token, known by its digest only. `request_count` follows the counter that admission keeps."""
+    """A withering token, known by its digest only. `request_count` follows the counter that admission keeps.
+
+    After a refresh, the secret of `previous_digest` works as well until `previous_until`.
+    """
 
     __tablename__ = "tokens"
 
@@ -167,6 +173,82 @@ class Token(Base):
     updated_at: Mapped[datetime]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    refreshed_at: Mapped[datetime | None]
+    previous_digest: Mapped[str | None] = mapped_column(sa.String(64), index=True, unique=True)
+    previous_until: Mapped[datetime | None]
+
+
+class Tombstone(Base):
+    """A project or token (`kind`) that was purged, until Redis has heard of it; `digest` is that of a token."""
+
+    __tablename__ = "tombstones"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    digest: Mapped[str | None] = mapped_column(sa.String(64))
+    version: Mapped[int]
+    purged_at: Mapped[datetime]
+
+
+class Operator(Base):
+    """Somebody, or something, that may use the management API; known by the digest of its token only.
+
+    Without `project_ids` it may see every project, else those alone. See manager/principals.py for the roles.
+    """
+
+    __tablename__ = "operators"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), unique=True)
+    role: Mapped[str] = mapped_column(sa.String(16))
+    project_ids: Mapped[list[str] | None]
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    masked: Mapped[str] = mapped_column(sa.String(64))
+    expires_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+
+class IdempotentAnswer(Base):
+    """What was answered to a request with an `Idempotency-Key`, sealed, for the same request of the same principal."""
+
+    __tablename__ = "idempotent_answers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    principal: Mapped[str] = mapped_column(sa.String(64))
+    key: Mapped[str] = mapped_column(sa.String(255))
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))
+    status: Mapped[int]
+    sealed: Mapped[str] = mapped_column(sa.Text)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (sa.Index("ix_idempotent_answers_principal", "principal", "key", unique=True),)
+
+
+class Lease(Base):
+    """Which process does something that only one may do at a time, and until when unless it renews."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    holder: Mapped[str] = mapped_column(sa.String(128))
+    until: Mapped[datetime]
+
+
+class JobRun(Base):
+    """The latest run of a job, its report, and why it failed if it did."""
+
+    __tablename__ = "job_runs"
+
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    started_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[str] = mapped_column(sa.String(16))
+    report: Mapped[dict[str, Any]]
+    reason: Mapped[str] = mapped_column(sa.Text, default="")
 
 
 class Publication(Base):
@@ -287,7 +369,11 @@ class HourlyUsage(Base):
 
 
 class AuditEvent(Base):
-    """Who did what to what, and how it went. It names what may be gone by now, so it refers to no other table."""
+    """Who did what to what, from where, and how it went. It names what may be gone by now, so it refers to no table.
+
+    `subject_id` is what was done to if it is neither a project nor a token. `position` and `mac` chain it to the row
+    before it; they are null until the chain is extended, see manager/audit_chain.py.
+    """
 
     __tablename__ = "audit_events"
 
@@ -299,4 +385,26 @@ class AuditEvent(Base):
     project_id: Mapped[UUID | None] = mapped_column(index=True)
     token_id: Mapped[UUID | None] = mapped_column(index=True)
     request_id: Mapped[str | None] = mapped_column(sa.String(64), index=True)
+    subject_id: Mapped[UUID | None] = mapped_column(index=True)
+    address: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[dict[str, Any]]
+    position: Mapped[int | None] = mapped_column(sa.BigInteger, index=True, unique=True)
+    mac: Mapped[str | None] = mapped_column(sa.String(64))
+
+
+class AuditChain(Base):
+    """The end of the audit's chain (`position`, `mac`), its sealed key, and what retention has cut off its beginning.
+
+    There is one row. The first event kept follows on `kept_position`, whose code was `kept_mac`; `seal` authenticates
+    the row itself.
+    """
+
+    __tablename__ = "audit_chain"
+
+    name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    position: Mapped[int] = mapped_column(sa.BigInteger)
+    mac: Mapped[str] = mapped_column(sa.String(64))
+    kept_position: Mapped[int] = mapped_column(sa.BigInteger, default=0)
+    kept_mac: Mapped[str] = mapped_column(sa.String(64), default="")
+    seal: Mapped[str] = mapped_column(sa.String(64))
+    sealed_key: Mapped[str] = mapped_column(sa.Text)

@@ -8,6 +8,9 @@ import uuid
 from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
 
+from manager import audit
+from manager.principals import Principal, Role
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -20,6 +23,7 @@ def guard(app: Flask, management_token: str) -> None:
         g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
         if request.path == "/manage" or request.path.startswith("/manage/"):
             _authenticate(expected)
+            g.principal = Principal(audit.MANAGEMENT, Role.ADMIN)
             _check_media_type()
 
     def mark(response: Response) -> Response:

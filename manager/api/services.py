@@ -7,9 +7,11 @@ from typing import cast
 
 import redis
 import sqlalchemy as sa
-from flask import Flask, current_app, g
+from flask import Flask, current_app, g, request
+from sqlalchemy.orm import Session
 
 from manager import audit, db
+from manager.principals import Principal
 from manager.publisher import Publisher, PublishError
 from manager.readiness import Readiness
 from manager.rules import Rules
@@ -46,6 +48,10 @@ class Services:
         readiness = Readiness(engine, client, publisher)
         return cls(settings, engine, sessions, client, publisher, health, readiness, rules)
 
+    def transact[Result](self, work: Callable[[Session], Result]) -> Result:
+        """Do work in one transaction; see db.transact."""
+        return db.transact(self.sessions, work)
+
     def publish_created(self, publish: Callable[[Publisher], None]) -> None:
         """Publish something new. If Redis is away it still is created: the jobs process publishes it later."""
         try:
@@ -75,5 +81,10 @@ def now() -> datetime:
 
 
 def source() -> audit.Source:
-    """Return who does what the current request asks for."""
-    return audit.Source(audit.MANAGEMENT, g.request_id)
+    """Return who does what the current request asks for, from where."""
+    return audit.Source(principal().name, g.request_id, request.remote_addr)
+
+
+def principal() -> Principal:
+    """Return who sent the current request."""
+    return cast(Principal, g.principal)

@@ -39,7 +39,7 @@ def test_the_migrated_schema_is_the_mapped_one(empty_engine: sa.Engine) -> None:
     with empty_engine.begin() as connection:
         alembic.command.check(db.migration_config(connection))
     assert db.is_current(empty_engine)
-    assert tables_of(empty_engine) == {*TABLES, "usage", "audit_events", "publications", "prices"}
+    assert tables_of(empty_engine) == {*TABLES, *LATER_TABLES}
     empty_engine.dispose()
 
 
@@ -85,6 +85,8 @@ EARLIER = [
        VALUES ('r1', :now, :id, :id, 1, 'openai', 'models', 'GET', 200, 'finished', :yes, 1, 1, 1, 1.5)""",
 ]
 TABLES = ("projects", "upstream_keys", "tokens", "requests")
+LATER_TABLES = ("usage", "audit_events", "publications", "prices", "tombstones", "operators", "idempotent_answers")
+LATER_TABLES += ("leases", "job_runs", "audit_chain")
 
 
 def fill(connection: sa.Connection) -> None:
