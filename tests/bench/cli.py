@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +13,7 @@ from manager.supervisor import StartError
 from shared import logs
 from tests.bench import document, peers, profile, report, rounds, session, wrk
 from tests.bench.rounds import Pace
-from tests.bench.scenario import SUBJECTS
+from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.scenarios import ALL
 from tests.bench.session import Plan
 
@@ -68,13 +69,19 @@ def plan_of(chosen: argparse.Namespace) -> Plan:
     """Return what is to be run."""
     names = [SOAK] if chosen.soak else chosen.scenario
     pace = rounds.QUICK if chosen.quick else rounds.FULL
-    scenarios = tuple(each for each in ALL if (each.name in names if names else each.usual))
+    usual = tuple(each for each in ALL if each.usual)
+    scenarios = tuple(_asked_for(each) for each in ALL if each.name in names) if names else usual
     return Plan(
         scenarios,
         frozenset(chosen.subject or SUBJECTS),
         Pace(pace.quick, chosen.rounds or pace.rounds),
         chosen.peers,
     )
+
+
+def _asked_for(scenario: Scenario) -> Scenario:
+    """Return a scenario that also runs quickly; of those that a quick run leaves out, all subjects take part."""
+    return replace(scenario, quick_subjects=scenario.quick_subjects or None)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -62,3 +62,10 @@ def test_chosen_scenarios_and_subjects_are_run() -> None:
 
 def test_the_soak_is_run_when_it_is_asked_for() -> None:
     assert [each.name for each in cli.plan_of(cli.checked(["--soak"])).scenarios] == [cli.SOAK]
+
+
+def test_what_a_quick_run_leaves_out_is_run_when_it_is_named() -> None:
+    plan = cli.plan_of(cli.checked(["--quick", "--scenario", "idle-10000"]))
+
+    [scenario] = plan.scenarios
+    assert plan.pace.subjects_of(scenario) == scenario.subjects
