@@ -5,6 +5,7 @@ from flask import Flask
 from manager.api import (
     access,
     audit,
+    conditions,
     dead_letters,
     health,
     keys,
@@ -15,11 +16,12 @@ from manager.api import (
     requests,
     tokens,
     usage,
+    versions,
 )
 from manager.api.services import Services, install
 from shared.settings import Settings
 
-MAX_BODY_BYTES = 64 << 10
+MAX_BODY_BYTES = 256 << 10
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -39,8 +41,11 @@ def register(app: Flask, settings: Settings) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     install(app, Services.of(settings))
     access.guard(app, settings.management_token)
+    conditions.mark(app)
+    app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
     for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit):
         api.register_blueprint(part.blueprint)
+    api.describe()
     problems.handle(app)
     app.register_blueprint(health.blueprint)
