@@ -7,13 +7,16 @@ from manager.api import (
     audit,
     conditions,
     dead_letters,
+    docs,
     health,
     keys,
     limits,
     prices,
     problems,
     projects,
+    providers,
     requests,
+    status,
     tokens,
     usage,
     versions,
@@ -44,8 +47,10 @@ def register(app: Flask, settings: Settings) -> None:
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit):
+    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, status)
+    for part in parts:
         api.register_blueprint(part.blueprint)
     api.describe()
     problems.handle(app)
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)

@@ -5,6 +5,7 @@
 `once`       it takes an Idempotency-Key
 `conflicts`  it may be refused with 409
 `is_open`    it needs no token
+`csv`        it also answers with CSV
 `links`      name → (method, path, parameters): what can be done with what it answers
 """
 
@@ -61,6 +62,8 @@ def _describe_success(responses: dict[Any, Any], method: str, says: Mapping[str,
             headers["ETag"] = _TAG
         if says.get("once"):
             headers["Idempotency-Replayed"] = _REPLAYED
+        if says.get("csv"):
+            response["content"]["text/csv"] = {"schema": {"type": "string"}}
         for name, (target, path, parameters) in says.get("links", {}).items():
             links = response.setdefault("links", {})
             links[name] = {"operationRef": link(target, path), "parameters": parameters}

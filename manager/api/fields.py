@@ -128,6 +128,17 @@ class Changes(ma.Schema):
             raise ma.ValidationError("Give at least one field.")
 
 
+class Exact(ma.fields.String):
+    """A filter by a text as it is."""
+
+    def __init__(self, **more: Any) -> None:
+        # No database has a NUL in a text, and PostgreSQL takes none in a question either.
+        none = ma.validate.Regexp(texts.TEXT_PATTERN.replace("$", r"\Z"), error="Must not contain control characters.")
+        length = ma.validate.Length(max=256)
+        said = {"pattern": texts.TEXT_PATTERN, **more.pop("metadata", {})}
+        super().__init__(**{"load_default": None, "validate": [length, none], "metadata": said, **more})
+
+
 class WholeNumber(ma.fields.Integer):
     """A whole number in a query: digits and nothing else."""
 
