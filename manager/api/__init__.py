@@ -42,7 +42,8 @@ def register(app: Flask, settings: Settings) -> None:
     )
     app.url_map.merge_slashes = False  # What has a slash too many does not exist; a redirect would be HTML.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    install(app, Services.of(settings))
+    made = Services.of(settings)
+    install(app, made)
     access.guard(app, settings.management_token)
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
@@ -50,7 +51,7 @@ def register(app: Flask, settings: Settings) -> None:
     parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, status)
     for part in parts:
         api.register_blueprint(part.blueprint)
-    api.describe()
+    api.describe(sorted(made.rules.table.providers))
     problems.handle(app)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)

@@ -91,7 +91,7 @@ def _parameters(method: str, says: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(_header(name, f"The ETag of what the caller knows: {what} it is as it was."))
     if says.get("once"):
         known = "The same request with the same key is carried out once, and answered alike for 24 hours."
-        found.append(_header("Idempotency-Key", known, minLength=1, maxLength=255, pattern=r"^[!-~]+$"))
+        found.append(_header("Idempotency-Key", f"{known} 1 to 255 printable ASCII characters without spaces."))
     return found
 
 
