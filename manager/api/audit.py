@@ -21,7 +21,7 @@ class AuditQuery(PageQuery):
     action = ma.fields.String(load_default=None, validate=ma.validate.OneOf(list(audit.Action)))
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
-    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[A-Za-z0-9._-]{1,64}\Z"))
+    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[A-Za-z0-9._-]{1,64}$"))
 
 
 class AuditView(ma.Schema):

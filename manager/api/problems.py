@@ -42,7 +42,7 @@ class ProblemApi(Api):  # type: ignore[misc]
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def describe(self, providers: Sequence[str]) -> None:
-        """Add to the description what schemas state as `facts`, in the words of JSON Schema, and which providers are."""
+        """Add to the description what schemas state as `facts`, in the words of JSON Schema, and the providers."""
         for key, name in self.ma_plugin.converter.refs.items():
             self.spec.components.schemas[name].update(getattr(key[0], "facts", {}))
         for name in ("NewProject", "PriceShape"):

@@ -54,6 +54,8 @@ LINKS = {
     "list keys": ("get", f"{_ONE}/keys", _ID),
     "add key": ("post", f"{_ONE}/keys", _ID),
     "revoke tokens": ("post", f"{_ONE}/tokens/revoke", _ID),
+    "make token": ("post", "/manage/tokens", {"body": {"project_id": "$response.body#/id"}}),
+    "make tokens": ("post", "/manage/tokens/batch", {"body": {"project_id": "$response.body#/id"}}),
 }
 _EXAMPLE = {
     "name": "search team",

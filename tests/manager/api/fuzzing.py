@@ -1,12 +1,16 @@
 """Has schemathesis hold the service against its own description: every check, every phase, links followed."""
 
 import itertools
+import re
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import requests_mock
 import schemathesis
 from flask import Flask
 from hypothesis import strategies as st
@@ -21,6 +25,7 @@ MOMENTS = st.datetimes(SOON, LATE, timezones=st.just(UTC)).map(datetime.isoforma
 STALE = "412"
 RIGHT = ["2xx", "3xx", "401", "403", "404", "409", STALE, "429", "503"]
 WRONG = ["400", "401", "403", "404", "405", "409", STALE, "413", "415", "422", "429", "503"]
+THOROUGH = 100
 _keys = itertools.count()
 
 
@@ -33,27 +38,46 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Keep to what is told in words only: one limit for each pair, and beginnings before ends."""
+    """Keep to what is told in words only: one limit for each pair, ends to come, and after beginnings."""
     if isinstance(body, dict):
         if isinstance(body.get("limits"), list):
             body["limits"] = list({_pair(limit): limit for limit in body["limits"]}.values())
+        if _is_over(body.get("expires_at")):
+            body["expires_at"] = LATE.replace(tzinfo=UTC).isoformat()
         moments = [body.get("valid_from"), body.get("valid_until")]
         if all(isinstance(moment, str) for moment in moments):
             body["valid_from"], body["valid_until"] = sorted(moments)
     return body
 
 
+def _is_over(moment: Any) -> bool:
+    """Tell whether this is the moment of an earlier answer, as schemathesis likes to send it again."""
+    try:
+        return isinstance(moment, str) and datetime.fromisoformat(moment) < SOON.replace(tzinfo=UTC)
+    except (TypeError, ValueError):
+        return False
+
+
 def _pair(limit: Any) -> str:
     return repr((limit.get("measure"), limit.get("window", "life")) if isinstance(limit, dict) else limit)
 
 
-def findings(app: Flask, token: str | None, examples: int) -> list[str]:
-    """Return what was found, each with a request that shows it; nothing if all is well."""
+@dataclass
+class Report:
+    """What was found, each with a request that shows it; and how often each operation was answered with which class."""
+
+    findings: list[str] = field(default_factory=list)
+    answers: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
+
+
+def hold_to_its_word(app: Flask, token: str | None, examples: int) -> Report:
+    """Send made-up requests to the app; providers refuse every key, and are not really asked."""
     schemathesis.openapi.format("date-time", MOMENTS)
     schemathesis.openapi.format("cursor", st.just(""))
-    with _served(app) as url:
+    with _served(app) as url, requests_mock.Mocker(real_http=True) as providers:
+        providers.get(re.compile("^https://"), status_code=401)
         schema = schemathesis.openapi.from_url(f"{url}/manage/openapi.json", config=_configuration(token, examples))
-        return list(_told(from_schema(schema).execute()))
+        return _reported(from_schema(schema).execute())
 
 
 class _Quiet(WSGIRequestHandler):
@@ -82,6 +106,8 @@ def _configuration(token: str | None, examples: int) -> schemathesis.Config:
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
             "workers": 1,
             "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
+            # Each corner of each schema by itself: hundreds of requests for each operation, whatever is asked for.
+            "phases": {"coverage": {"enabled": examples >= THOROUGH}},
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": RIGHT},
                 "negative_data_rejection": {"expected-statuses": WRONG},
@@ -90,15 +116,20 @@ def _configuration(token: str | None, examples: int) -> schemathesis.Config:
     )
 
 
-def _told(found: Iterator[events.EngineEvent]) -> Iterator[str]:
-    known: set[Any] = set()
+def _reported(found: Iterator[events.EngineEvent]) -> Report:
+    report, known = Report(), set[Any]()
     for event in found:
         if isinstance(event, events.ScenarioFinished):
-            yield from _failures(event, known)
+            report.findings += _failures(event, known)
+            for case_id, interaction in event.recorder.interactions.items():
+                if interaction.response is not None:
+                    operation = event.recorder.cases[case_id].value.operation.label
+                    report.answers[operation][interaction.response.status_code // 100] += 1
         elif isinstance(event, events.NonFatalError):
-            yield f"{event.label}: {event.value!r}"
+            report.findings.append(f"{event.label}: {event.value!r}")
         elif isinstance(event, events.FatalError):
             raise event.exception
+    return report
 
 
 def _failures(event: events.ScenarioFinished, known: set[Any]) -> Iterator[str]:
@@ -112,6 +143,6 @@ def _failures(event: events.ScenarioFinished, known: set[Any]) -> Iterator[str]:
             known.add((event.recorder.label, failure))
             response = event.recorder.find_response(case_id=case_id)
             answer = "" if response is None else f"{response.status_code} {response.text[:300]}"
-            request = check.failure_info.code_sample[:600]
+            request = check.failure_info.code_sample[:4000]
             title = f"{event.phase.value} {event.recorder.label}: {failure.title}: {failure.message[:400]}"
             yield "\n  ".join((title, request, answer))
