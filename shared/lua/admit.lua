@@ -6,14 +6,16 @@
 -- that the request may need ('' if not known yet), 6 what is remembered of it while it runs ('' if nothing, and then it
 -- is not held), 7 its id, 8 lease in ms, 9.. providers that have the requested route.
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
--- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '' (peeking: max_requests or ''),
---   limits of the token, limits of all (both '' unless peeking), standing: of each measure, its tightest limit}
+-- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '',
+--   max_requests or '', limits of the token, limits of all, and of each measure its tightest limit: its place among
+--   max_requests, if there is one, and the limits of token, project and all; what remains; and the ms until all of it is
+--   there again (-1: never)}
 -- or {denial, token id, token label, '', ms until the same request could pass (-1: never), project record, '', '', '',
---   standing: the limit that denied it, of several the one that does so longest}.
--- A standing is MessagePack, '' if it is empty: {{scope, measure, window, amount, remaining, and unless that never
--- happens the ms until all of it is there again}, ..}.
+--   '', and if limits denied it the standing of the one that does so longest}.
+-- A standing is MessagePack: {{scope, measure, window, amount, remaining, and unless that never happens the ms until
+-- all of it is there again}}.
 -- All reads come before all writes, so that a write which the server refuses leaves nothing half taken.
-local find, sub, floor, ceil, format = string.find, string.sub, math.floor, math.ceil, string.format
+local find, floor, ceil = string.find, math.floor, math.ceil
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
   return {'service_unavailable', '', '', '', -1, '', '', '', '', ''}
@@ -60,8 +62,10 @@ local function counts(measure)
 end
 local takes = ARGV[3] ~= 'peek' and (tokens or not counts('tokens')) and (cost or not counts('cost'))
 local requests = token[7] + (takes and 1 or 0)
-local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', '', ''}
-local standing, tightest = {}, {}
+local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', token[6], token_limits,
+  all_limits}
+-- Of each measure, where in the reply its tightest limit stands.
+local tightest, told, place = {}, 10, 0
 local refusal
 
 local function refuse(reason, wait, state)
@@ -69,27 +73,28 @@ local function refuse(reason, wait, state)
     return
   end
   refusal = deny(reason)
-  refusal[5], refusal[10] = wait, cmsgpack.pack({state})
+  refusal[5], refusal[11] = wait, cmsgpack.pack({state})
 end
 
 if token[6] ~= '' then
   local amount = tonumber(token[6])
-  standing[1], tightest.requests = {'token', 'requests', 'life', amount, amount - requests}, 1
+  reply[11], reply[12], reply[13] = 0, amount - requests, -1
+  tightest.requests, told, place = 11, 13, 1
   if token[7] + 1 > amount then
     refuse('quota_exceeded', -1, {'token', 'requests', 'life', amount, 0})
   end
 end
 
--- A rate is the generic cell rate algorithm in whole numbers: `<at>:<level>`. Each request raises the level by the
--- microseconds of the window, each microsecond lowers it by the amount, and it may not rise above burst * window. If the
--- clock goes back, the level stays until the clock is there again.
+-- A rate is the generic cell rate algorithm in whole numbers: a time and the level then, two doubles, which Lua reads and
+-- writes five times as fast as text. Each request raises the level by the microseconds of the window, each microsecond
+-- lowers it by the amount, and it may not rise above burst * window. If the clock goes back, the level stays until the
+-- clock is there again.
 local lengths = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
 local function level_now(state, amount)
   if not state then
     return 0, now
   end
-  local colon = find(state, ':', 1, true)
-  local at, level = tonumber(sub(state, 1, colon - 1)), tonumber(sub(state, colon + 1))
+  local at, level = struct.unpack('>dd', state)
   if at >= now then
     return level, at
   end
@@ -123,7 +128,7 @@ local function examine(scope, key, published)
       else
         if takes then
           level = level + length
-          change = format('%.0f:%.0f', at, level)
+          change = struct.pack('>dd', at, level)
         end
         remaining, reset = burst - ceil(level / length), ceil((at - now + level / amount) / 1000)
       end
@@ -155,16 +160,19 @@ local function examine(scope, key, published)
       is_new = is_new or not states[i]
     end
     local at = tightest[measure]
-    if not at or remaining < standing[at][5] then
-      at = at or #standing + 1
-      tightest[measure] = at
-      standing[at] = {scope, measure, window, amount, remaining > 0 and remaining or 0, reset}
+    if not at or remaining < reply[at + 1] then
+      if not at then
+        at = told + 1
+        tightest[measure], told = at, told + 3
+      end
+      reply[at], reply[at + 1], reply[at + 2] = place + i - 1, remaining > 0 and remaining or 0, reset or -1
     end
   end
   if changed > 0 then
     keys[#keys + 1] = key
     writes[#writes + 1] = changes
   end
+  place = place + count
 end
 local token_key = ARGV[2] .. 'token:' .. token[1]
 if token_limits ~= '' then
@@ -179,13 +187,6 @@ if all_limits ~= '' then
 end
 if refusal then
   return refusal
-end
-if standing[1] then
-  reply[10] = cmsgpack.pack(standing)
-end
-if ARGV[3] == 'peek' then
-  reply[7] = token[6]
-  reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits
 end
 if not takes then
   return reply

@@ -129,7 +129,7 @@ class Limits:
         """What Redis says has been used in a scope."""
         scope_id = {Scope.TOKEN: "t1", Scope.PROJECT: "p1", Scope.GLOBAL: ""}[scope]
         found = self.client.hgetall(redis_schema.used_key(scope, scope_id))
-        return {name.decode(): value.decode() for name, value in found.items()}
+        return {name.decode(): value.decode("latin-1") for name, value in found.items()}
 
     def open(self) -> dict[bytes, int]:
         """The holds, each with the milliseconds until its lease expires."""

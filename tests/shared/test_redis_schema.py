@@ -328,7 +328,7 @@ def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(re
 JUNK = st.none() | st.integers() | st.binary(max_size=20) | st.sampled_from([b"", RECORD, b"token_expired"])
 
 
-@given(st.lists(JUNK, max_size=7))
+@given(st.lists(JUNK, max_size=14))
 def test_no_reply_makes_another_error(reply: list[bytes | int]) -> None:
     try:
         verdict = redis_schema.decode_admission(reply)
