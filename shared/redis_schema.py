@@ -127,8 +127,8 @@ def project_key(project_id: str) -> str:
 
 
 def used_key(scope: Scope, scope_id: str = "") -> str:
-    """Key of what the requests of a token, a project or all (then without an id) have used."""
-    return USED_PREFIX + (scope if scope is Scope.GLOBAL else f"{scope}:{scope_id}")
+    """Key of what the requests of a token have used, or those of any project and of all: these are one."""
+    return USED_PREFIX + (f"{scope}:{scope_id}" if scope is Scope.TOKEN else "shared")
 
 
 @cache
@@ -236,7 +236,7 @@ def encode_project(project: Project) -> tuple[list[str], list[str | int | bytes]
         "record",
         record,
     ]
-    fields += ["limits", encode_limits(project.limits)]
+    fields += ["limits", encode_limits(project.limits, project.id)]
     notice = "" if project.is_active else encode_control(Revoked("project", project.id))
     return [project_key(project.id)], [project.version, CONTROL_CHANNEL, notice, *fields]
 
