@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from manager.mock_provider.answers.told import Used
 from manager.mock_provider.keys import Presented
 
 RECENT = 1000
+ANSWERED = 10_000
 _MAX_PATHS = 1000
 _NOTHING = hashlib.sha256().digest()
 
@@ -39,6 +41,7 @@ class Entry:
     model: str | None = None
     status: int | None = None
     stream: bool = False
+    used: Used | None = None
     bytes_sent: int = 0
     events_sent: int = 0
     outcome: Outcome = Outcome.OPEN
@@ -103,7 +106,7 @@ class Entry:
 
 
 class Ledger:
-    """Counts every request since the last reset and remembers the last 1000 of them."""
+    """Counts every request since the last reset, remembers the last 1000 of them, and what more of them have used."""
 
     def __init__(self) -> None:
         self._numbers = 0
@@ -118,6 +121,7 @@ class Ledger:
         self._by_path: Counter[str] = Counter()
         self._outcomes: Counter[Outcome] = Counter()
         self._recent: deque[Entry] = deque(maxlen=RECENT)
+        self._answered: deque[tuple[str, Used]] = deque(maxlen=ANSWERED)
 
     def open(self, method: str, path: str, caller: Presented) -> Entry:
         """Counts a request and returns its entry, to be written to and closed."""
@@ -138,6 +142,12 @@ class Ledger:
         entry.ended(outcome)
         if entry.epoch == self._epoch:
             self._outcomes[outcome] += 1
+            if outcome is Outcome.FINISHED and entry.used is not None:
+                self._answered.append((entry.id, entry.used))
+
+    def answered(self) -> dict[str, Any]:
+        """Tokens of prompt and completion, by the answer's id, that the last 10,000 whole answers told."""
+        return {number: used._asdict() for number, used in self._answered}
 
     def shown(self) -> dict[str, Any]:
         """The whole ledger, ready for JSON; ``recent`` is oldest first."""
