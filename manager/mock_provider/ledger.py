@@ -117,6 +117,7 @@ class Ledger:
         """Forgets everything but the numbering: ids stay unique. Answers still open are no longer counted."""
         self._epoch += 1
         self._requests = 0
+        self._open = self._most_at_once = 0
         self._leaked = 0
         self._by_path: Counter[str] = Counter()
         self._outcomes: Counter[Outcome] = Counter()
@@ -127,6 +128,8 @@ class Ledger:
         """Counts a request and returns its entry, to be written to and closed."""
         self._numbers += 1
         self._requests += 1
+        self._open += 1
+        self._most_at_once = max(self._most_at_once, self._open)
         self._leaked += caller.leaked
         self._by_path[self._counted_as(path)] += 1
         entry = Entry(self._numbers, self._epoch, method, path, caller.shown, caller.headers)
@@ -141,6 +144,7 @@ class Ledger:
         """Notes how the answer ended."""
         entry.ended(outcome)
         if entry.epoch == self._epoch:
+            self._open -= 1
             self._outcomes[outcome] += 1
             if outcome is Outcome.FINISHED and entry.used is not None:
                 self._answered.append((entry.id, entry.used))
@@ -153,6 +157,7 @@ class Ledger:
         """The whole ledger, ready for JSON; ``recent`` is oldest first."""
         return {
             "requests": self._requests,
+            "most_at_once": self._most_at_once,
             "by_path": dict(self._by_path),
             "leaked_tokens": self._leaked,
             "finished": self._outcomes[Outcome.FINISHED],

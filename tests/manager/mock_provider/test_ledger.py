@@ -85,6 +85,7 @@ def test_requests_paths_leaks_and_outcomes_are_counted() -> None:
 
     assert counts == {
         "requests": 4,
+        "most_at_once": 1,
         "by_path": {"/v1/models": 2, "/v1/chat/completions": 2},
         "leaked_tokens": 1,
         "finished": 2,
@@ -119,6 +120,22 @@ def test_what_whole_answers_have_used_is_remembered_by_their_ids(outcome: Outcom
     assert ledger.answered() == expected
     ledger.reset()
     assert ledger.answered() == {}
+
+
+def test_the_most_requests_at_once_are_counted_anew_after_a_reset() -> None:
+    ledger = Ledger()
+    first, second = (ledger.open("GET", "/v1/models", CALLER) for _ in range(2))
+    ledger.close(first, Outcome.FINISHED)
+    ledger.open("GET", "/v1/models", CALLER)
+    before = ledger.shown()["most_at_once"]
+
+    ledger.reset()
+    for _ in range(2):
+        ledger.close(ledger.open("GET", "/v1/models", CALLER), Outcome.FINISHED)
+    ledger.close(second, Outcome.FINISHED)
+    ledger.open("GET", "/v1/models", CALLER)
+
+    assert (before, ledger.shown()["most_at_once"]) == (2, 1)
 
 
 def test_a_reset_forgets_answers_still_open_but_never_reuses_a_number() -> None:
