@@ -142,6 +142,10 @@ def _optional_folder(text: str) -> Path | None:
     return _folder(text) if text else None
 
 
+def _optional_duration(text: str) -> timedelta | None:
+    return durations.parse(text) if text else None
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -264,6 +268,10 @@ class Settings:
     request_retention: timedelta = _variable(
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    audit_retention: timedelta | None = _variable(
+        "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
+        _optional_duration, Plane.CONTROL,
     )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
