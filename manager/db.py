@@ -3,25 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import alembic.command
 import alembic.config
 import psycopg
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+from manager import schema
 from manager.transactions import CommitUnknown as CommitUnknown
 from manager.transactions import transact as transact
 from shared.settings import Settings
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
 _READING = "llm_proxy_reading"
 # A server that is away is noticed within seconds, not when the kernel gives up; a URL may say otherwise.
 _PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
@@ -87,9 +83,8 @@ def insert(session: Session, table: type[DeclarativeBase]) -> "sqlite.Insert | p
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest version."""
-    with engine.begin() as connection:
-        alembic.command.upgrade(migration_config(connection), "head")
+    """Bring the schema to the newest version; see manager/schema.py."""
+    schema.upgrade(engine)
 
 
 def migrate(url: str) -> None:
@@ -102,18 +97,14 @@ def migrate(url: str) -> None:
 
 
 def is_current(engine: sa.Engine) -> bool:
-    """Tell whether the schema is the one that this release expects."""
+    """Tell whether the schema is the one that this release expects; nobody is waited for."""
     with engine.connect().execution_options(**{_READING: True}) as connection:
-        found = MigrationContext.configure(connection).get_current_heads()
-    return set(found) == set(ScriptDirectory(str(_MIGRATIONS)).get_heads())
+        return schema.is_current(connection)
 
 
 def migration_config(connection: sa.Connection) -> alembic.config.Config:
-    """Return alembic's configuration, bound to an open connection (see migrations/env.py)."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
+    """Return alembic's configuration, bound to an open connection."""
+    return schema.config(connection)
 
 
 def reason(error: SQLAlchemyError) -> str:
@@ -164,7 +155,7 @@ def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     # The driver must not open transactions by itself: _begin does.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

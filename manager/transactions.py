@@ -58,14 +58,23 @@ def transact[Result](
     done again after it was committed. Raises SQLAlchemyError as it comes; CommitUnknown if the connection broke while
     committing, and neither the server knows what came of it nor the work is repeatable.
     """
+    return persistently(lambda: _attempt(sessions, work, is_repeatable, sleep), sleep, _tell)
+
+
+def persistently[Result](
+    attempt: Callable[[], Result],
+    sleep: Callable[[float], object] = time.sleep,
+    tell: Callable[[DBAPIError], object] = lambda _: None,
+) -> Result:
+    """Return what an attempt returns, made again while it fails for a reason that passes."""
     deadline = time.monotonic() + SECONDS
     for pause in _pauses():
         try:
-            return _attempt(sessions, work, is_repeatable, sleep)
+            return attempt()
         except DBAPIError as error:
             if pause is None or time.monotonic() + pause > deadline or not is_transient(error):
                 raise
-            log.warning("transaction_repeated", reason=type(error.orig).__name__)
+            tell(error)
             sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 
@@ -81,6 +90,10 @@ def is_transient(error: DBAPIError) -> bool:
         return True
     is_unconnected = isinstance(original, psycopg.OperationalError) and original.sqlstate is None
     return is_unconnected and not any(words in str(original) for words in _LASTING)
+
+
+def _tell(error: DBAPIError) -> None:
+    log.warning("transaction_repeated", reason=type(error.orig).__name__)
 
 
 def _pauses() -> Iterator[float | None]:

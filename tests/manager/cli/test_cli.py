@@ -38,7 +38,7 @@ def test_help_lists_every_command() -> None:
     ] == COMMANDS
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "db upgrade"])
+@pytest.mark.parametrize("command", [*COMMANDS, "db upgrade", "db downgrade", "db status"])
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [*command.split(), "--help"])
 
