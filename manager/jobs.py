@@ -75,7 +75,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     servers.report_meanwhile(settings)
-    engine = db.create_engine(settings.database_url)
+    engine = db.open_engine(settings)
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)
     prices = PriceSeed(sessions, settings.providers_file)

@@ -7,6 +7,7 @@ Redis never goes back to an older version (see shared/lua), so publishing may be
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -197,8 +198,8 @@ class Publisher:
         with _publishing():
             self._redis.transaction(replace, key)
         if versions[-1]:
-            with self._sessions.begin() as session:
-                publications.note_published(session, name, versions[-1])
+            note = partial(publications.note_published, name=name, version=versions[-1])
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))
@@ -224,10 +225,13 @@ class Publisher:
 
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
         lagging = [row for row in rows if row.published_version < row.version]
+
+        def note(session: Session) -> None:
+            for row in lagging:
+                _note(session, type(row), row.id, row.version)
+
         if lagging:
-            with self._sessions.begin() as session:
-                for row in lagging:
-                    _note(session, type(row), row.id, row.version)
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
         if isinstance(row, tables.Project):

@@ -183,6 +183,26 @@ class Settings:
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
         _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
     )  # fmt: skip
+    db_pool_size: int = _variable(
+        "LLM_PROXY_DB_POOL_SIZE", "10", "Connections to PostgreSQL that a process keeps.",
+        _number(1, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_max_overflow: int = _variable(
+        "LLM_PROXY_DB_MAX_OVERFLOW", "10", "Connections to PostgreSQL that a process opens besides when it needs them.",
+        _number(0, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_pool_recycle: int = _variable(
+        "LLM_PROXY_DB_POOL_RECYCLE", "1800", "Seconds after which a connection to PostgreSQL is opened anew; 0: never.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_statement_timeout: int = _variable(
+        "LLM_PROXY_DB_STATEMENT_TIMEOUT", "30", "Seconds that PostgreSQL may take for a statement; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_lock_timeout: int = _variable(
+        "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
         _redis, ALL, is_secret=True,

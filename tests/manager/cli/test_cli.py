@@ -38,7 +38,10 @@ def test_help_lists_every_command() -> None:
     ] == COMMANDS
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "db upgrade", "audit verify", "audit export"])
+SUBCOMMANDS = ["audit verify", "audit export", "db upgrade", "db downgrade", "db status"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [*command.split(), "--help"])
 
