@@ -7,7 +7,10 @@ import redis
 
 from shared import redis_schema
 
-SCRIPTS = ["admit", "bury", "extend", "leases", "publish_project", "publish_token", "restore", "settle"]
+SCRIPTS = [
+    *("admit", "bury", "extend", "leases", "publish_project", "publish_token", "purge_project", "purge_token"),
+    *("restore", "settle"),
+]
 SINCE = {
     "DEL": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6,
     "PUBLISH": 2, "SET": 1, "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
