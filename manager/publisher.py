@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from redis.client import Pipeline
 from sqlalchemy.orm import Session
 
-from manager import db, prices, publications, tables
+from manager import db, prices, publications, tables, tombstones
 from manager.collector import record_unread
 from manager.counters import Counters
 from manager.db import Sessions
@@ -50,7 +50,7 @@ def published_project(row: tables.Project) -> models.Project:
 
 
 def published_token(row: tables.Token) -> models.Token:
-    """Return what the data plane gets to know of a token."""
+    """Return what the data plane gets to know of a token, and of the secret that it had before."""
     return models.Token(
         id=str(row.id),
         digest=row.digest,
@@ -64,6 +64,8 @@ def published_token(row: tables.Token) -> models.Token:
         version=row.version,
         policy=row.policy,
         limits=row.limits,
+        previous_digest=row.previous_digest or "",
+        previous_until=row.previous_until,
     )
 
 
@@ -75,6 +77,8 @@ class Publisher:
         self._sessions = sessions
         self._publish_project = client.register_script(redis_schema.script("publish_project"))
         self._publish_token = client.register_script(redis_schema.script("publish_token"))
+        self._purge_project = client.register_script(redis_schema.script("purge_project"))
+        self._purge_token = client.register_script(redis_schema.script("purge_token"))
         self._counters = Counters(client, sessions)
 
     def publish_project(self, project_id: UUID) -> None:
@@ -88,6 +92,24 @@ class Publisher:
     def publish_tokens_of(self, project_id: UUID) -> None:
         """Publish those tokens of a project whose latest change has not been published."""
         self._publish(sa.select(tables.Token).where(tables.Token.project_id == project_id, _lags(tables.Token)))
+
+    def publish_tombstones(self) -> int:
+        """Have Redis forget what was purged, then forget the tombstones; return how many there were."""
+        count = 0
+        while True:
+            with db.reading(self._sessions) as session:
+                purged = tombstones.oldest(session, BATCH)
+            if not purged:
+                return count
+            with _publishing(), self._redis.pipeline(transaction=False) as pipeline:
+                for tombstone in purged:
+                    self._add_tombstone(pipeline, tombstone)
+                pipeline.execute()
+            if any(tombstone.kind == tombstones.Kind.PROJECT for tombstone in purged):
+                self._publish_origins()
+            with self._sessions.begin() as session:
+                tombstones.remove(session, [tombstone.id for tombstone in purged])
+            count += len(purged)
 
     def publish_limits(self) -> None:
         """Publish the limits of everything together as they stand in SQL now, and what they have counted."""
@@ -103,7 +125,8 @@ class Publisher:
 
     def publish_pending(self) -> int:
         """Publish everything whose latest change has not been published; return how much there was."""
-        count = self._publish(sa.select(tables.Project).where(_lags(tables.Project)))
+        count = self.publish_tombstones()
+        count += self._publish(sa.select(tables.Project).where(_lags(tables.Project)))
         count += self._publish(sa.select(tables.Token).where(_lags(tables.Token)))
         with db.reading(self._sessions) as session:
             names = session.scalars(sa.select(tables.Publication.name).where(_lags(tables.Publication))).all()
@@ -121,6 +144,7 @@ class Publisher:
             # If Redis is flushed meanwhile, this is gone, too; if it is restarted, the epoch is that of the old server.
             self._redis.set(_NEXT_EPOCH, self._run_id())
             record_unread(self._redis, self._sessions)
+            self.publish_tombstones()
             self.publish_prices()
             self.publish_limits()
             self._publish(sa.select(tables.Project))
@@ -240,6 +264,16 @@ class Publisher:
         else:
             keys, arguments = redis_schema.encode_token(published_token(row))
             self._publish_token(keys=keys, args=arguments, client=pipeline)
+
+    def _add_tombstone(self, pipeline: "Pipeline", tombstone: tables.Tombstone) -> None:
+        forget_at, purged_id = tombstone.purged_at + redis_schema.REMEMBER_EXPIRED, str(tombstone.id)
+        if tombstone.kind == tombstones.Kind.PROJECT:
+            keys, arguments = redis_schema.encode_purged_project(purged_id, tombstone.version, forget_at)
+            self._purge_project(keys=keys, args=arguments, client=pipeline)
+        else:
+            digest = tombstone.digest or ""
+            keys, arguments = redis_schema.encode_purged_token(purged_id, digest, tombstone.version, forget_at)
+            self._purge_token(keys=keys, args=arguments, client=pipeline)
 
 
 @contextmanager

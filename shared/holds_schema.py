@@ -109,14 +109,14 @@ def encode_settlement(
 
 
 def encode_extension(
-    hold: bytes, digest: str, in_all: Amounts, lease_ms: int = redis_schema.LEASE_MS
+    hold: bytes, in_all: Amounts, lease_ms: int = redis_schema.LEASE_MS
 ) -> tuple[list[str], list[str | bytes | int]]:
-    """Return KEYS and ARGV of the `extend` script for a running request of the token with this digest.
+    """Return KEYS and ARGV of the `extend` script for a running request.
 
     Raises ContractError if the hold is none.
     """
     request = decode_hold(hold).request
-    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH, redis_schema.token_key(digest)]
+    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH, redis_schema.identity_key(request.token_id)]
     keys += [redis_schema.project_key(request.project_id), redis_schema.GLOBAL_LIMITS]
     known: list[str | bytes] = [redis_schema.USED_PREFIX, MARK_PREFIX, request.request_id, hold]
     return keys, [*known, in_all.tokens or 0, in_all.cost or 0, lease_ms]

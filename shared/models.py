@@ -160,7 +160,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What the data plane needs to know of a token. `max_requests` None: no limit over its life."""
+    """What the data plane needs to know of a token. `max_requests` None: no limit over its life.
+
+    The secret with `previous_digest` ("": none) works as well until `previous_until`.
+    """
 
     id: str
     digest: str
@@ -174,6 +177,8 @@ class Token:
     version: int
     policy: Policy = Policy()
     limits: tuple[Limit, ...] = ()
+    previous_digest: str = ""
+    previous_until: datetime | None = None
 
 
 class Denial(StrEnum):

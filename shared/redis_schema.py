@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.limits_schema import decode_limits, decode_standing, encode_limits
+from shared.limits_schema import decode_limits, decode_standing, encode_limits, field_of
 from shared.models import (
     NOTHING,
+    WINDOWS,
     Amounts,
     Caller,
     Denial,
@@ -35,6 +36,7 @@ PREFIX = "llmproxy:{v1}:"
 EPOCH = f"{PREFIX}epoch"
 PROJECT_PREFIX = f"{PREFIX}project:"
 TOKEN_PREFIX = f"{PREFIX}token:"
+IDENTITY_PREFIX = f"{PREFIX}identity:"
 USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
@@ -119,6 +121,11 @@ class Denied:
 def token_key(digest: str) -> str:
     """Key of the record that admission reads and counts in."""
     return TOKEN_PREFIX + digest
+
+
+def identity_key(token_id: str) -> str:
+    """Key of what is known of a token by its id: its version, its record, that of the secret it had before."""
+    return IDENTITY_PREFIX + token_id
 
 
 def project_key(project_id: str) -> str:
@@ -211,9 +218,12 @@ def _standing(limits: Sequence[tuple[Scope, Limit]], told: Iterable[Any]) -> tup
 
 
 def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
-    """Return KEYS and ARGV of the `publish_token` script."""
+    """Return KEYS and ARGV of the `publish_token` script.
+
+    The secret that was replaced leads to the record as long as it works; a moment that is over ends it at once.
+    """
     fields: list[str | int | bytes] = ["id", token.id, "label", token.label, "project_id", token.project_id]
-    fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
+    fields += ["expires_at", to_ms(token.expires_at)]
     fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
     fields += ["policy", "" if token.policy == Policy() else msgspec.json.encode(token.policy).decode()]
     fields += ["limits", encode_limits(token.limits)]
@@ -221,8 +231,27 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
     forget_at = to_ms(token.expires_at + REMEMBER_EXPIRED)
     notice = "" if token.is_active else encode_control(Revoked("token", token.id))
     counters = [token.request_count, last_used]
-    keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id)]
-    return keys, [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
+    previous = token_key(token.previous_digest or token.digest)
+    works_until = 0 if token.previous_until is None else to_ms(token.previous_until)
+    keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id), identity_key(token.id), previous]
+    head: list[str | int] = [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, works_until]
+    return keys, [*head, int(token.is_active), *fields]
+
+
+def encode_purged_token(
+    token_id: str, digest: str, version: int, forget_at: datetime
+) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `purge_token` script; `digest` is that of its last secret."""
+    keys = [identity_key(token_id), token_key(digest), used_key(Scope.TOKEN, token_id)]
+    return keys, [version, CONTROL_CHANNEL, encode_control(Revoked("token", token_id)), to_ms(forget_at)]
+
+
+def encode_purged_project(project_id: str, version: int, forget_at: datetime) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `purge_project` script."""
+    keys = [project_key(project_id), used_key(Scope.PROJECT, project_id)]
+    fields = [field_of(measure, window, project_id) for measure, windows in WINDOWS.items() for window in windows]
+    notice = encode_control(Revoked("project", project_id))
+    return keys, [version, CONTROL_CHANNEL, notice, to_ms(forget_at), *fields]
 
 
 def encode_project(project: Project) -> tuple[list[str], list[str | int | bytes]]:

@@ -20,8 +20,17 @@ local epoch = redis.call('GET', KEYS[2])
 if not epoch then
   return {'service_unavailable', '', '', '', -1, '', '', '', '', ''}
 end
-local token = redis.call('HMGET', KEYS[1], 'id', 'label', 'project_id', 'is_active', 'expires_at', 'max_requests',
-  'requests', 'policy', 'limits')
+local record = KEYS[1]
+local function look_up()
+  return redis.call('HMGET', record, 'id', 'label', 'project_id', 'is_active', 'expires_at', 'max_requests',
+    'requests', 'policy', 'limits', 'moved_to')
+end
+local token = look_up()
+if token[10] and not token[1] then
+  -- A secret that has been replaced, and works for a while still.
+  record = token[10]
+  token = look_up()
+end
 if not token[1] then
   return {'token_not_found', '', '', '', -1, '', '', '', '', ''}
 end
@@ -194,7 +203,7 @@ if not takes then
   return reply
 end
 
-redis.call('HSET', KEYS[1], 'requests', requests, 'last_used_at', now_ms)
+redis.call('HSET', record, 'requests', requests, 'last_used_at', now_ms)
 if token_changes[1] then
   redis.call('HSET', token_key, unpack(token_changes))
 end

@@ -114,7 +114,7 @@ class Limits:
 
     def extend(self, hold: bytes, tokens: int = 0, cost: int = 0) -> bytes | NotExtended:
         """Reserve so much in all."""
-        keys, arguments = holds_schema.encode_extension(hold, DIGEST, Amounts(tokens, cost), LEASE_MS)
+        keys, arguments = holds_schema.encode_extension(hold, Amounts(tokens, cost), LEASE_MS)
         return holds_schema.decode_extension(self._scripts["extend"](keys, arguments))
 
     def expired(self, renewed: Iterable[str] = (), at_most: int = 100) -> dict[str, bytes]:
