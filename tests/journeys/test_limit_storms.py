@@ -173,8 +173,8 @@ def test_streams_that_outrun_a_token_budget_together_are_ended(four_workers: Ins
     assert settled(four_workers)
     passed = sum(entry["events_sent"] for entry in four_workers.ledger()["recent"])
     charged = recorded(four_workers, tokens)[0]
-    # What passes in the tenth of a second in which it is noticed, here as much as in half of one; and of each stream four
-    # events that are no tokens.
+    # What passes in the tenth of a second in which it is noticed, here as much as in half of one; and of each stream
+    # four events that are no tokens.
     beyond = streams * (500 // pause_ms)
     assert four_workers.answered() == {} and passed <= budget + beyond + streams * 4
     assert budget - streams * 256 < charged <= budget + beyond
