@@ -3,6 +3,7 @@
 DomainError
 ├── NotFound          there is no such thing
 ├── Conflict          it is there already, or its state forbids the change
+├── Forbidden         the principal may not do this
 ├── Invalid           a value breaks a rule
 └── ProjectInactive   the project takes no new tokens
 """
@@ -24,6 +25,12 @@ class Conflict(DomainError):
     """It is there already, or its state forbids the change."""
 
     code = "conflict"
+
+
+class Forbidden(DomainError):
+    """The principal may not do this, whatever it is done to."""
+
+    code = "forbidden"
 
 
 class Invalid(DomainError):

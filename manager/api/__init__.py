@@ -9,14 +9,21 @@ from manager.api import (
     health,
     keys,
     limits,
+    operators,
     prices,
     problems,
     projects,
+    rates,
     requests,
     tokens,
     usage,
 )
+from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
+from manager.authentication import Authenticator
+from manager.logins import Logins
+from manager.tallies import SafeTallies
+from manager.throttle import Throttle
 from shared.settings import Settings
 
 MAX_BODY_BYTES = 64 << 10
@@ -37,10 +44,21 @@ def register(app: Flask, settings: Settings) -> None:
     )
     app.url_map.merge_slashes = False  # What has a slash too many does not exist; a redirect would be HTML.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    install(app, Services.of(settings))
-    access.guard(app, settings.management_token)
+    made = Services.of(settings)
+    install(app, made)
+    _guard(app, settings, made)
     api = problems.ProblemApi(app)
-    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit):
+    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit, operators):
         api.register_blueprint(part.blueprint)
     problems.handle(app)
     app.register_blueprint(health.blueprint)
+
+
+def _guard(app: Flask, settings: Settings, made: Services) -> None:
+    tallies = SafeTallies(made.access_redis)
+    issuer = None
+    authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
+    access.guard(app, authenticator, Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies))
+    rates.limit(app, made.access_redis, settings.api_rate)
+    if settings.proxies_in_front:
+        app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]

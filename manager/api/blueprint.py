@@ -1,12 +1,20 @@
 """The kind of blueprint that all of /manage uses: unknown fields are refused, in bodies and in queries."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any, NoReturn
 
 import marshmallow as ma
 from flask import Request
+from flask.views import MethodView
 from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
+
+from manager.api.services import demand_everything
+from manager.principals import Role
+
+type View = Callable[..., Any]
 
 
 class StrictParser(FlaskParser):
@@ -26,9 +34,44 @@ class StrictParser(FlaskParser):
 
 
 class ManageBlueprint(Blueprint):  # type: ignore[misc]
-    """A blueprint under /manage."""
+    """A blueprint under /manage. Reading needs the role `reads`, anything else `writes`, unless a view `needs` more."""
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def __init__(self, name: str, description: str) -> None:
+    def __init__(
+        self, name: str, description: str, *, reads: Role = Role.AUDITOR, writes: Role = Role.OPERATOR
+    ) -> None:
         super().__init__(name, f"manager.api.{name}", url_prefix="/manage", description=description)
+        self._reads, self._writes = reads, writes
+
+    def add_url_rule(
+        self,
+        rule: str,
+        endpoint: str | None = None,
+        view_func: Any = None,
+        provide_automatic_options: bool | None = None,
+        **options: Any,
+    ) -> None:
+        """Register a view, and mark each of its methods with the role that it needs."""
+        if isinstance(view_func, type(MethodView)):
+            for method in view_func.methods or ():
+                function = getattr(view_func, method.lower())
+                if not hasattr(function, "needs_role"):
+                    function.needs_role = self._reads if method in ("GET", "HEAD") else self._writes
+        super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
+
+    @staticmethod
+    def needs(role: Role, *, everything: bool = False) -> Callable[[View], View]:
+        """Mark a view with the role that it needs, and whether that must be for all projects."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                if everything:
+                    demand_everything()
+                return view(*args, **kwargs)
+
+            guarded.needs_role = role  # type: ignore[attr-defined]
+            return guarded
+
+        return decorate

@@ -9,12 +9,12 @@ from flask import Flask, Response, json
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
-from manager.errors import Conflict, DomainError, Invalid, NotFound, ProjectInactive
+from manager.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, ProjectInactive
 from manager.publisher import PublishError
 from shared import logs
 
 MEDIA_TYPE = "application/problem+json"
-_STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403}
+_STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403, Forbidden: 403}
 _CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "request_too_large", 414: "uri_too_long", 415: "unsupported_media_type", 422: "invalid"}
 _CODES |= {431: "headers_too_large", 500: "internal_error"}

@@ -165,6 +165,13 @@ def test_the_api_describes_every_operation(api: Api) -> None:
     methods = {"get", "post", "patch", "delete", "put"}
     assert {path: sorted(methods & set(item)) for path, item in described["paths"].items()} == {
         "/manage/audit": ["get"],
+        "/manage/audit/export": ["get"],
+        "/manage/audit/verify": ["get"],
+        "/manage/audit/{event_id}": ["get"],
+        "/manage/me": ["get"],
+        "/manage/operators": ["get", "post"],
+        "/manage/operators/{operator_id}": ["delete", "get", "patch"],
+        "/manage/operators/{operator_id}/rotate": ["post"],
         "/manage/projects": ["get", "post"],
         "/manage/projects/{project_id}": ["delete", "get", "patch"],
         "/manage/projects/{project_id}/keys": ["get", "post"],
