@@ -225,10 +225,8 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
     previous = token_key(token.previous_digest or token.digest)
     works_until = 0 if token.previous_until is None else to_ms(token.previous_until)
     keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id), identity_key(token.id), previous]
-    return keys, [
-        *(token.version, CONTROL_CHANNEL, notice, *counters, forget_at, works_until, int(token.is_active)),
-        *fields,
-    ]
+    counted = [*counters, forget_at, works_until, int(token.is_active)]
+    return keys, [token.version, CONTROL_CHANNEL, notice, *counted, *fields]
 
 
 def encode_purged_token(
