@@ -217,11 +217,10 @@ class Publisher:
             self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
 
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
-        lagging = [row for row in rows if row.published_version < row.version]
-        if lagging:
+        noted = [{"row_id": row.id, "noted": row.version} for row in rows if row.published_version < row.version]
+        if noted:
             with self._sessions.begin() as session:
-                for row in lagging:
-                    _note(session, type(row), row.id, row.version)
+                session.connection().execute(_noting(type(rows[0])), noted)
 
     def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
         if isinstance(row, tables.Project):
@@ -254,11 +253,8 @@ def _lags(table: type[tables.Project] | type[tables.Token] | type[tables.Publica
     return table.published_version < table.version
 
 
-def _note(session: Session, table: type[tables.Project] | type[tables.Token], row_id: UUID, version: int) -> None:
+def _noting(table: type[tables.Project] | type[tables.Token]) -> sa.Update:
     # A newer version may have been noted meanwhile; and a change that came after the read stays pending.
-    session.execute(
-        sa.update(table)
-        .where(table.id == row_id, table.published_version < version)
-        .values(published_version=version)
-        .execution_options(synchronize_session=False)
-    )
+    version: sa.BindParameter[int] = sa.bindparam("noted")
+    is_older = table.published_version < version
+    return sa.update(table).where(table.id == sa.bindparam("row_id"), is_older).values(published_version=version)
