@@ -23,6 +23,7 @@ from shared.prices import encode_table
 # One glob for the keys of tokens, identities, projects and what they have used; the others that it lets in are few.
 RECORDS = redis_schema.PREFIX + "[tipu][odrs][keo]*"
 _COUNTERS = (b"requests", b"last_used_at")
+_SHARED = redis_schema.used_key(Scope.GLOBAL)
 _KEY_SUBJECT = redis_schema.key_subject("")
 
 type Fields = dict[bytes, bytes]
@@ -89,7 +90,7 @@ def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Dif
     by_kind: dict[str, dict[str, str]] = {"token": {}, "identity": {}, "project": {}, "used": {}}
     for key in map(bytes.decode, names):
         kind, _, rest = key.removeprefix(redis_schema.PREFIX).partition(":")
-        if rest and kind in by_kind and key != redis_schema.used_key(Scope.GLOBAL):
+        if rest and kind in by_kind and key != _SHARED:
             by_kind[kind][rest] = key
     ids = [*by_kind["identity"], *by_kind["project"], *(rest.partition(":")[2] for rest in by_kind["used"])]
     known_ids, digests = _known_ids(session, ids), _known_digests(session, list(by_kind["token"]), now)
@@ -99,6 +100,14 @@ def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Dif
             if (rest.partition(":")[2] if kind == "used" else rest) not in known_ids:
                 strange.append(Difference(kind, name, "orphan"))
     return strange
+
+
+def of_used(session: Session, fields: Iterable[bytes]) -> list[Difference]:
+    """Tell which fields count what projects have used that SQL does not know."""
+    # `<project id>:<measure>:<window>`; those of everything together have no id.
+    owned = {field.decode(): field.decode().split(":")[0] for field in fields if field.count(b":") == 2}
+    known = _known_ids(session, set(owned.values()))
+    return [Difference("usage", field, "leftover") for field, owner in owned.items() if owner not in known]
 
 
 def of_breakers(session: Session, fields: Iterable[bytes]) -> list[Difference]:

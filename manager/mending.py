@@ -13,6 +13,7 @@ from manager.publisher import Publisher
 from manager.tables import Project, Token
 from manager.upstream_health import UpstreamHealth
 from shared import redis_schema
+from shared.models import Scope
 from shared.redis_schema import Revoked, encode_control
 
 
@@ -78,6 +79,10 @@ class Mending:
                     notice = Revoked("project" if difference.kind == "project" else "token", row_id)
                     pipeline.publish(redis_schema.CONTROL_CHANNEL, encode_control(notice))
             pipeline.execute()
+
+    def used(self, differences: Sequence[Difference]) -> None:
+        """Remove what projects have used that are gone."""
+        self._redis.hdel(redis_schema.used_key(Scope.GLOBAL), *[difference.id for difference in differences])
 
     def breakers(self, differences: Sequence[Difference]) -> None:
         """Close the breakers of keys that are gone."""

@@ -7,6 +7,7 @@ Redis never goes back to an older version (see shared/lua), so publishing may be
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -76,8 +77,8 @@ class Publisher:
                 pipeline.execute()
             if any(tombstone.kind == tombstones.Kind.PROJECT for tombstone in purged):
                 self.publish_origins()
-            with self._sessions.begin() as session:
-                tombstones.remove(session, [tombstone.id for tombstone in purged])
+            ids = [tombstone.id for tombstone in purged]
+            db.transact(self._sessions, partial(tombstones.remove, ids=ids), is_repeatable=True)
             count += len(purged)
 
     def publish_limits(self) -> None:
@@ -195,8 +196,8 @@ class Publisher:
         with _publishing():
             self._redis.transaction(replace, key)
         if versions[-1]:
-            with self._sessions.begin() as session:
-                publications.note_published(session, name, versions[-1])
+            note = partial(publications.note_published, name=name, version=versions[-1])
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))
@@ -218,9 +219,12 @@ class Publisher:
 
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
         noted = [{"row_id": row.id, "noted": row.version} for row in rows if row.published_version < row.version]
+
+        def note(session: Session) -> None:
+            session.connection().execute(_noting(type(rows[0])), noted)
+
         if noted:
-            with self._sessions.begin() as session:
-                session.connection().execute(_noting(type(rows[0])), noted)
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
         if isinstance(row, tables.Project):

@@ -22,6 +22,7 @@ from manager.publisher import Publisher
 from manager.reconcile_report import Report
 from manager.tables import Project, Token
 from shared import redis_schema
+from shared.models import Scope
 
 BATCH = 1000
 # How long all second looks together may wait for what is on its way, and each of them, in seconds.
@@ -88,6 +89,8 @@ class Reconciler:
     def _looks_at_redis(self, report: Report) -> Iterator[Any]:
         names = self._redis.scan_iter(comparisons.RECORDS, count=BATCH)
         yield self._counted(names, "keys", report), self._look_at_keys, self._mending.keys
+        used = (name for name, _ in self._redis.hscan_iter(redis_schema.used_key(Scope.GLOBAL), count=BATCH))
+        yield self._counted(used, "counters", report), self._look_at_used, self._mending.used
         fields = (name for name, _ in self._redis.hscan_iter(redis_schema.BREAKERS, count=BATCH))
         yield self._counted(fields, "breakers", report), self._look_at_breakers, self._mending.breakers
 
@@ -137,6 +140,11 @@ class Reconciler:
         # Gone meanwhile, or the memory of what was purged.
         kept = zip(strange, found[::2], found[1::2], strict=True)
         return [difference for difference, kind, purged in kept if kind != b"none" and not isinstance(purged, bytes)]
+
+    def _look_at_used(self, fields: Sequence[bytes]) -> list[Difference]:
+        with db.reading(self._sessions) as session:
+            leftover = comparisons.of_used(session, fields)
+        return [each for each in leftover if self._redis.hexists(redis_schema.used_key(Scope.GLOBAL), each.id)]
 
     def _look_at_breakers(self, fields: Sequence[bytes]) -> list[Difference]:
         with db.reading(self._sessions) as session:

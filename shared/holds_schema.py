@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from shared import redis_schema
-from shared.limits_schema import decode_standing
+from shared.limits_schema import decode_standing, field_of
 from shared.models import Amounts, LimitState, Measure, Outcome, Scope, UsageEvent, Window
 from shared.redis_schema import ContractError, as_bytes
 
@@ -63,11 +63,11 @@ class NotExtended:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What has been used of a measure in one period, named by `limits_schema.period_of`."""
+    """What has been used of a measure in one period, numbered by `limits_schema.period_of`."""
 
     measure: Measure
     window: Window
-    period: str
+    period: int
     used: int
 
 
@@ -158,6 +158,8 @@ def encode_restore(
     scope: Scope, scope_id: str, counters: Iterable[Counter], forget_at_ms: int | None = None
 ) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of the `restore` script. `forget_at_ms`: when a token's record is forgotten, too."""
-    known = [(f"{counter.measure}:{counter.window}", counter.period, counter.used) for counter in counters]
-    forget: str | int = "" if forget_at_ms is None else forget_at_ms
-    return [redis_schema.used_key(scope, scope_id)], [forget, *[part for counter in known for part in counter]]
+    project_id = scope_id if scope is Scope.PROJECT else ""
+    known: list[str | int] = []
+    for counter in counters:
+        known += [field_of(counter.measure, counter.window, project_id), counter.period, counter.used]
+    return [redis_schema.used_key(scope, scope_id)], ["" if forget_at_ms is None else forget_at_ms, *known]

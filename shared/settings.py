@@ -142,6 +142,10 @@ def _optional_folder(text: str) -> Path | None:
     return _folder(text) if text else None
 
 
+def _optional_duration(text: str) -> timedelta | None:
+    return durations.parse(text) if text else None
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -178,6 +182,26 @@ class Settings:
     database_url: str = _variable(
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
         _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
+    )  # fmt: skip
+    db_pool_size: int = _variable(
+        "LLM_PROXY_DB_POOL_SIZE", "10", "Connections to PostgreSQL that a process keeps.",
+        _number(1, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_max_overflow: int = _variable(
+        "LLM_PROXY_DB_MAX_OVERFLOW", "10", "Connections to PostgreSQL that a process opens besides when it needs them.",
+        _number(0, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_pool_recycle: int = _variable(
+        "LLM_PROXY_DB_POOL_RECYCLE", "1800", "Seconds after which a connection to PostgreSQL is opened anew; 0: never.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_statement_timeout: int = _variable(
+        "LLM_PROXY_DB_STATEMENT_TIMEOUT", "30", "Seconds that PostgreSQL may take for a statement; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_lock_timeout: int = _variable(
+        "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
     )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
@@ -264,6 +288,10 @@ class Settings:
     request_retention: timedelta = _variable(
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    audit_retention: timedelta | None = _variable(
+        "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
+        _optional_duration, Plane.CONTROL,
     )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",

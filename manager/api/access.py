@@ -6,9 +6,10 @@ import re
 import uuid
 
 from flask import Flask, Response, abort, g, request
-from werkzeug.exceptions import Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import Forbidden, Unauthorized, UnsupportedMediaType
 
 from manager import audit
+from manager.api.services import principal
 from manager.principals import Principal, Role
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -34,6 +35,12 @@ def guard(app: Flask, management_token: str) -> None:
 
     app.before_request(check)
     app.after_request(mark)
+
+
+def demand_everything() -> None:
+    """Refuse a principal that may see some projects only: this is about all of them."""
+    if principal().scope.project_ids is not None:
+        raise Forbidden("This is about all projects, and you may see some only.")
 
 
 def _authenticate(expected: bytes) -> None:

@@ -40,7 +40,7 @@ class Services:
     @classmethod
     def of(cls, settings: Settings) -> "Services":
         """Open everything that the settings name; connections are made when first needed."""
-        engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+        engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
         sessions = db.create_sessions(engine)
         table = providers.load(settings.providers_file)
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)

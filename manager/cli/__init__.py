@@ -13,6 +13,7 @@ _COMMANDS = {
     "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
+    "audit": ("manager.cli.audit", "audit"),
 }
 
 

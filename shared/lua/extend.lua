@@ -36,7 +36,6 @@ end
 hold[6] = math.max(hold[6], math.min(MOST, tonumber(ARGV[5])))
 hold[7] = math.max(hold[7], math.min(MOST, tonumber(ARGV[6])))
 local in_all = {tokens = hold[6], cost = hold[7], concurrent = 1}
-local ids = {token = hold[1], project = hold[2]}
 local now = clock()
 -- By its id, not by its secret, which may have been replaced since; in the declared slot all the same.
 local record = redis.call('HGET', KEYS[4], 'record')
@@ -55,10 +54,10 @@ end
 local writes = {}
 for at = 8, #hold, 5 do
   local scope, field, since = hold[at], hold[at + 1], hold[at + 2]
-  local measure, window = string.match(field, '^(%w+):(%w+)$')
+  local measure, window = string.match(field, '(%w+):(%w+)$')
   local need = in_all[measure] - hold[at + 3] - hold[at + 4]
   if need > 0 then
-    local key = ARGV[1] .. scope .. (ids[scope] and ':' .. ids[scope] or '')
+    local key = ARGV[1] .. (scope == 'token' and 'token:' .. hold[1] or 'shared')
     local current, reset = period_of(window, now)
     local period, used = read_counter(redis.call('HGET', key, field), current)
     local amount = measure ~= 'concurrent' and amounts[scope .. ' ' .. field]

@@ -17,6 +17,7 @@ from shared.redis_schema import Denied
 from tests.addons.test_proxy import Tenant
 from tests.addons.test_proxy import configuration as configuration  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
+from tests.shared.limit_scripts import shown
 
 PER_DAY = Limit(Measure.TOKENS, Window.DAY, 100)
 
@@ -57,7 +58,7 @@ async def test_a_request_is_admitted_extended_renewed_and_settled_by_a_server_th
     await store.settle([Settlement(event(moment, "request-1"), extended, Amounts(30, 0))])
 
     assert isinstance(refused, NotExtended) and refused.limit is not None and refused.limit.remaining == 40
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":30")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":30")  # type: ignore[arg-type]
     assert [each.request_id for each in tenant.events()] == ["request-1"] and not redis_client.zcard(redis_schema.OPEN)
 
 
@@ -132,7 +133,7 @@ async def test_settlements_that_came_before_a_failure_do_no_harm_when_they_come_
 
     await store.settle([settlement, replace(settlement), settlement])
 
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":10")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":10")  # type: ignore[arg-type]
 
 
 # About half a second in which the server answers nobody.
@@ -168,7 +169,7 @@ async def test_what_was_extended_while_nobody_heard_of_it_is_settled(
     await store.done()
 
     assert isinstance(again, bytes) and not redis_client.zcard(redis_schema.OPEN)
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":90")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":90")  # type: ignore[arg-type]
 
 
 async def test_a_hold_that_nobody_can_read_is_set_aside(store: Store, redis_client: redis.Redis) -> None:

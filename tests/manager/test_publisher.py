@@ -17,7 +17,8 @@ from manager.publisher import BATCH, Publisher, PublishError
 from manager.stores import connect_redis
 from manager.tables import Project, Token, Tombstone, new_id
 from shared import redis_schema
-from shared.models import Caller, Denial, Feature, Policy
+from shared.limits_schema import field_of
+from shared.models import Caller, Denial, Feature, Limit, Measure, Policy, Scope, Window
 from shared.redis_schema import Denied
 from shared.sealing import Keyring, generate_key
 from tests.manager.conftest import NOBODY, PROJECT_ID, Rows
@@ -467,6 +468,23 @@ def test_what_was_purged_is_forgotten_and_its_tombstone_with_it(
     assert counts == [2, 0]
     assert reason(redis_client) == Denial.TOKEN_NOT_FOUND
     assert (rows.all(Tombstone), origins(redis_client)) == ([], set())
+
+
+@pytest.mark.usefixtures("ready")
+def test_purging_a_project_forgets_what_it_has_used_and_nothing_else(
+    redis_client: redis.Redis, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    limits = (Limit(Measure.REQUESTS, Window.LIFE, 10), Limit(Measure.TOKENS, Window.DAY, 10))
+    purged, kept = rows.project(name="purged"), rows.project(name="kept")
+    used, key = redis_schema.used_key(Scope.PROJECT), field_of(Measure.REQUESTS, Window.LIFE, str(kept.id))
+    fields = [field_of(limit.measure, limit.window, str(purged.id)) for limit in limits]
+    redis_client.hset(used, mapping=dict.fromkeys([*fields, key, "requests:life"], b"0" * 16))
+    publisher.publish_pending()
+
+    purge(sessions, purged)
+    publisher.publish_pending()
+
+    assert redis_client.hkeys(used) == [key.encode(), b"requests:life"]
 
 
 @pytest.mark.usefixtures("ready")

@@ -1,4 +1,4 @@
-"""Rules of reconciling: each way in which Redis can differ from SQL is found and mended, and nothing else is touched."""
+"""Rules of reconciling: each way in which Redis can differ is found and mended, and nothing else is touched."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,6 +145,10 @@ FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
         lambda w: w.client.hset(redis_schema.used_key(Scope.TOKEN, str(STRANGER)), "tokens:life", ":5"),
         [("used", "orphan")],
     ),
+    "usage of a strange project": (
+        lambda w: w.client.hset(redis_schema.used_key(Scope.GLOBAL), f"{STRANGER}:tokens:life", ":5"),
+        [("usage", "leftover")],
+    ),
     "limits of all": (set_limits, [("limits", "changed")]),
     "prices": (price, [("prices", "changed")]),
     "origin lost": (lambda w: w.client.delete(redis_schema.CORS_ORIGINS), [("origins", "changed")]),
@@ -214,6 +218,15 @@ def test_counts_that_sql_has_not_heard_of_are_no_difference(world: World) -> Non
     admit(world.client, "d1")
 
     assert world.found() == []
+
+
+def test_what_projects_and_everything_have_used_is_no_difference(world: World) -> None:
+    fields = {f"{world.project.id}:tokens:life": "1:5", "tokens:life": "1:5"}
+    world.client.hset(redis_schema.used_key(Scope.GLOBAL), mapping=fields)
+
+    assert world.found() == []
+    world.reconciler.mend()
+    assert len(world.client.hgetall(redis_schema.used_key(Scope.GLOBAL))) == 2
 
 
 def test_tokens_that_are_long_forgotten_are_no_difference(world: World) -> None:

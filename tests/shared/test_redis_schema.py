@@ -21,6 +21,7 @@ from shared.models import (
     Outcome,
     Policy,
     Project,
+    Scope,
     Token,
     UpstreamKey,
     Usage,
@@ -116,6 +117,10 @@ POLICY = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"max_tokens": 10
 NARROWED = msgspec.json.encode(POLICY)
 # The end of a reply that holds nothing, with no limits.
 REST = [b"", b"", b"", b""]
+
+
+def limits_of(project: Project) -> tuple[tuple[Scope, Limit], ...]:
+    return tuple((Scope.PROJECT, limit) for limit in project.limits)
 
 
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
@@ -242,7 +247,7 @@ def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
     assert key == redis_schema.project_key(project.id)
     assert version == project.version
     assert (fields["is_active"], fields["provider"]) == (int(project.is_active), project.provider)
-    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1)
+    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1, limits=limits_of(project))
 
 
 def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one() -> None:
@@ -281,7 +286,7 @@ def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
     policy, record = msgspec.json.encode(caller.policy), msgspec.json.encode(caller.project)
     reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record, *REST]
 
-    assert redis_schema.decode_admission(reply) == caller
+    assert redis_schema.decode_admission(reply) == replace(caller, limits=limits_of(caller.project))
 
 
 @given(TOKENS)
@@ -337,7 +342,7 @@ def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(re
 JUNK = st.none() | st.integers() | st.binary(max_size=20) | st.sampled_from([b"", RECORD, b"token_expired"])
 
 
-@given(st.lists(JUNK, max_size=7))
+@given(st.lists(JUNK, max_size=14))
 def test_no_reply_makes_another_error(reply: list[bytes | int]) -> None:
     try:
         verdict = redis_schema.decode_admission(reply)

@@ -52,6 +52,7 @@ OTHER_VALUES = {
     "LLM_PROXY_ALLOW_HTTP_UPSTREAM": "yes",
     "LLM_PROXY_MAX_TOKEN_LIFETIME": "P7D",
     "LLM_PROXY_REQUEST_RETENTION": "86400",
+    "LLM_PROXY_AUDIT_RETENTION": "P90D",
     "LLM_PROXY_LOG_LEVEL": "debug",
     "OPENAI_API_KEY": "sk-proj-0123456789abcdefghij",
     "LLM_PROXY_MOCK_KEYS": "mock-key-one, mock-key-two",
