@@ -21,7 +21,8 @@ from manager.collector import record_unread
 from manager.counters import Counters
 from manager.db import Sessions
 from manager.publications import Name
-from shared import limits_schema, models, redis_schema
+from manager.published import cors_origins, published_project, published_token
+from shared import limits_schema, redis_schema
 from shared.prices import encode_table
 
 BATCH = 1000
@@ -30,43 +31,6 @@ _NEXT_EPOCH = f"{redis_schema.EPOCH}:next"
 
 class PublishError(Exception):
     """Redis could not be reached. What was committed to SQL stays; it will be published later."""
-
-
-def published_project(row: tables.Project) -> models.Project:
-    """Return what the data plane gets to know of a project: active keys only, sealed."""
-    return models.Project(
-        id=str(row.id),
-        provider=row.provider,
-        is_active=row.is_active,
-        base_url=row.base_url,
-        keys=tuple(models.UpstreamKey(str(key.id), key.sealed, key.weight) for key in row.keys if key.is_active),
-        version=row.version,
-        fallback_urls=tuple(row.fallback_urls),
-        policy=row.policy,
-        cors_origins=tuple(row.cors_origins),
-        features={models.Feature(name): is_on for name, is_on in row.features.items()},
-        limits=row.limits,
-    )
-
-
-def published_token(row: tables.Token) -> models.Token:
-    """Return what the data plane gets to know of a token, and of the secret that it had before."""
-    return models.Token(
-        id=str(row.id),
-        digest=row.digest,
-        project_id=str(row.project_id),
-        label=row.label,
-        is_active=row.is_active,
-        expires_at=row.expires_at,
-        max_requests=row.max_requests,
-        request_count=row.request_count,
-        last_used_at=row.last_used_at,
-        version=row.version,
-        policy=row.policy,
-        limits=row.limits,
-        previous_digest=row.previous_digest or "",
-        previous_until=row.previous_until,
-    )
 
 
 class Publisher:
@@ -89,6 +53,12 @@ class Publisher:
         """Publish one token as it stands in SQL now."""
         self._publish(sa.select(tables.Token).where(tables.Token.id == token_id))
 
+    def publish_rows(self, table: type[tables.Project] | type[tables.Token], ids: Sequence[UUID]) -> int:
+        """Publish projects or tokens as they stand in SQL now; return how many there are."""
+        if table is tables.Project:
+            return self._publish(sa.select(tables.Project).where(tables.Project.id.in_(ids)))
+        return self._publish(sa.select(tables.Token).where(tables.Token.id.in_(ids)))
+
     def publish_tokens_of(self, project_id: UUID) -> None:
         """Publish those tokens of a project whose latest change has not been published."""
         self._publish(sa.select(tables.Token).where(tables.Token.project_id == project_id, _lags(tables.Token)))
@@ -106,9 +76,9 @@ class Publisher:
                     self._add_tombstone(pipeline, tombstone)
                 pipeline.execute()
             if any(tombstone.kind == tombstones.Kind.PROJECT for tombstone in purged):
-                self._publish_origins()
-            with self._sessions.begin() as session:
-                tombstones.remove(session, [tombstone.id for tombstone in purged])
+                self.publish_origins()
+            ids = [tombstone.id for tombstone in purged]
+            db.transact(self._sessions, partial(tombstones.remove, ids=ids), is_repeatable=True)
             count += len(purged)
 
     def publish_limits(self) -> None:
@@ -155,14 +125,18 @@ class Publisher:
 
     def republish_if_lost(self) -> bool:
         """Republish all if Redis has forgotten it or was restarted, which may have cost its last second."""
-        try:
-            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
-            if epoch is not None and epoch.decode() == self._run_id():
-                return False
-        except redis.RedisError as error:
-            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
+        if self.is_current():
+            return False
         self.republish_all()
         return True
+
+    def is_current(self) -> bool:
+        """Tell whether everything has been published to Redis since it was started. Raises PublishError."""
+        try:
+            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
+            return epoch is not None and epoch.decode() == self._run_id()
+        except redis.RedisError as error:
+            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
 
     def is_ready(self) -> bool:
         """Tell whether Redis answers and everything has been published to it."""
@@ -181,7 +155,7 @@ class Publisher:
             with _publishing():
                 self._counters.of_rows(rows, datetime.now(UTC))
             if isinstance(rows[0], tables.Project):
-                self._publish_origins()
+                self.publish_origins()
             self._note_published(rows)
             count += len(rows)
         return count
@@ -228,12 +202,13 @@ class Publisher:
     def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))
 
-    def _publish_origins(self) -> None:
+    def publish_origins(self) -> None:
         """Publish which origins active projects allow: a preflight names no project, so it is held against all."""
 
         def replace(pipeline: "Pipeline") -> None:
             # Read after the watch has begun, so that nobody writes what is older than what another one has written.
-            origins = self._cors_origins()
+            with db.reading(self._sessions) as session:
+                origins = cors_origins(session)
             pipeline.multi()
             pipeline.delete(redis_schema.CORS_ORIGINS)
             # No origin is empty. The entry keeps the set there: a watch would not notice that nothing was made nothing.
@@ -242,19 +217,13 @@ class Publisher:
         with _publishing():
             self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
 
-    def _cors_origins(self) -> list[str]:
-        with db.reading(self._sessions) as session:
-            lists = session.scalars(sa.select(tables.Project.cors_origins).where(tables.Project.is_active)).all()
-        return sorted({origin for origins in lists for origin in origins})
-
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
-        lagging = [row for row in rows if row.published_version < row.version]
+        noted = [{"row_id": row.id, "noted": row.version} for row in rows if row.published_version < row.version]
 
         def note(session: Session) -> None:
-            for row in lagging:
-                _note(session, type(row), row.id, row.version)
+            session.connection().execute(_noting(type(rows[0])), noted)
 
-        if lagging:
+        if noted:
             db.transact(self._sessions, note, is_repeatable=True)
 
     def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
@@ -288,11 +257,8 @@ def _lags(table: type[tables.Project] | type[tables.Token] | type[tables.Publica
     return table.published_version < table.version
 
 
-def _note(session: Session, table: type[tables.Project] | type[tables.Token], row_id: UUID, version: int) -> None:
+def _noting(table: type[tables.Project] | type[tables.Token]) -> sa.Update:
     # A newer version may have been noted meanwhile; and a change that came after the read stays pending.
-    session.execute(
-        sa.update(table)
-        .where(table.id == row_id, table.published_version < version)
-        .values(published_version=version)
-        .execution_options(synchronize_session=False)
-    )
+    version: sa.BindParameter[int] = sa.bindparam("noted")
+    is_older = table.published_version < version
+    return sa.update(table).where(table.id == sa.bindparam("row_id"), is_older).values(published_version=version)
