@@ -12,6 +12,7 @@ _COMMANDS = {
     "jobs": ("manager.cli.services", "jobs"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
+    "keys": ("manager.cli.keys", "keys"),
 }
 
 

@@ -12,7 +12,7 @@ from manager import db
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "mock-provider", "db"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "mock-provider", "db", "keys"]
 
 
 @pytest.fixture
@@ -38,7 +38,9 @@ def test_help_lists_every_command() -> None:
     ] == COMMANDS
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "db upgrade", "db downgrade", "db status"])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, "db upgrade", "db downgrade", "db status", "keys rotate", "keys status"]
+)
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [*command.split(), "--help"])
 
