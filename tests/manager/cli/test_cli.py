@@ -39,7 +39,7 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [*COMMANDS, "db upgrade", "db downgrade", "db status", "keys rotate", "keys status"]
+    "command", [*COMMANDS, "db upgrade", "db downgrade", "db status", "db copy", "keys rotate", "keys status"]
 )
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [*command.split(), "--help"])
