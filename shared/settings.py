@@ -227,6 +227,10 @@ class Settings:
         "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
         _number(0, 86400), Plane.CONTROL,
     )  # fmt: skip
+    copy_to: str = _variable(
+        "LLM_PROXY_COPY_TO", "", "SQL database that `llm-proxy db copy` copies DATABASE_URL to.",
+        _DATABASES, Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
         _redis, ALL, is_secret=True,
@@ -366,7 +370,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret text of this process, for the log redactor."""
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
-        values += _passwords(self.database_url) + _passwords(self.redis_url)
+        values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
