@@ -297,12 +297,12 @@ class Settings:
     upstream_ca_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CA_FILE", "",
         "PEM file of the authorities that providers' certificates are verified against; empty: the public ones.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     upstream_cert_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CERT_FILE", "",
         "PEM file with private key and certificate that is shown to providers which ask for one.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     allow_http_upstream: bool = _variable(
         "LLM_PROXY_ALLOW_HTTP_UPSTREAM", "false",
