@@ -10,7 +10,6 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager.pages import Page, page
 from manager.tables import AuditEvent, new_id
 from shared.models import Outcome
 
@@ -69,7 +68,9 @@ DATA_PLANE = "data-plane"
 MANAGEMENT = "management"
 JOBS = "jobs"
 COMMAND = "command"
-SUCCESS = "success"
+# Whoever it was did not get in.
+NOBODY = "anonymous"
+SUCCESS, FAILED, DENIED = "success", "failed", "denied"
 
 
 def note(
@@ -98,15 +99,6 @@ def note_cuts(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
     cuts = [_cut(row) for row in rows if row["outcome"] == Outcome.CUT]
     if cuts:
         session.execute(sa.insert(AuditEvent), cuts)
-
-
-def list_page(session: Session, limit: int, cursor: str | None, **wanted: Any) -> Page[AuditEvent]:
-    """Return a page of events, newest first; with the given action, project_id, token_id, request_id unless None."""
-    query = sa.select(AuditEvent)
-    for name, value in wanted.items():
-        if value is not None:
-            query = query.where(getattr(AuditEvent, name) == value)
-    return page(session, query, AuditEvent.id, limit, cursor)
 
 
 def _cut(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import collector, db, dead_letters, prices
+from manager import audit_chain, collector, db, dead_letters, prices
 from manager.db import Sessions
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -34,8 +34,11 @@ def _of_redis(client: "redis.Redis", registry: CollectorRegistry) -> bool:
 def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
     try:
         with db.reading(sessions) as session:
-            count = prices.count(session)
+            count, (end, unchained) = prices.count(session), audit_chain.progress(session)
     except SQLAlchemyError:
         return False
     Gauge("llm_proxy_prices", "Prices there are; without any, all costs are unknown.", registry=registry).set(count)
+    behind = "Events of the audit that are not in its chain yet."
+    Gauge("llm_proxy_audit_unchained", behind, registry=registry).set(unchained)
+    Gauge("llm_proxy_audit_position", "Position of the last event in the audit's chain.", registry=registry).set(end)
     return True

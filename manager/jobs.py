@@ -11,6 +11,7 @@ import redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager import db, servers
+from manager.audit_chain import Chain
 from manager.collector import Collector
 from manager.janitor import forget_requests
 from manager.price_seed import PriceSeed
@@ -23,6 +24,7 @@ COLLECT_BLOCK_MS = 500
 HEAL_SECONDS = 0.5
 FORGET_SECONDS = 3600.0
 SEED_SECONDS = 3600.0
+CHAIN_SECONDS = 0.5
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
@@ -73,15 +75,18 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     servers.report_meanwhile(settings)
-    engine = db.create_engine(settings.database_url)
+    engine = db.open_engine(settings)
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)
     prices = PriceSeed(sessions, settings.providers_file)
+    chain = Chain(sessions, settings.encryption_keys)
     jobs = [
         Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
         Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
         Job("forget", lambda: forget_requests(sessions, datetime.now(UTC), settings.request_retention), FORGET_SECONDS),
         Job("seed_prices", lambda: prices.seed(datetime.now(UTC)), SEED_SECONDS),
+        Job("chain", chain.extend, CHAIN_SECONDS),
+        Job("forget_audit", lambda: chain.forget(datetime.now(UTC), settings.audit_retention), FORGET_SECONDS),
     ]
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
     for thread in threads:

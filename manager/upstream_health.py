@@ -49,7 +49,11 @@ class UpstreamHealth:
 
     def forgive(self, *key_ids: UUID) -> None:
         """Close the breakers of keys that have been replaced or removed: what is new has not failed yet."""
-        closed = [BreakerChange(redis_schema.key_subject(str(key_id)), is_open=False) for key_id in key_ids]
+        self.forgive_subjects([redis_schema.key_subject(str(key_id)) for key_id in key_ids])
+
+    def forgive_subjects(self, subjects: Sequence[str]) -> None:
+        """Close these breakers."""
+        closed = [BreakerChange(subject, is_open=False) for subject in subjects]
         if not closed:
             return
         try:

@@ -7,6 +7,7 @@ or a database password. All faults are reported at once. Any variable may be giv
 import base64
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -142,6 +143,33 @@ def _optional_folder(text: str) -> Path | None:
     return _folder(text) if text else None
 
 
+def _rate(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8} per (second|minute|hour|day)", text.strip()):
+        raise ValueError("must be a number per second, minute, hour or day, such as 600 per minute")
+    return text.strip()
+
+
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    is_near = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if text and not (parts.hostname and (parts.scheme == "https" or is_near)):
+        raise ValueError("must be an https URL, or http on loopback")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("must be a URL without user, query and fragment")
+    return text
+
+
+def _roles(text: str) -> Mapping[str, str]:
+    pairs = [word.rpartition("=") for word in _words(text)]
+    if any(not value.strip() or role.strip() not in ("auditor", "operator", "admin") for value, _, role in pairs):
+        raise ValueError("must be value=role, comma-separated; roles are auditor, operator and admin")
+    return {value.strip(): role.strip() for value, _, role in pairs}
+
+
+def _optional_duration(text: str) -> timedelta | None:
+    return durations.parse(text) if text else None
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -178,6 +206,30 @@ class Settings:
     database_url: str = _variable(
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
         _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
+    )  # fmt: skip
+    db_pool_size: int = _variable(
+        "LLM_PROXY_DB_POOL_SIZE", "10", "Connections to PostgreSQL that a process keeps.",
+        _number(1, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_max_overflow: int = _variable(
+        "LLM_PROXY_DB_MAX_OVERFLOW", "10", "Connections to PostgreSQL that a process opens besides when it needs them.",
+        _number(0, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_pool_recycle: int = _variable(
+        "LLM_PROXY_DB_POOL_RECYCLE", "1800", "Seconds after which a connection to PostgreSQL is opened anew; 0: never.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_statement_timeout: int = _variable(
+        "LLM_PROXY_DB_STATEMENT_TIMEOUT", "30", "Seconds that PostgreSQL may take for a statement; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_lock_timeout: int = _variable(
+        "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    copy_to: str = _variable(
+        "LLM_PROXY_COPY_TO", "", "SQL database that `llm-proxy db copy` copies DATABASE_URL to.",
+        _DATABASES, Plane.CONTROL, is_secret=True,
     )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
@@ -265,6 +317,37 @@ class Settings:
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
     )  # fmt: skip
+    audit_retention: timedelta | None = _variable(
+        "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    api_rate: str = _variable(
+        "LLM_PROXY_API_RATE", "600 per minute", "Requests that each principal, and each address, may send to the API.",
+        _rate, Plane.CONTROL,
+    )  # fmt: skip
+    login_failures: int = _variable(
+        "LLM_PROXY_LOGIN_FAILURES", "10", "Failed logins in a minute after which an address has to wait.",
+        _number(1, 1_000_000), Plane.CONTROL,
+    )  # fmt: skip
+    proxies_in_front: int = _variable(
+        "LLM_PROXY_PROXIES_IN_FRONT", "0", "Reverse proxies in front of the API, whose X-Forwarded-For is believed.",
+        _number(0, 10), Plane.CONTROL,
+    )  # fmt: skip
+    oidc_issuer: str = _variable(
+        "LLM_PROXY_OIDC_ISSUER", "", "OpenID Connect issuer whose tokens people may use on the API; empty: none.",
+        _issuer, Plane.CONTROL,
+    )  # fmt: skip
+    oidc_audience: str = _variable(
+        "LLM_PROXY_OIDC_AUDIENCE", "llm-proxy", "What those tokens must be made for.", str, Plane.CONTROL
+    )
+    oidc_role_claim: str = _variable(
+        "LLM_PROXY_OIDC_ROLE_CLAIM", "roles", "The claim that tells the role, with dots for one within another.",
+        str, Plane.CONTROL,
+    )  # fmt: skip
+    oidc_roles: Mapping[str, str] = _variable(
+        "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
+        _roles, Plane.CONTROL,
+    )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
         _one_of("debug", "info", "warning", "error"), ALL,
@@ -287,7 +370,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret text of this process, for the log redactor."""
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
-        values += _passwords(self.database_url) + _passwords(self.redis_url)
+        values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 

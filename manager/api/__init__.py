@@ -11,17 +11,24 @@ from manager.api import (
     health,
     keys,
     limits,
+    operators,
     prices,
     problems,
     projects,
     providers,
+    rates,
     requests,
     status,
     tokens,
     usage,
     versions,
 )
+from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
+from manager.authentication import Authenticator
+from manager.logins import Logins
+from manager.tallies import SafeTallies
+from manager.throttle import Throttle
 from shared.settings import Settings
 
 MAX_BODY_BYTES = 256 << 10
@@ -44,14 +51,24 @@ def register(app: Flask, settings: Settings) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     made = Services.of(settings)
     install(app, made)
-    access.guard(app, settings.management_token)
+    _guard(app, settings, made)
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, status)
+    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
     for part in parts:
         api.register_blueprint(part.blueprint)
     api.describe(sorted(made.rules.table.providers))
     problems.handle(app)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)
+
+
+def _guard(app: Flask, settings: Settings, made: Services) -> None:
+    tallies = SafeTallies(made.access_redis)
+    issuer = None
+    authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
+    access.guard(app, authenticator, Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies))
+    rates.limit(app, made.access_redis, settings.api_rate)
+    if settings.proxies_in_front:
+        app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]

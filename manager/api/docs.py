@@ -1,12 +1,12 @@
 """/manage/docs: the description of the API as a page, from this service alone: no other host, no inline script."""
 
+from collections.abc import Callable
 from importlib.resources import files
 
 from flask import Blueprint, Response
 from werkzeug.exceptions import NotFound
 
 blueprint = Blueprint("docs", __name__, url_prefix="/manage/docs")
-OPEN = frozenset(("/manage/openapi.json", "/manage/docs"))
 _ASSETS = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -38,24 +38,27 @@ _START = """SwaggerUIBundle({
 """
 
 
-def is_open(path: str) -> bool:
-    """Tell whether a path shows shapes only, and so is for everybody."""
-    return path in OPEN or path.startswith("/manage/docs/")
+def _for_everybody[View: Callable[..., Response]](view: View) -> View:
+    view.is_open = True  # type: ignore[attr-defined]
+    return view
 
 
 @blueprint.get("")
+@_for_everybody
 def page() -> Response:
     """The page."""
     return _answer(_PAGE, "text/html")
 
 
 @blueprint.get("/start.js")
+@_for_everybody
 def start() -> Response:
     """What begins it."""
     return _answer(_START, "text/javascript")
 
 
 @blueprint.get("/<name>")
+@_for_everybody
 def asset(name: str) -> Response:
     """A part of it."""
     if name not in _ASSETS:

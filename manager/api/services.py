@@ -8,6 +8,7 @@ from typing import Any, cast
 import redis
 import sqlalchemy as sa
 from flask import Flask, current_app, g, request
+from redis import Redis
 from sqlalchemy.orm import Session
 
 from manager import audit, db
@@ -18,10 +19,12 @@ from manager.readiness import Readiness
 from manager.rules import Rules
 from manager.stores import connect_redis
 from manager.upstream_health import UpstreamHealth
-from shared import logs, providers
+from shared import logs, providers, redis_servers
 from shared.settings import Settings
 
 _EXTENSION = "llm_proxy"
+# What every request waits for must not hold it up for long: there is another way when Redis is away.
+ACCESS_SECONDS = 0.5
 log = logs.get("api")
 
 
@@ -33,6 +36,7 @@ class Services:
     engine: sa.Engine
     sessions: db.Sessions
     redis: "redis.Redis"
+    access_redis: Redis
     publisher: Publisher
     health: UpstreamHealth
     readiness: Readiness
@@ -41,13 +45,14 @@ class Services:
     @classmethod
     def of(cls, settings: Settings) -> "Services":
         """Open everything that the settings name; connections are made when first needed."""
-        engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+        engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
         sessions = db.create_sessions(engine)
         table = providers.load(settings.providers_file)
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
         publisher, health = Publisher(client, sessions), UpstreamHealth(client)
         readiness = Readiness(engine, client, publisher)
-        return cls(settings, engine, sessions, client, publisher, health, readiness, rules)
+        access = redis_servers.client(settings.redis_url, ACCESS_SECONDS)
+        return cls(settings, engine, sessions, client, access, publisher, health, readiness, rules)
 
     def transact[Result](self, work: Callable[[Session], Result]) -> Result:
         """Do work in one transaction; see db.transact."""
@@ -64,6 +69,7 @@ class Services:
         """Close all connections."""
         self.engine.dispose()
         self.redis.close()
+        self.access_redis.close()
 
 
 def install(app: Flask, services: Services) -> None:

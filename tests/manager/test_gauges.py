@@ -7,10 +7,11 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from manager import db, gauges
+from manager import audit, db, gauges
+from manager.audit_chain import Chain
 from manager.stores import connect_redis
 from manager.tables import Price
-from shared import redis_schema
+from shared import redis_schema, sealing
 from tests.manager.conftest import EVENT, NOBODY, NOW, Rows
 
 
@@ -35,6 +36,8 @@ def test_at_first_nothing_is_behind(redis_client: redis.Redis, sessions: db.Sess
         "llm_proxy_usage_lag": 0,
         "llm_proxy_usage_dead_letters": 0,
         "llm_proxy_prices": 0,
+        "llm_proxy_audit_unchained": 0,
+        "llm_proxy_audit_position": 0,
     }
 
 
@@ -52,3 +55,17 @@ def test_what_waits_is_told(redis_client: redis.Redis, sessions: db.Sessions, ro
 
 def test_a_store_that_is_away_tells_nothing(redis_client: redis.Redis, broken: db.Sessions) -> None:
     assert read(connect_redis(NOBODY), broken) == {"llm_proxy_store_up redis": 0, "llm_proxy_store_up database": 0}
+
+
+def test_how_far_the_audit_is_chained_is_told(redis_client: redis.Redis, sessions: db.Sessions) -> None:
+    def write() -> None:
+        with sessions.begin() as session:
+            audit.note(session, NOW, audit.Source("ops"), audit.Action.LOGIN)
+
+    write()
+    write()
+    Chain(sessions, sealing.Keyring.parse(f"k1:{sealing.generate_key()}")).extend()
+    write()
+
+    found = read(redis_client, sessions)
+    assert (found["llm_proxy_audit_position"], found["llm_proxy_audit_unchained"]) == (2, 1)

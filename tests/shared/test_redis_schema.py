@@ -21,6 +21,7 @@ from shared.models import (
     Outcome,
     Policy,
     Project,
+    Scope,
     Token,
     UpstreamKey,
     Usage,
@@ -75,6 +76,8 @@ TOKENS = st.builds(
     version=COUNT,
     policy=POLICIES,
     limits=LIMITS,
+    previous_digest=TEXT,
+    previous_until=st.none() | MOMENTS,
 )
 CHANGES = st.builds(BreakerChange, TEXT, st.booleans(), TEXT, COUNT, COUNT)
 MESSAGES: st.SearchStrategy[ControlMessage] = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT) | CHANGES
@@ -116,6 +119,10 @@ NARROWED = msgspec.json.encode(POLICY)
 REST = [b"", b"", b"", b""]
 
 
+def limits_of(project: Project) -> tuple[tuple[Scope, Limit], ...]:
+    return tuple((Scope.PROJECT, limit) for limit in project.limits)
+
+
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
     """Fields and values of an argument list, as HSET takes them."""
     return dict(zip(arguments[::2], arguments[1::2], strict=True))
@@ -124,7 +131,8 @@ def named(arguments: list[str | int]) -> dict[str | int, str | int]:
 # Keys
 
 FIXED = [
-    "EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX", "CONTROL_CHANNEL", "BREAKERS",
+    "EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX", "IDENTITY_PREFIX",
+    "CONTROL_CHANNEL", "BREAKERS",
 ]  # fmt: skip
 
 
@@ -147,7 +155,7 @@ def test_the_lock_of_a_probe_carries_the_hash_tag_and_its_subject(subject: str) 
 
 
 def test_the_contract_writes_the_keys_it_reads() -> None:
-    [token_key, _], _ = redis_schema.encode_token(TOKEN)
+    [token_key, *_], _ = redis_schema.encode_token(TOKEN)
     [project_key], _ = redis_schema.encode_project(PROJECT)
     keys, [project_prefix, *_, one, other] = redis_schema.encode_admission(TOKEN.digest, ["openai", "anthropic"])
 
@@ -164,8 +172,9 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
     keys = {redis_schema.token_key(one), redis_schema.token_key(other)}
     keys |= {redis_schema.project_key(one), redis_schema.project_key(other)}
     keys |= {redis_schema.probe_key(one), redis_schema.probe_key(other)}
+    keys |= {redis_schema.identity_key(one), redis_schema.identity_key(other)}
 
-    assert len(keys | fixed) == 5 + 3 * len({one, other})
+    assert len(keys | fixed) == 5 + 4 * len({one, other})
 
 
 # Tokens and projects
@@ -173,12 +182,18 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
 
 @given(TOKENS)
 def test_a_token_is_written_completely(token: Token) -> None:
-    [key, used], [version, channel, _, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
+    keys, arguments = redis_schema.encode_token(token)
+    key, used, identity, previous = keys
+    version, channel, _, requests, last_used, forget_at, works_until, is_active, *rest = arguments
     fields = named(rest)
     policy = str(fields.pop("policy")).encode()
 
     assert used == f"llmproxy:{{v1}}:used:token:{token.id}"
+    assert identity == f"llmproxy:{{v1}}:identity:{token.id}"
     assert key == redis_schema.token_key(token.digest)
+    assert previous == redis_schema.token_key(token.previous_digest or token.digest)
+    assert works_until == (0 if token.previous_until is None else redis_schema.to_ms(token.previous_until))
+    assert is_active == (1 if token.is_active else 0)
     assert channel == redis_schema.CONTROL_CHANNEL
     assert (msgspec.json.decode(policy, type=Policy) if policy else Policy()) == token.policy
     assert (version, requests) == (token.version, token.request_count)
@@ -188,7 +203,6 @@ def test_a_token_is_written_completely(token: Token) -> None:
         "id": token.id,
         "label": token.label,
         "project_id": token.project_id,
-        "is_active": 1 if token.is_active else 0,
         "expires_at": redis_schema.to_ms(token.expires_at),
         "max_requests": "" if token.max_requests is None else token.max_requests,
         "limits": encode_limits(token.limits),
@@ -196,7 +210,7 @@ def test_a_token_is_written_completely(token: Token) -> None:
 
 
 def test_a_limit_of_zero_is_not_the_same_as_no_limit() -> None:
-    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][6:] for limit in (0, None)]
+    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][8:] for limit in (0, None)]
 
     assert [named(fields)["max_requests"] for fields in written] == [0, ""]
 
@@ -205,7 +219,7 @@ def test_a_limit_of_zero_is_not_the_same_as_no_limit() -> None:
 def test_a_token_without_a_policy_of_its_own_has_nothing_to_be_read(policy: Policy, written: str) -> None:
     _, arguments = redis_schema.encode_token(replace(TOKEN, policy=policy))
 
-    assert named(arguments[6:])["policy"] == written
+    assert named(arguments[8:])["policy"] == written
 
 
 @pytest.mark.parametrize(
@@ -233,7 +247,7 @@ def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
     assert key == redis_schema.project_key(project.id)
     assert version == project.version
     assert (fields["is_active"], fields["provider"]) == (int(project.is_active), project.provider)
-    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1)
+    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1, limits=limits_of(project))
 
 
 def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one() -> None:
@@ -272,13 +286,13 @@ def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
     policy, record = msgspec.json.encode(caller.policy), msgspec.json.encode(caller.project)
     reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record, *REST]
 
-    assert redis_schema.decode_admission(reply) == caller
+    assert redis_schema.decode_admission(reply) == replace(caller, limits=limits_of(caller.project))
 
 
 @given(TOKENS)
 def test_a_policy_is_read_as_it_was_published(token: Token) -> None:
     _, arguments = redis_schema.encode_token(token)
-    reply = [b"", b"t1", b"demo", str(named(arguments[6:])["policy"]).encode(), 1, RECORD, *REST]
+    reply = [b"", b"t1", b"demo", str(named(arguments[8:])["policy"]).encode(), 1, RECORD, *REST]
 
     assert redis_schema.decode_admission(reply) == Caller("t1", "demo", PROJECT, 1, token.policy)
 
@@ -328,7 +342,7 @@ def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(re
 JUNK = st.none() | st.integers() | st.binary(max_size=20) | st.sampled_from([b"", RECORD, b"token_expired"])
 
 
-@given(st.lists(JUNK, max_size=7))
+@given(st.lists(JUNK, max_size=14))
 def test_no_reply_makes_another_error(reply: list[bytes | int]) -> None:
     try:
         verdict = redis_schema.decode_admission(reply)

@@ -1,15 +1,39 @@
 """Rules of /manage/audit: what operators and the data plane did, newest first, found by whom it was done to."""
 
+import csv
+import io
+import json
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
-from manager import db, rollup
+from manager import audit, db, rollup
+from manager.audit import Action
+from manager.audit_export import BATCH
+from manager.tables import AuditEvent
 from shared.models import Outcome
 from tests.manager.api.conftest import PROVIDER_KEY, Api, faulty, one_database, problem
-from tests.manager.conftest import EVENT, PROJECT_ID, TOKEN_ID
+from tests.manager.conftest import EVENT, NOW, PROJECT_ID, TOKEN_ID
+
+type Told = Callable[..., None]
+
+
+@pytest.fixture
+def told(sessions: db.Sessions) -> Told:
+    """Writes events, each of what is unlike the others."""
+
+    def write(*events: dict[str, Any]) -> None:
+        with sessions.begin() as session:
+            for event in events:
+                who = audit.Source(event.get("actor", "ops"), None, event.get("address"))
+                rest = {name: value for name, value in event.items() if name not in ("actor", "address")}
+                audit.note(session, **{"now": NOW, "source": who, "action": Action.TOKEN_UPDATE} | rest)
+
+    return write
 
 
 def listed(api: Api, **query: Any) -> list[dict[str, Any]]:
@@ -41,8 +65,12 @@ def test_a_revocation_is_told_in_full(api: Api) -> None:
         "outcome": "success",
         "project_id": project_id,
         "token_id": token["id"],
+        "subject_id": None,
         "request_id": "ticket-42",
+        "address": "127.0.0.1",
         "detail": {},
+        "position": None,
+        "mac": None,
     }
     assert uuid.UUID(event["id"]).version == 7
     assert before < datetime.fromisoformat(event["occurred_at"]) < datetime.now(UTC)
@@ -147,7 +175,19 @@ def test_pages_show_every_event_once_newest_first(api: Api) -> None:
         ("request_id", "\0"),
         ("limit", 0),
         ("cursor", "YWJj"),
-        ("actor", "management"),
+        ("actor", ""),
+        ("actor", "\0"),
+        ("actor", "x" * 201),
+        ("outcome", "Success"),
+        ("subject_id", "7"),
+        ("from", "yesterday"),
+        ("from", "2026-05-04T10:20:30"),
+        ("until", "2026-05-04"),
+        ("text", ""),
+        ("text", "a\0"),
+        ("text", "x" * 201),
+        ("since", "2026-05-04T10:20:30Z"),
+        ("sort", "id"),
     ],
 )
 def test_a_faulty_or_unknown_filter_is_refused(api: Api, field: str, value: Any) -> None:
@@ -158,3 +198,152 @@ def test_a_faulty_or_unknown_filter_is_refused(api: Api, field: str, value: Any)
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 def test_the_audit_cannot_be_changed(api: Api, method: str) -> None:
     assert problem(api.send(method, "audit")) == (405, "method_not_allowed")
+
+
+@one_database
+@pytest.mark.parametrize("path", ["audit/export", "audit/verify", "audit/018f0000-0000-7000-8000-00000000000a"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_nor_can_what_is_told_of_it(api: Api, method: str, path: str) -> None:
+    assert problem(api.send(method, path)) == (405, "method_not_allowed")
+
+
+# One event
+
+
+def test_an_event_is_shown_by_its_id(api: Api) -> None:
+    api.delete(f"projects/{api.project()['id']}")
+    [event] = listed(api, action="project.delete")
+
+    assert api.get(f"audit/{event['id']}").json == event
+
+
+def test_an_event_that_is_not_there_is_not_found(api: Api) -> None:
+    assert problem(api.get(f"audit/{PROJECT_ID}")) == (404, "not_found")
+
+
+# Exporting
+
+
+def test_an_export_has_every_event_oldest_first_and_tells_of_itself(api: Api, told: Told) -> None:
+    told(*[{"action": Action.LOGIN, "detail": {"n": n, "name": "équipe 😀"}} for n in range(BATCH + 1)])
+
+    answer = api.get("audit/export")
+
+    assert (answer.status_code, answer.content_type) == (200, "application/x-ndjson")
+    assert answer.headers["content-disposition"] == "attachment; filename=audit.jsonl"
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    assert [event["detail"]["n"] for event in events] == list(range(BATCH + 1))
+    assert events[0] == api.get(f"audit/{events[0]['id']}").json and "équipe 😀" in answer.text
+    [told_of_it] = listed(api, action="audit.export")
+    assert (told_of_it["actor"], told_of_it["detail"]) == ("management", {"format": "jsonl"})
+
+
+def test_an_export_has_what_was_asked_for(api: Api, told: Told) -> None:
+    told({"action": Action.LOGIN}, {"action": Action.ACCESS}, {"action": Action.LOGIN, "outcome": "failed"})
+
+    answer = api.get("audit/export", action="login", outcome="failed")
+
+    assert [json.loads(line)["outcome"] for line in answer.text.splitlines()] == ["failed"]
+    [event] = listed(api, action="audit.export")
+    assert event["detail"] == {"format": "jsonl", "action": "login", "outcome": "failed"}
+
+
+def test_a_table_has_the_same_and_begins_no_formula(api: Api, told: Told) -> None:
+    told({"action": Action.LOGIN, "actor": "=1+1", "detail": {"name": 'a,"b"\r\nc'}})
+
+    answer = api.get("audit/export", format="csv", action="login")
+
+    [head, row] = csv.reader(io.StringIO(answer.text, newline=""))
+    shown = dict(zip(head, row, strict=True))
+    [event] = listed(api, action="login")
+    assert answer.content_type == "text/csv; charset=utf-8" and set(shown) == set(event)
+    assert (shown["actor"], json.loads(shown["detail"])) == ("'=1+1", {"name": 'a,"b"\r\nc'})
+    assert (shown["id"], shown["occurred_at"], shown["token_id"]) == (event["id"], event["occurred_at"], "")
+
+
+def test_an_export_of_nothing_is_empty(api: Api) -> None:
+    assert api.get("audit/export", action="login").text == ""
+    assert len(api.get("audit/export", action="login", format="csv").text.splitlines()) == 1
+
+
+@one_database
+@pytest.mark.parametrize(("field", "value"), [("format", "xml"), ("text", "\0"), ("limit", 3), ("until", "now")])
+def test_a_faulty_export_is_refused_and_not_told(api: Api, field: str, value: Any) -> None:
+    assert faulty(api.get("audit/export", **{field: value})) == [field]
+    assert listed(api) == []
+
+
+# Finding
+
+
+def test_events_are_found_by_actor_outcome_subject_and_time(api: Api, told: Told) -> None:
+    subject, later = uuid.UUID(int=5), NOW + timedelta(seconds=1)
+    told({"actor": "ann"}, {"outcome": "denied"}, {"subject_id": subject}, {"now": later})
+
+    def found(**query: Any) -> int:
+        return len(listed(api, **query))
+
+    assert (found(actor="ann"), found(outcome="denied"), found(subject_id=subject)) == (1, 1, 1)
+    assert found(**{"from": later.isoformat()}) == 1 and found(until=later.isoformat()) == 3
+    assert found(**{"from": NOW.isoformat(), "until": later.isoformat(), "actor": "ops"}) == 2
+
+
+@pytest.mark.parametrize("text", ["Équipe", "équipe 😀", 'quote"d', "100%", "BACK\\slash", "a_b", "192.0.2.", "ANN"])
+def test_events_are_found_by_any_text(api: Api, told: Told, text: str) -> None:
+    told({"detail": {"name": text}, "address": "192.0.2.7", "actor": "Ann"}, {"detail": {"name": "other"}})
+
+    assert [event["actor"] for event in listed(api, text=text)] == ["Ann"]
+
+
+@pytest.mark.parametrize("text", ["a_b", "1%0", "%", "\\"])
+def test_a_text_is_no_pattern(api: Api, told: Told, text: str) -> None:
+    told({"detail": {"name": "axb 100"}})
+
+    assert listed(api, text=text) == []
+
+
+# Verifying
+
+
+def test_verifying_chains_what_is_there_and_finds_it_whole(api: Api, told: Told) -> None:
+    told({}, {}, {})
+
+    report = api.get("audit/verify").json
+
+    assert report == {
+        "is_whole": True,
+        "rows": 3,
+        "kept_position": 0,
+        "position": 3,
+        "mac": listed(api)[0]["mac"],
+        "unchained": 0,
+        "unchained_since": None,
+        "fault": None,
+    }
+    assert [event["position"] for event in listed(api)] == [3, 2, 1]
+
+
+def test_a_broken_chain_is_told_with_what_is_wrong(api: Api, told: Told, sessions: db.Sessions) -> None:
+    told({}, {}, {})
+    api.get("audit/verify")
+    with sessions.begin() as session:
+        session.execute(sa.update(AuditEvent).where(AuditEvent.position == 2).values(actor="nobody"))
+
+    report = api.get("audit/verify").json
+
+    assert (report["is_whole"], report["rows"]) == (False, 1)
+    assert report["fault"] | {"reason": ""} == {
+        "kind": "changed",
+        "position": 2,
+        "id": listed(api)[1]["id"],
+        "reason": "",
+    }
+
+
+def test_an_anchor_is_held_against_the_chain(api: Api, told: Told) -> None:
+    told({}, {})
+    mac = api.get("audit/verify").json["mac"]
+
+    assert api.get("audit/verify", anchor=f"2:{mac}").json["is_whole"]
+    assert api.get("audit/verify", anchor=f"3:{mac}").json["fault"]["kind"] == "missing"
+    assert faulty(api.get("audit/verify", anchor=mac)) == ["anchor"]
