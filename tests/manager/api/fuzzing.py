@@ -149,6 +149,7 @@ def _configuration(token: str | None, examples: int) -> schemathesis.Config:
         {
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
             "workers": 1,
+            "cache": {"enabled": False},
             "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
             # Each corner of each schema by itself: hundreds of requests for each operation, whatever is asked for.
             "phases": {"coverage": {"enabled": examples >= THOROUGH}},
