@@ -1,6 +1,7 @@
 """Rules of logins in the audit: the first from somewhere, and failed ones in sum, so that nobody fills the database."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +103,25 @@ def test_addresses_beyond_all_bounds_are_told_of_as_one(told: Logins, rows: Rows
     told.flush(NOW)
 
     assert shown(rows) == [("anonymous", "failed", None, {"count": 12})]
+
+
+def test_what_the_database_does_not_take_is_told_later_and_fails_nobody(
+    sessions: db.Sessions, rows: Rows, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    tallies_of = SafeTallies(redis_client)
+    broken = db.create_engine(f"sqlite:///{tmp_path}/none/at.all")
+    away = Logins(db.create_sessions(broken), tallies_of)
+    away.succeeded(NOW, ANN, "operator")
+    away.failed(NOW, "192.0.2.9", None)
+    away.failed(NOW, "192.0.2.9", None)
+    broken.dispose()
+    minute_over(redis_client, "192.0.2.9")
+
+    there = Logins(sessions, tallies_of)
+    there.succeeded(NOW, ANN, "operator")
+    there.flush(NOW)
+
+    assert [(outcome, detail) for _, outcome, _, detail in shown(rows)] == [
+        ("success", {"role": "operator"}),
+        ("failed", {"count": 2}),
+    ]
