@@ -175,24 +175,18 @@ def test_a_key_serves_its_own_algorithm_alone(oidc: Oidc, issuer: Issuer) -> Non
         assert is_refused(oidc, written({"alg": other, "kid": key.key_id}, issuer.claims(), signature))
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"crit": ["b64"], "b64": False},
-        {"crit": []},
-        {"typ": "logout+jwt"},
-        {"typ": 7},
-        {"kid": 7},
-        {"kid": "another"},
-        {"kid": "../../etc/passwd"},
-    ],
-    ids=str,
-)
+@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"typ": "logout+jwt"}, {"typ": ""}], ids=str)
 def test_a_header_that_demands_something_else_is_refused(oidc: Oidc, issuer: Issuer, header: dict[str, Any]) -> None:
-    kid = {"alg": "RS256", "typ": "JWT", "kid": RSA.key_id}
+    assert is_refused(oidc, issuer.token(RSA, header))
+
+
+@pytest.mark.parametrize("key_id", ["another", "../../etc/passwd", 7, ["rsa-1"]], ids=str)
+def test_an_unknown_key_id_is_refused(oidc: Oidc, issuer: Issuer, key_id: Any) -> None:
     signature = issuer.token(RSA).rpartition(".")[2].encode()
 
-    assert is_refused(oidc, written(kid | header, issuer.claims(), signature))
+    assert is_refused(oidc, written({"alg": "RS256", "typ": "JWT", "kid": key_id}, issuer.claims(), signature))
+    if isinstance(key_id, str):
+        assert is_refused(oidc, issuer.token(RSA, {"kid": key_id}))
 
 
 def test_a_key_that_the_token_brings_along_is_not_looked_at(oidc: Oidc, issuer: Issuer) -> None:
