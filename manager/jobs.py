@@ -14,9 +14,11 @@ from manager import db, servers
 from manager.audit_chain import Chain
 from manager.collector import Collector
 from manager.janitor import forget_requests
+from manager.logins import Logins
 from manager.price_seed import PriceSeed
 from manager.publisher import Publisher, PublishError
 from manager.stores import connect_redis
+from manager.tallies import SafeTallies
 from shared import logs
 from shared.settings import Settings
 
@@ -25,6 +27,7 @@ HEAL_SECONDS = 0.5
 FORGET_SECONDS = 3600.0
 SEED_SECONDS = 3600.0
 CHAIN_SECONDS = 0.5
+LOGINS_SECONDS = 10.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
@@ -79,13 +82,14 @@ def run(settings: Settings) -> None:
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)
     prices = PriceSeed(sessions, settings.providers_file)
-    chain = Chain(sessions, settings.encryption_keys)
+    chain, logins = Chain(sessions, settings.encryption_keys), Logins(sessions, SafeTallies(client))
     jobs = [
         Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
         Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
         Job("forget", lambda: forget_requests(sessions, datetime.now(UTC), settings.request_retention), FORGET_SECONDS),
         Job("seed_prices", lambda: prices.seed(datetime.now(UTC)), SEED_SECONDS),
         Job("chain", chain.extend, CHAIN_SECONDS),
+        Job("failed_logins", lambda: logins.flush(datetime.now(UTC)), LOGINS_SECONDS),
         Job("forget_audit", lambda: chain.forget(datetime.now(UTC), settings.audit_retention), FORGET_SECONDS),
     ]
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
