@@ -10,7 +10,8 @@ from functools import partial
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, servers
+from manager import backup_schedule, db, servers
+from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
 from manager.janitor import forget_requests
 from manager.price_seed import PriceSeed
@@ -83,6 +84,8 @@ def run(settings: Settings) -> None:
         Job("forget", lambda: forget_requests(sessions, datetime.now(UTC), settings.request_retention), FORGET_SECONDS),
         Job("seed_prices", lambda: prices.seed(datetime.now(UTC)), SEED_SECONDS),
     ]
+    if schedule := BackupSchedule.of(settings, engine):
+        jobs.append(Job("backup", lambda: schedule.run(datetime.now(UTC)), backup_schedule.PAUSE_SECONDS))
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
     for thread in threads:
         thread.start()

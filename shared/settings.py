@@ -142,6 +142,10 @@ def _optional_folder(text: str) -> Path | None:
     return _folder(text) if text else None
 
 
+def _optional_duration(text: str) -> timedelta | None:
+    return durations.parse(text) if text else None
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -288,6 +292,22 @@ class Settings:
     request_retention: timedelta = _variable(
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    backup_every: timedelta | None = _variable(
+        "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    backup_dir: Path | None = _variable(
+        "LLM_PROXY_BACKUP_DIR", "", "Folder of the backups; empty: `backups` in the data folder.",
+        _optional_folder, Plane.CONTROL,
+    )  # fmt: skip
+    backup_keep: int = _variable(
+        "LLM_PROXY_BACKUP_KEEP", "7", "How many backups that the jobs process has made are kept.",
+        _number(1, 10_000), Plane.CONTROL,
+    )  # fmt: skip
+    backup_encrypt: bool = _variable(
+        "LLM_PROXY_BACKUP_ENCRYPT", "true", "Encrypt backups with the first key of ENCRYPTION_KEYS.",
+        _truth, Plane.CONTROL,
     )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",

@@ -13,6 +13,8 @@ _COMMANDS = {
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
     "keys": ("manager.cli.keys", "keys"),
+    "backup": ("manager.cli.backup", "backup"),
+    "restore": ("manager.cli.backup", "restore"),
 }
 
 

@@ -12,7 +12,7 @@ from manager import db
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "mock-provider", "db", "keys"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "mock-provider", "db", "keys", "backup", "restore"]
 
 
 @pytest.fixture

@@ -104,9 +104,7 @@ def test_a_copy_goes_where_the_option_says(run: Run, tmp_path: Path) -> None:
     ],
     ids=["no target", "a password", "no URL"],
 )
-def test_a_copy_needs_a_target_without_a_password_in_the_arguments(
-    run: Run, arguments: list[str], reason: str
-) -> None:
+def test_a_copy_needs_a_target_without_a_password_in_the_arguments(run: Run, arguments: list[str], reason: str) -> None:
     shown = run("db", "copy", *arguments)
 
     assert shown.exit_code == 2 and reason in shown.output and "the-password" not in shown.output
