@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import batched
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -9,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from manager import schema
 from manager.tables import Operator, Project, Token
+
+BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ def _set(
 ) -> int:
     """Set values in those rows where a column is not set yet; return how many there were."""
     count = 0
-    for row_id in sorted(ids):
-        change = sa.update(table).where(table.id == row_id, unset.is_(None)).values(values)
+    for some in batched(sorted(ids), BATCH):
+        change = sa.update(table).where(table.id.in_(some), unset.is_(None)).values(values)
         found = session.execute(change.execution_options(synchronize_session=False))
         count += int(getattr(found, "rowcount", 0))
     return count

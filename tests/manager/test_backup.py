@@ -1,6 +1,7 @@
 """Rules of backups: whole or not there, of one moment, for their owner alone, and told to the audit."""
 
 import json
+import signal
 import stat
 import subprocess
 import zipfile
@@ -10,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import redis
 import sqlalchemy as sa
 import zstandard
 
-from manager import backup, db, portable, schema
+from manager import backup, db, jobs, portable, schema
 from manager.backup import Backup, Secrets
 from manager.backup_file import BackupError, Manifest, Part, opened
 from manager.backup_schedule import BackupSchedule, folder_of
@@ -22,6 +24,8 @@ from shared import sealing
 from shared.sealing import Keyring
 from tests.manager import full_database
 from tests.manager.conftest import NOW, Rows, SettingsOf
+from tests.manager.test_jobs import handlers as handlers
+from tests.manager.test_jobs import send_when
 
 RING = Keyring.parse(f"k1:{sealing.generate_key()}")
 KNOWN = Secrets(RING, b"the pepper of this installation, 32")
@@ -335,3 +339,20 @@ def test_the_settings_say_when_and_where(settings_of: SettingsOf, engine: sa.Eng
 def test_without_a_time_there_is_no_schedule(settings_of: SettingsOf, engine: sa.Engine) -> None:
     assert BackupSchedule.of(settings_of(LLM_PROXY_BACKUP_DIR="/elsewhere"), engine) is None
     assert folder_of(settings_of(LLM_PROXY_BACKUP_DIR="/elsewhere")) == Path("/elsewhere")
+
+
+@pytest.mark.usefixtures("handlers")
+def test_the_jobs_process_makes_backups(
+    settings_of: SettingsOf, database_url: str, valkey_url: str, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    settings = settings_of(
+        DATABASE_URL=database_url, REDIS_URL=valkey_url, LLM_PROXY_BACKUP_EVERY="PT1H", LLM_PROXY_DATA_DIR=str(tmp_path)
+    )
+
+    watcher = send_when(lambda: bool(backup.existing(tmp_path / "backups")), signal.SIGTERM)
+    jobs.run(settings)
+    watcher.join()
+
+    [(_, path)] = backup.existing(tmp_path / "backups")
+    with opened(path, settings.encryption_keys) as reader:
+        assert reader.is_encrypted
