@@ -10,8 +10,9 @@ from functools import partial
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, servers
+from manager import backup_schedule, db, servers
 from manager.audit_chain import Chain
+from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
 from manager.janitor import forget_requests
 from manager.logins import Logins
@@ -92,6 +93,8 @@ def run(settings: Settings) -> None:
         Job("failed_logins", lambda: logins.flush(datetime.now(UTC)), LOGINS_SECONDS),
         Job("forget_audit", lambda: chain.forget(datetime.now(UTC), settings.audit_retention), FORGET_SECONDS),
     ]
+    if schedule := BackupSchedule.of(settings, engine):
+        jobs.append(Job("backup", lambda: schedule.run(datetime.now(UTC)), backup_schedule.PAUSE_SECONDS))
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
     for thread in threads:
         thread.start()
