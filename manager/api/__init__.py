@@ -58,7 +58,7 @@ def register(app: Flask, settings: Settings) -> None:
     parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
     for part in parts:
         api.register_blueprint(part.blueprint)
-    api.describe()
+    api.describe(sorted(made.rules.table.providers))
     problems.handle(app)
     app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)
