@@ -68,7 +68,9 @@ DATA_PLANE = "data-plane"
 MANAGEMENT = "management"
 JOBS = "jobs"
 COMMAND = "command"
-SUCCESS = "success"
+# Whoever it was did not get in.
+NOBODY = "anonymous"
+SUCCESS, FAILED, DENIED = "success", "failed", "denied"
 
 
 def note(

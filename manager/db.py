@@ -18,7 +18,7 @@ from manager.transactions import CommitUnknown as CommitUnknown
 from manager.transactions import transact as transact
 from shared.settings import Settings
 
-_READING = "llm_proxy_reading"
+READING = "llm_proxy_reading"
 # A server that is away is noticed within seconds, not when the kernel gives up; a URL may say otherwise.
 _PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
 Sessions = sessionmaker[Session]
@@ -71,7 +71,7 @@ def create_sessions(engine: sa.Engine) -> Sessions:
 def reading(sessions: Sessions) -> Iterator[Session]:
     """A session that only reads: on SQLite it waits for no writer, and no writer waits for it."""
     with sessions() as session:
-        session.connection(execution_options={_READING: True})
+        session.connection(execution_options={READING: True})
         yield session
 
 
@@ -98,7 +98,7 @@ def migrate(url: str) -> None:
 
 def is_current(engine: sa.Engine) -> bool:
     """Tell whether the schema is the one that this release expects; nobody is waited for."""
-    with engine.connect().execution_options(**{_READING: True}) as connection:
+    with engine.connect().execution_options(**{READING: True}) as connection:
         return schema.is_current(connection)
 
 
@@ -162,5 +162,5 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 def _begin(connection: sa.Connection) -> None:
     # A deferred transaction that reads first and writes later fails at once with "database is locked" when another
     # writer came between; taking the write lock at the start makes it wait for the busy timeout instead.
-    is_reading = connection.get_execution_options().get(_READING, False)
+    is_reading = connection.get_execution_options().get(READING, False)
     connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

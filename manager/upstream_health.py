@@ -45,7 +45,7 @@ class UpstreamHealth:
             found = cast(Sequence[bytes | None], self._redis.hmget(redis_schema.BREAKERS, wanted))
         except redis.RedisError:
             return dict.fromkeys(wanted)
-        return {subject: _health(payload) for subject, payload in zip(wanted, found, strict=True)}
+        return {subject: health_of(payload) for subject, payload in zip(wanted, found, strict=True)}
 
     def forgive(self, *key_ids: UUID) -> None:
         """Close the breakers of keys that have been replaced or removed: what is new has not failed yet."""
@@ -66,7 +66,8 @@ class UpstreamHealth:
             log.warning("breaker_not_closed", subjects=[change.subject for change in closed], reason=str(error))
 
 
-def _health(payload: bytes | None) -> Health | None:
+def health_of(payload: bytes | None) -> Health | None:
+    """Return what a field of the breakers says, None if that is not readable."""
     if payload is None:
         return OK
     try:

@@ -24,8 +24,11 @@ _HIDDEN = "****"
 _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 # Anything that looks like a key of a provider or a token of ours, wherever in the line it stands. A word boundary in
 # front proves nothing: the `n` of an escaped newline is a letter, too. So a long one with a digit in it needs none.
-_KEY_SHAPES = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{20,}")
-_SEPARATE_KEYS = re.compile(r"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{12,}")
+_OPERATORS = f"{tokens.OPERATOR_PREFIX}[A-Za-z0-9]{{12,}}"
+_KEY_SHAPES = re.compile(
+    rf"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{{12,}}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{{20,}}|{_OPERATORS}"
+)
+_SEPARATE_KEYS = re.compile(rf"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{{12,}}|{_OPERATORS})")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 # However a secret is escaped on its way (see `_spellings`), these parts of it stay as they are.
 _PLAIN_RUNS = re.compile(r"[A-Za-z0-9]+")
@@ -44,7 +47,9 @@ def mask_separate_keys(text: str) -> str:
     '/v1/models/ft:task-classifier-2024-06-01?key=sk-p****cdef'
     """
     # To look for a part that must be there is much quicker than to search.
-    return _SEPARATE_KEYS.sub(lambda found: tokens.mask(found[0]), text) if "sk-" in text else text
+    return (
+        _SEPARATE_KEYS.sub(lambda found: tokens.mask(found[0]), text) if "sk-" in text or "llmp-op-" in text else text
+    )
 
 
 class Redactor:
@@ -62,7 +67,7 @@ class Redactor:
         # Most lines hold nothing of the kind. To look for a part that must be there is much quicker than to search.
         if self._known is not None and any(hint in text for hint in self._hints):
             text = self._known.sub(_HIDDEN, text)
-        if "sk-" in text:
+        if "sk-" in text or tokens.OPERATOR_PREFIX in text:
             text = mask_keys(text)
         folded = text.casefold()
         if "bearer" in folded or "basic" in folded or not text.isascii():

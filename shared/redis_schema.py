@@ -52,12 +52,17 @@ OPEN = f"{PREFIX}open"
 HOLDS = f"{PREFIX}holds"
 # When any worker last renewed leases, in ms.
 RENEWED = f"{PREFIX}renewed"
+# Which workers there are, by when they were last heard of, in ms.
+WORKERS = f"{PREFIX}workers"
 # What every worker hears at once: revocations, and breakers that opened or closed.
 CONTROL_CHANNEL = f"{PREFIX}control"
 # Every origin whose pages some active project lets in.
 CORS_ORIGINS = f"{PREFIX}cors_origins"
 # Breakers that are not closed: subject → BreakerChange.
 BREAKERS = f"{PREFIX}breakers"
+
+# How long a worker counts as there after it was last heard of.
+WORKER_MS = 15_000
 
 # How long a request counts as running after the last sign of its worker.
 LEASE_MS = 30_000

@@ -7,6 +7,7 @@ or a database password. All faults are reported at once. Any variable may be giv
 import base64
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -142,6 +143,29 @@ def _optional_folder(text: str) -> Path | None:
     return _folder(text) if text else None
 
 
+def _rate(text: str) -> str:
+    if not re.fullmatch(r"[1-9][0-9]{0,8} per (second|minute|hour|day)", text.strip()):
+        raise ValueError("must be a number per second, minute, hour or day, such as 600 per minute")
+    return text.strip()
+
+
+def _issuer(text: str) -> str:
+    parts = urlsplit(text)
+    is_near = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if text and not (parts.hostname and (parts.scheme == "https" or is_near)):
+        raise ValueError("must be an https URL, or http on loopback")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("must be a URL without user, query and fragment")
+    return text
+
+
+def _roles(text: str) -> Mapping[str, str]:
+    pairs = [word.rpartition("=") for word in _words(text)]
+    if any(not value.strip() or role.strip() not in ("auditor", "operator", "admin") for value, _, role in pairs):
+        raise ValueError("must be value=role, comma-separated; roles are auditor, operator and admin")
+    return {value.strip(): role.strip() for value, _, role in pairs}
+
+
 def _optional_duration(text: str) -> timedelta | None:
     return durations.parse(text) if text else None
 
@@ -202,6 +226,10 @@ class Settings:
     db_lock_timeout: int = _variable(
         "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
         _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    copy_to: str = _variable(
+        "LLM_PROXY_COPY_TO", "", "SQL database that `llm-proxy db copy` copies DATABASE_URL to.",
+        _DATABASES, Plane.CONTROL, is_secret=True,
     )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
@@ -269,12 +297,12 @@ class Settings:
     upstream_ca_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CA_FILE", "",
         "PEM file of the authorities that providers' certificates are verified against; empty: the public ones.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     upstream_cert_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CERT_FILE", "",
         "PEM file with private key and certificate that is shown to providers which ask for one.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     allow_http_upstream: bool = _variable(
         "LLM_PROXY_ALLOW_HTTP_UPSTREAM", "false",
@@ -292,6 +320,33 @@ class Settings:
     audit_retention: timedelta | None = _variable(
         "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
         _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    api_rate: str = _variable(
+        "LLM_PROXY_API_RATE", "600 per minute", "Requests that each principal, and each address, may send to the API.",
+        _rate, Plane.CONTROL,
+    )  # fmt: skip
+    login_failures: int = _variable(
+        "LLM_PROXY_LOGIN_FAILURES", "10", "Failed logins in a minute after which an address has to wait.",
+        _number(1, 1_000_000), Plane.CONTROL,
+    )  # fmt: skip
+    proxies_in_front: int = _variable(
+        "LLM_PROXY_PROXIES_IN_FRONT", "0", "Reverse proxies in front of the API, whose X-Forwarded-For is believed.",
+        _number(0, 10), Plane.CONTROL,
+    )  # fmt: skip
+    oidc_issuer: str = _variable(
+        "LLM_PROXY_OIDC_ISSUER", "", "OpenID Connect issuer whose tokens people may use on the API; empty: none.",
+        _issuer, Plane.CONTROL,
+    )  # fmt: skip
+    oidc_audience: str = _variable(
+        "LLM_PROXY_OIDC_AUDIENCE", "llm-proxy", "What those tokens must be made for.", str, Plane.CONTROL
+    )
+    oidc_role_claim: str = _variable(
+        "LLM_PROXY_OIDC_ROLE_CLAIM", "roles", "The claim that tells the role, with dots for one within another.",
+        str, Plane.CONTROL,
+    )  # fmt: skip
+    oidc_roles: Mapping[str, str] = _variable(
+        "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
+        _roles, Plane.CONTROL,
     )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
@@ -315,7 +370,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret text of this process, for the log redactor."""
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
-        values += _passwords(self.database_url) + _passwords(self.redis_url)
+        values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 

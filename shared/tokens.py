@@ -2,7 +2,8 @@
 
 A token is `sk-llmp-`, 33 base62 characters that carry 24 random bytes, and 6 base62 characters that carry the
 CRC-32 of the random part. The checksum lets a typo be refused without asking the store, and the fixed shape lets
-secret scanners find a leaked token. Only an HMAC of the token is ever stored.
+secret scanners find a leaked token. Only an HMAC of the token is ever stored. The tokens of operators are made alike
+behind a prefix of their own, so that neither kind is ever taken for the other.
 """
 
 import hmac
@@ -11,28 +12,29 @@ import secrets
 import zlib
 
 PREFIX = "sk-llmp-"
+OPERATOR_PREFIX = "llmp-op-"
 RANDOM_BYTES = 24
 BODY_LENGTH = 33
 CHECKSUM_LENGTH = 6
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-_SHAPE = re.compile(rf"{PREFIX}([0-9A-Za-z]{{{BODY_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})\Z")
+_REST = re.compile(rf"([0-9A-Za-z]{{{BODY_LENGTH}}})([0-9A-Za-z]{{{CHECKSUM_LENGTH}}})\Z")
 # A token may be embedded in anything that gets logged, so this one is not anchored and allows other lengths.
-PATTERN = re.compile(rf"{PREFIX}[0-9A-Za-z]{{8,}}")
+PATTERN = re.compile(rf"(?:{PREFIX}|{OPERATOR_PREFIX})[0-9A-Za-z]{{8,}}")
 
 
-def generate(random_bytes: bytes | None = None) -> str:
+def generate(random_bytes: bytes | None = None, prefix: str = PREFIX) -> str:
     """Return a new token. `random_bytes` (24 of them) is for tests; by default they come from the system."""
     raw = secrets.token_bytes(RANDOM_BYTES) if random_bytes is None else random_bytes
     if len(raw) != RANDOM_BYTES:
         raise ValueError(f"a token is made of {RANDOM_BYTES} random bytes, not {len(raw)}")
     body = _base62(int.from_bytes(raw, "big"), BODY_LENGTH)
-    return PREFIX + body + _checksum(body)
+    return prefix + body + _checksum(body)
 
 
-def is_well_formed(token: str) -> bool:
+def is_well_formed(token: str, prefix: str = PREFIX) -> bool:
     """Tell whether prefix, length, alphabet and checksum fit; says nothing about whether the token exists."""
-    found = _SHAPE.match(token)
+    found = _REST.match(token, len(prefix)) if token.startswith(prefix) else None
     return found is not None and _checksum(found[1]) == found[2]
 
 
@@ -47,8 +49,9 @@ def mask(secret: str) -> str:
     >>> mask("sk-proj-abcdefghijklmnop")
     'sk-p****mnop'
     """
-    if secret.startswith(PREFIX):
-        return f"{PREFIX}****{secret[-4:]}" if len(secret) >= len(PREFIX) + 12 else f"{PREFIX}****"
+    for prefix in (PREFIX, OPERATOR_PREFIX):
+        if secret.startswith(prefix):
+            return f"{prefix}****{secret[-4:]}" if len(secret) >= len(prefix) + 12 else f"{prefix}****"
     return f"{secret[:4]}****{secret[-4:]}" if len(secret) >= 16 else "****"
 
 

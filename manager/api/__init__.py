@@ -5,21 +5,33 @@ from flask import Flask
 from manager.api import (
     access,
     audit,
+    conditions,
     dead_letters,
+    docs,
     health,
     keys,
     limits,
+    operators,
     prices,
     problems,
     projects,
+    providers,
+    rates,
     requests,
+    status,
     tokens,
     usage,
+    versions,
 )
+from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
+from manager.authentication import Authenticator
+from manager.logins import Logins
+from manager.tallies import SafeTallies
+from manager.throttle import Throttle
 from shared.settings import Settings
 
-MAX_BODY_BYTES = 64 << 10
+MAX_BODY_BYTES = 256 << 10
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -37,10 +49,26 @@ def register(app: Flask, settings: Settings) -> None:
     )
     app.url_map.merge_slashes = False  # What has a slash too many does not exist; a redirect would be HTML.
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    install(app, Services.of(settings))
-    access.guard(app, settings.management_token)
+    made = Services.of(settings)
+    install(app, made)
+    _guard(app, settings, made)
+    conditions.mark(app)
+    app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit):
+    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
+    for part in parts:
         api.register_blueprint(part.blueprint)
+    api.describe()
     problems.handle(app)
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)
+
+
+def _guard(app: Flask, settings: Settings, made: Services) -> None:
+    tallies = SafeTallies(made.access_redis)
+    issuer = None
+    authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
+    access.guard(app, authenticator, Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies))
+    rates.limit(app, made.access_redis, settings.api_rate)
+    if settings.proxies_in_front:
+        app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]

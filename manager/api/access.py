@@ -1,33 +1,46 @@
-"""Who may: one bearer token for everything under /manage, asked for before anything else is looked at."""
+"""Who may: a bearer token for everything under /manage, asked for before anything else is looked at, and a role."""
 
-import hashlib
-import hmac
 import re
 import uuid
+from datetime import UTC, datetime
 
 from flask import Flask, Response, abort, g, request
-from werkzeug.exceptions import Forbidden, Unauthorized, UnsupportedMediaType
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import TooManyRequests, Unauthorized, UnsupportedMediaType
 
-from manager import audit
-from manager.api.services import principal
-from manager.principals import Principal, Role
+from manager import audit, db
+from manager.api.services import now, principal, services, source
+from manager.authentication import Authenticator, Refused
+from manager.errors import Forbidden
+from manager.logins import Logins
+from manager.principals import Role
+from manager.throttle import Throttle
+from shared import logs
 
+# What may be seen without a token: shapes, and nothing that is in them. A view may say so by `is_open`, too.
+OPEN = {"api-docs.openapi_json"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_LONGEST_PATH = 200
+log = logs.get("access")
 
 
-def guard(app: Flask, management_token: str) -> None:
+def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: Logins) -> None:
     """Check each request before it is routed, and mark each answer."""
-    expected = _fingerprint(management_token)
 
     def check() -> None:
         given = request.headers.get("x-request-id", "")
         g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-        if request.path == "/manage" or request.path.startswith("/manage/"):
-            _authenticate(expected)
-            g.principal = Principal(audit.MANAGEMENT, Role.ADMIN)
+        is_managed = request.path == "/manage" or request.path.startswith("/manage/")
+        if is_managed and not is_open(app, request.endpoint):
+            _authenticate(authenticator, throttle, logins)
+            _demand_role(app)
             _check_media_type()
 
     def mark(response: Response) -> Response:
+        if response.status_code == 403 and "principal" in g:
+            _note_denial(response)
+        if response.status_code == 429 and "retry_after" in g:
+            response.headers["retry-after"] = str(g.retry_after)
         response.headers["x-request-id"] = g.request_id
         response.headers["cache-control"] = "no-store"
         response.headers["x-content-type-options"] = "nosniff"
@@ -37,18 +50,63 @@ def guard(app: Flask, management_token: str) -> None:
     app.after_request(mark)
 
 
-def demand_everything() -> None:
-    """Refuse a principal that may see some projects only: this is about all of them."""
-    if principal().scope.project_ids is not None:
-        raise Forbidden("This is about all projects, and you may see some only.")
+def is_open(app: Flask, endpoint: str | None) -> bool:
+    """Tell whether an endpoint needs no token."""
+    return endpoint in OPEN or bool(getattr(app.view_functions.get(endpoint or ""), "is_open", False))
 
 
-def _authenticate(expected: bytes) -> None:
+def needed_role(app: Flask, endpoint: str, method: str) -> Role | None:
+    """Return the role that an endpoint's view declares for a method; None if it declares none."""
+    view = app.view_functions[endpoint]
+    if method == "OPTIONS":  # Flask's own answer, which tells the methods and nothing else.
+        return Role.AUDITOR
+    by_class = getattr(view, "view_class", view)
+    function = getattr(by_class, method.lower(), None) or (getattr(by_class, "get", None) if method == "HEAD" else None)
+    found: Role | None = getattr(function or view, "needs_role", None)
+    return found
+
+
+def _authenticate(authenticator: Authenticator, throttle: Throttle, logins: Logins) -> None:
+    address = request.remote_addr
+    if seconds := throttle.wait(address):
+        logins.failed(now(), address, g.request_id)
+        g.retry_after = seconds
+        raise TooManyRequests("Too many failed logins from this address; wait a while.")
     sent = request.headers.getlist("authorization")
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-    # Digests have one length, so that comparing them takes the same time whatever was sent.
-    if not hmac.compare_digest(_fingerprint(token.strip()), expected) or scheme.lower() != "bearer":
-        raise Unauthorized("Send Authorization: Bearer with the management token.")
+    try:
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Refused("Send Authorization: Bearer with your token.")
+        g.principal = authenticator.identify(token.strip(), datetime.now(UTC))
+    except Refused as reason:
+        if sent:
+            throttle.fail(address)
+        logins.failed(now(), address, g.request_id)
+        raise Unauthorized(str(reason)) from None
+    logins.succeeded(now(), source(), principal().role)
+
+
+def _demand_role(app: Flask) -> None:
+    if request.endpoint is None:
+        return  # There is nothing; the router says so.
+    needed = needed_role(app, request.endpoint, request.method)
+    if needed is None or not principal().role.covers(needed):
+        raise Forbidden(f"This needs the role {needed}." if needed else "Nobody may do this.")
+
+
+def _note_denial(response: Response) -> None:
+    problem = response.get_json(silent=True)
+    if not isinstance(problem, dict) or problem.get("code") != Forbidden.code:
+        return
+    path = request.path[:_LONGEST_PATH].encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
+    detail = {"method": request.method, "path": path, "role": principal().role, "reason": problem["detail"]}
+    moment, who = now(), source()
+    try:
+        services().transact(
+            lambda session: audit.note(session, moment, who, audit.Action.ACCESS, outcome=audit.DENIED, detail=detail)
+        )
+    except SQLAlchemyError as error:  # It stays denied.
+        log.error("denial_not_noted", reason=db.reason(error), actor=who.actor)
 
 
 def _check_media_type() -> None:
@@ -57,7 +115,3 @@ def _check_media_type() -> None:
         raise UnsupportedMediaType("Send a JSON body with content-type application/json.")
     if request.args and len(request.args) > 50:
         abort(400)
-
-
-def _fingerprint(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -8,15 +8,15 @@ from flask import Response
 from flask.views import MethodView
 
 from manager import audit, audit_export, audit_search, db
-from manager.api.access import demand_everything
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import PageQuery
-from manager.api.services import now, principal, services, source
+from manager.api.services import now, scope, services, source
 from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
 from manager.audit_verification import Anchor, Report
 from manager.errors import Invalid
 from manager.pages import Page
+from manager.principals import Role
 from manager.tables import NAME_LENGTH, AuditEvent
 
 blueprint = ManageBlueprint("audit", "What was done to whom, and by whom.")
@@ -116,7 +116,7 @@ class Audit(MethodView):
     def get(self, query: dict[str, Any]) -> Page[AuditEvent]:
         """List events, newest first."""
         with db.reading(services().sessions) as session:
-            return audit_search.list_page(session, scope=principal().scope, **query)
+            return audit_search.list_page(session, scope=scope(), **query)
 
 
 @blueprint.route("/audit/<uuid:event_id>")
@@ -127,7 +127,7 @@ class OneEvent(MethodView):
     def get(self, event_id: UUID) -> AuditEvent:
         """Show an event."""
         with db.reading(services().sessions) as session:
-            return audit_search.get(session, event_id, principal().scope)
+            return audit_search.get(session, event_id, scope())
 
 
 @blueprint.route("/audit/export")
@@ -140,7 +140,7 @@ class Export(MethodView):
         """Export events, oldest first, as JSON lines or CSV. That this was done is told in the audit."""
         shape = query.pop("format")
         detail = {"format": shape.value} | {name: str(value) for name, value in query.items() if value is not None}
-        found = audit_export.pieces(services().sessions, shape, scope=principal().scope, **query)
+        found = audit_export.pieces(services().sessions, shape, scope=scope(), **query)
         moment, who = now(), source()
         services().transact(lambda session: audit.note(session, moment, who, audit.Action.AUDIT_EXPORT, detail=detail))
         headers = {"content-disposition": f"attachment; filename=audit.{shape.value}"}
@@ -151,11 +151,11 @@ class Export(MethodView):
 class Verification(MethodView):
     """Whether the audit is whole."""
 
+    @blueprint.needs(Role.AUDITOR, everything=True)
     @blueprint.arguments(VerifyQuery, location="query")
     @blueprint.response(200, ReportView)
     def get(self, query: dict[str, Any]) -> Report:
         """Verify the whole chain, and tell the first event that was changed, taken out or put in."""
-        demand_everything()
         return Chain(services().sessions, services().settings.encryption_keys).verify(_anchor(query["anchor"]))
 
 

@@ -5,15 +5,19 @@ from uuid import UUID
 
 import marshmallow as ma
 from flask.views import MethodView
+from sqlalchemy.orm import Session
 
 from manager import audit, db, money, prices
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery
-from manager.api.services import now, services, source
+from manager.api.fields import PageQuery, Yes
+from manager.api.services import note, now, services
 from manager.pages import Page
+from manager.principals import Role
 from manager.tables import Price
 
 blueprint = ManageBlueprint("prices", "What models cost: the price list, and overrides of it.")
+_ID = {"price_id": "$response.body#/id"}
+_EXAMPLE = {"provider": "openai", "model": "gpt-5*", "prompt": "1.25", "cached": "0.125", "completion": "10.00"}
 _PER_MILLION = "US dollars for a million tokens, as a text."
 
 
@@ -74,7 +78,7 @@ class PriceQuery(PageQuery):
 
     provider = ma.fields.String(load_default=None)
     model = ma.fields.String(load_default=None)
-    is_override = ma.fields.Boolean(load_default=None)
+    is_override = Yes(load_default=None)
 
 
 def _detail(price: Price) -> dict[str, Any]:
@@ -93,13 +97,22 @@ class Prices(MethodView):
         with db.reading(services().sessions) as session:
             return prices.list_page(session, **query)
 
-    @blueprint.arguments(PriceShape)
+    @blueprint.needs(Role.ADMIN, everything=True)
+    @blueprint.says(conflicts=True, links={"delete": ("delete", "/manage/prices/{price_id}", _ID)})
+    @blueprint.arguments(PriceShape, example=_EXAMPLE)
     @blueprint.response(200, PriceView)
     def put(self, body: dict[str, Any]) -> Price:
         """Add an override, or replace the one of the same provider, model, `above` and `valid_from`."""
-        with services().sessions.begin() as session:
+
+        def put(session: Session) -> Price:
+            before = prices.override(session, services().rules, **body)
+            was = before and _detail(before)
             price = prices.put(session, services().rules, now(), **body)
-            audit.note(session, now(), source(), audit.Action.PRICE_PUT, detail=_detail(price))
+            detail = {**_detail(price), **({"before": was} if was else {})}
+            note(session, audit.Action.PRICE_PUT, subject_id=price.id, detail=detail)
+            return price
+
+        price = services().transact(put)
         services().publisher.publish_prices()
         return price
 
@@ -108,10 +121,21 @@ class Prices(MethodView):
 class OnePrice(MethodView):
     """One price."""
 
+    @blueprint.response(200, PriceView)
+    def get(self, price_id: UUID) -> Price:
+        """Show a price."""
+        with db.reading(services().sessions) as session:
+            return prices.get(session, price_id)
+
+    @blueprint.needs(Role.ADMIN, everything=True)
+    @blueprint.says(conflicts=True)
     @blueprint.response(204)
     def delete(self, price_id: UUID) -> None:
         """Take an override back."""
-        with services().sessions.begin() as session:
+
+        def delete(session: Session) -> None:
             price = prices.delete(session, now(), price_id)
-            audit.note(session, now(), source(), audit.Action.PRICE_DELETE, detail=_detail(price))
+            note(session, audit.Action.PRICE_DELETE, subject_id=price_id, detail=_detail(price))
+
+        services().transact(delete)
         services().publisher.publish_prices()

@@ -3,24 +3,28 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import redis
 import sqlalchemy as sa
 from flask import Flask, current_app, g, request
+from redis import Redis
 from sqlalchemy.orm import Session
 
 from manager import audit, db
-from manager.principals import Principal
+from manager.errors import Forbidden
+from manager.principals import EVERYTHING, Principal, Role, Scope
 from manager.publisher import Publisher, PublishError
 from manager.readiness import Readiness
 from manager.rules import Rules
 from manager.stores import connect_redis
 from manager.upstream_health import UpstreamHealth
-from shared import logs, providers
+from shared import logs, providers, redis_servers
 from shared.settings import Settings
 
 _EXTENSION = "llm_proxy"
+# What every request waits for must not hold it up for long: there is another way when Redis is away.
+ACCESS_SECONDS = 0.5
 log = logs.get("api")
 
 
@@ -32,6 +36,7 @@ class Services:
     engine: sa.Engine
     sessions: db.Sessions
     redis: "redis.Redis"
+    access_redis: Redis
     publisher: Publisher
     health: UpstreamHealth
     readiness: Readiness
@@ -46,7 +51,8 @@ class Services:
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
         publisher, health = Publisher(client, sessions), UpstreamHealth(client)
         readiness = Readiness(engine, client, publisher)
-        return cls(settings, engine, sessions, client, publisher, health, readiness, rules)
+        access = redis_servers.client(settings.redis_url, ACCESS_SECONDS)
+        return cls(settings, engine, sessions, client, access, publisher, health, readiness, rules)
 
     def transact[Result](self, work: Callable[[Session], Result]) -> Result:
         """Do work in one transaction; see db.transact."""
@@ -63,6 +69,7 @@ class Services:
         """Close all connections."""
         self.engine.dispose()
         self.redis.close()
+        self.access_redis.close()
 
 
 def install(app: Flask, services: Services) -> None:
@@ -88,3 +95,25 @@ def source() -> audit.Source:
 def principal() -> Principal:
     """Return who sent the current request."""
     return cast(Principal, g.principal)
+
+
+def scope() -> Scope:
+    """Return the projects that the current request may see."""
+    return principal().scope
+
+
+def demand(role: Role) -> None:
+    """Raise Forbidden unless the current request's principal has a role."""
+    if not principal().role.covers(role):
+        raise Forbidden(f"This needs the role {role}.")
+
+
+def demand_everything() -> None:
+    """Raise Forbidden if the current request's principal may see some projects only."""
+    if scope() != EVERYTHING:
+        raise Forbidden("This is about all projects, and you may see some of them only.")
+
+
+def note(session: Session, action: audit.Action, **more: Any) -> None:
+    """Write down what the current request does; see audit.note."""
+    audit.note(session, now(), source(), action, **more)

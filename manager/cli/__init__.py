@@ -14,6 +14,7 @@ _COMMANDS = {
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
     "audit": ("manager.cli.audit", "audit"),
+    "keys": ("manager.cli.keys", "keys"),
 }
 
 

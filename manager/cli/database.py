@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -59,6 +60,46 @@ def status() -> None:
     click.echo(f"schema {found.revision or 'none'}, needed {found.head}")
     if not found.is_current:
         raise click.ClickException(f"to be applied: {', '.join(found.pending)}; run `llm-proxy db upgrade`")
+
+
+@db.command()
+@click.option("--to", "target", help="URL of the target if it holds no password; LLM_PROXY_COPY_TO by default.")
+def copy(target: str | None) -> None:
+    """Copy everything in DATABASE_URL to an empty database, such as SQLite to PostgreSQL.
+
+    Stop manager and jobs before: what they write meanwhile is not copied.
+    """
+    import sqlalchemy as sa
+
+    from manager import database_copy
+    from manager.database_copy import CopyRefused
+    from manager.portable import PortableError
+
+    with database() as (settings, _):
+        url = _target(target, settings.copy_to)
+        try:
+            counts = database_copy.copy_between(settings.database_url, url, datetime.now(UTC))
+        except (CopyRefused, PortableError) as error:
+            raise click.ClickException(str(error)) from None
+        except (sa.exc.ArgumentError, TypeError, ValueError):  # Their words may quote a part of the password.
+            raise click.ClickException("the target's URL is malformed") from None
+    for name, count in counts.items():
+        click.echo(f"{count:>10} {name}")
+    click.echo(f"copied and verified; set DATABASE_URL to {shown(url)}")
+
+
+def _target(given: str | None, variable: str) -> str:
+    import sqlalchemy as sa
+
+    if not (url := given or variable):
+        raise click.UsageError("set LLM_PROXY_COPY_TO to the URL of the target")
+    if given:
+        try:
+            if (parsed := sa.make_url(given)).password or any("password" in name for name in parsed.query):
+                raise click.UsageError("others on this machine can read arguments; give the URL in LLM_PROXY_COPY_TO")
+        except sa.exc.ArgumentError:
+            raise click.UsageError("--to is no URL of a database") from None
+    return url
 
 
 @contextmanager

@@ -83,6 +83,7 @@ def _set_environment(patch: pytest.MonkeyPatch, folder: Path, ca_file: Path) -> 
         "MANAGEMENT_TOKEN": settings.generate_secret(),
         "ENCRYPTION_KEYS": f"k1:{sealing.generate_key()}",
         "TOKEN_PEPPER": settings.generate_secret(),
+        "LLM_PROXY_API_RATE": "999999999 per second",
         "LLM_PROXY_DATA_DIR": str(folder),
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),

@@ -169,6 +169,7 @@ def installed(
         "TOKEN_PEPPER": settings.generate_secret(),
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
+        "LLM_PROXY_API_RATE": "999999999 per second",
         "LLM_PROXY_DATA_DIR": str(folder),
         "LLM_PROXY_MANAGER_PORT": str(free_port()),
         "LLM_PROXY_METRICS_PORT": str(free_port()),

@@ -160,6 +160,28 @@ def test_a_token_budget_is_used_up_and_never_exceeded(four_workers: Installation
 
 
 @SCOPES
+def test_streams_that_outrun_a_token_budget_together_are_ended(four_workers: Installation, scope: Scope) -> None:
+    streams, pause_ms, budget = 8, 2, 10_000
+    tokens = limited(four_workers, scope, measure="tokens", window="day", amount=budget)
+    behave(four_workers, chunks=4_000, chunk_interval_ms=pause_ms)
+    four_workers.forget_ledger()
+
+    statuses = storm(four_workers, secrets_of(tokens), streams, streams, lambda _: chat(stream=True))
+
+    behave(four_workers)
+    assert statuses == {200: streams}
+    assert settled(four_workers)
+    passed = sum(entry["events_sent"] for entry in four_workers.ledger()["recent"])
+    charged = recorded(four_workers, tokens)[0]
+    # What passes in the tenth of a second in which it is noticed, here as much as in half of one; and of each stream
+    # four events that are no tokens.
+    beyond = streams * (500 // pause_ms)
+    assert four_workers.answered() == {} and passed <= budget + beyond + streams * 4
+    assert budget - streams * 256 < charged <= budget + beyond
+    assert counted(four_workers, scope, tokens[0], Measure.TOKENS, Window.DAY) == charged
+
+
+@SCOPES
 def test_a_money_budget_is_used_up_and_never_exceeded(four_workers: Installation, scope: Scope) -> None:
     # USD for a million tokens.
     price = {"provider": "openai", "model": "gpt-4o-mini", "prompt": "1000", "completion": "2000"}

@@ -364,7 +364,9 @@ def test_contextual_and_bound_values_are_redacted(lines: Read) -> None:
     assert (line["token"], line["key"]) == ("sk-llmp-****ahrm", "****")
 
 
-TOKENS = st.binary(min_size=24, max_size=24).map(tokens.generate)
+TOKENS = st.builds(
+    tokens.generate, st.binary(min_size=24, max_size=24), st.sampled_from([tokens.PREFIX, tokens.OPERATOR_PREFIX])
+)
 KEYS = st.builds(
     "sk-{}{}{}".format,
     st.sampled_from(["", "proj-", "ant-api03-", "or-v1-", "svcacct-"]),

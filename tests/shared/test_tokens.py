@@ -113,6 +113,16 @@ def test_anything_but_a_whole_token_is_malformed(text: str) -> None:
     assert not tokens.is_well_formed(text)
 
 
+@given(RAW)
+def test_a_token_of_one_kind_is_none_of_the_other(raw: bytes) -> None:
+    token, operators = tokens.generate(raw), tokens.generate(raw, tokens.OPERATOR_PREFIX)
+
+    assert re.fullmatch(r"llmp-op-[0-9A-Za-z]{39}", operators) and tokens.PATTERN.fullmatch(operators)
+    assert tokens.is_well_formed(operators, tokens.OPERATOR_PREFIX)
+    assert not tokens.is_well_formed(operators) and not tokens.is_well_formed(token, tokens.OPERATOR_PREFIX)
+    assert tokens.digest(token, PEPPER) != tokens.digest(operators, PEPPER)
+
+
 @given(st.text())
 def test_no_text_makes_the_check_fail_with_an_error(text: str) -> None:
     assert tokens.is_well_formed(text) in (True, False)
@@ -133,6 +143,8 @@ def test_digests_differ_by_token_and_by_pepper() -> None:
         ("sk-proj-abcdefghijklmnop", "sk-p****mnop"),
         ("sk-ant-api03-0123456789abcdef", "sk-a****cdef"),
         ("sk-llmp-", "sk-llmp-****"),
+        (TOKEN.replace("sk-llmp-", "llmp-op-"), "llmp-op-****ahrm"),
+        ("llmp-op-12345678901", "llmp-op-****"),
         ("sk-llmp-12345678901", "sk-llmp-****"),
         ("sk-llmp-123456789012", "sk-llmp-****9012"),
         ("0123456789abcde", "****"),

@@ -1,18 +1,19 @@
 """The vocabulary of the API's tests: an app on real stores, an operator who calls it, and what the data plane sees."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
 import redis
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from manager import create_app
+from manager import create_app, logins, tallies
+from manager.principals import Principal
 from shared import limits_schema, models, redis_schema, sealing, settings, tokens
 from shared.redis_schema import BreakerChange
 from shared.settings import Plane, Settings
@@ -35,13 +36,14 @@ type Serve = Callable[..., Flask]
 
 @dataclass(frozen=True)
 class Api:
-    """An operator: sends JSON with the management token, unless other headers are given."""
+    """An operator: sends JSON with its token, which is that of management, unless other headers are given."""
 
     client: FlaskClient
+    bearer: str = MANAGEMENT_TOKEN
 
     def send(self, method: str, path: str, headers: dict[str, str] | None = None, **request: Any) -> TestResponse:
         """Any request; `path` is below /manage."""
-        auth = {"authorization": f"Bearer {MANAGEMENT_TOKEN}"}
+        auth = {"authorization": f"Bearer {self.bearer}"}
         return self.client.open(f"/manage/{path}", method=method, headers=auth | (headers or {}), **request)
 
     def get(self, path: str, **query: Any) -> TestResponse:
@@ -53,12 +55,20 @@ class Api:
     def patch(self, path: str, **body: Any) -> TestResponse:
         return self.send("PATCH", path, json=body)
 
+    def put(self, path: str, **body: Any) -> TestResponse:
+        return self.send("PUT", path, json=body)
+
     def delete(self, path: str) -> TestResponse:
         return self.send("DELETE", path)
 
     def project(self, name: str = "search team", **more: Any) -> dict[str, Any]:
         """A new project."""
         return created(self.post("projects", **{"name": name, "api_key": PROVIDER_KEY, **more}))
+
+    def operator(self, role: str, **more: Any) -> "Api":
+        """A new operator, who calls the same service."""
+        made = created(self.post("operators", **{"name": f"the {role}", "role": role, **more}))
+        return replace(self, bearer=made["token"])
 
     def token(self, project_id: str, **more: Any) -> dict[str, Any]:
         """A new token."""
@@ -127,6 +137,8 @@ def keyring(encryption_key: str) -> sealing.Keyring:
 def serve(encryption_key: str, migrated_urls: dict[str, str], valkey_url: str) -> Iterator[Serve]:
     """Gives the app of some variables and of no others; an app keeps nothing but connections, so it is made once."""
     required = {"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN, "ENCRYPTION_KEYS": f"k1:{encryption_key}", "TOKEN_PEPPER": PEPPER}
+    # Tests hurry. What slows others down has tests of its own.
+    required |= {"LLM_PROXY_API_RATE": "999999999 per second", "LLM_PROXY_LOGIN_FAILURES": "1000000"}
     apps: dict[frozenset[tuple[str, str]], Flask] = {}
 
     def give(**variables: str) -> Flask:
@@ -151,7 +163,8 @@ def configure(variables: dict[str, str]) -> Settings:
 
 @pytest.fixture
 def app(serve: Serve, database_url: str, redis_client: redis.Redis, valkey_url: str) -> Flask:
-    """The service on an empty database and an empty Redis."""
+    """The service on an empty database and an empty Redis, which knows its operator already."""
+    redis_client.set(tallies.PREFIX + logins.seen("management", "127.0.0.1"), 1)
     return serve(DATABASE_URL=database_url, REDIS_URL=valkey_url)
 
 
@@ -169,6 +182,19 @@ def api(client: FlaskClient) -> Api:
 def lonely(serve: Serve, database_url: str) -> Api:
     """An operator of the same database whose service cannot reach Redis."""
     return Api(serve(DATABASE_URL=database_url, REDIS_URL=NOBODY).test_client())
+
+
+@pytest.fixture
+def signed_in(app: Flask) -> Iterator[Callable[[Principal], None]]:
+    """Makes somebody else send what is sent from now on, whatever token comes with it."""
+    hooks: list[Any] = app.before_request_funcs.setdefault(None, [])
+    known = list(hooks)
+
+    def sign_in(principal: Principal) -> None:
+        hooks[:] = [*known, lambda: setattr(g, "principal", principal)]
+
+    yield sign_in
+    hooks[:] = known
 
 
 @pytest.fixture

@@ -29,7 +29,6 @@ OPERATIONS = [
     ("PATCH", f"/manage/tokens/{ID}"),
     ("DELETE", f"/manage/tokens/{ID}"),
     ("GET", "/manage/requests"),
-    ("GET", "/manage/openapi.json"),
     ("OPTIONS", "/manage/projects"),
     ("PUT", "/manage/projects"),
     ("GET", "/manage/nothing"),

@@ -12,7 +12,7 @@ from manager import db
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys"]
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_help_lists_every_command() -> None:
     ] == COMMANDS
 
 
-SUBCOMMANDS = ["audit verify", "audit export", "db upgrade", "db downgrade", "db status"]
+SUBCOMMANDS = ["audit verify", "audit export", "keys rotate", "keys status"]
+SUBCOMMANDS += ["db upgrade", "db downgrade", "db status", "db copy"]
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])

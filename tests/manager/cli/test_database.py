@@ -73,3 +73,56 @@ def test_a_database_of_a_later_release_is_told_in_plain_words(run: Run, empty_ur
 
     assert shown.exit_code == 1 and shown.output.startswith("Error: this release does not know the schema's revision")
     assert "9999" in shown.output
+
+
+# Copying
+
+
+def test_a_copy_goes_where_the_variable_says(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run("db", "upgrade")
+    monkeypatch.setenv("LLM_PROXY_COPY_TO", f"sqlite:///{tmp_path}/copy.db")
+
+    shown = run("db", "copy")
+
+    assert shown.exit_code == 0 and "         0 tokens\n" in shown.output
+    assert f"copied and verified; set DATABASE_URL to sqlite:///{tmp_path}/copy.db" in shown.output
+    assert "tokens" in tables(f"sqlite:///{tmp_path}/copy.db")
+
+
+def test_a_copy_goes_where_the_option_says(run: Run, tmp_path: Path) -> None:
+    run("db", "upgrade")
+
+    assert run("db", "copy", "--to", f"sqlite:///{tmp_path}/copy.db").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "set LLM_PROXY_COPY_TO"),
+        (["--to", "postgresql://llm:the-password@db.example/llm"], "others on this machine can read arguments"),
+        (["--to", "nonsense"], "--to is no URL"),
+    ],
+    ids=["no target", "a password", "no URL"],
+)
+def test_a_copy_needs_a_target_without_a_password_in_the_arguments(run: Run, arguments: list[str], reason: str) -> None:
+    shown = run("db", "copy", *arguments)
+
+    assert shown.exit_code == 2 and reason in shown.output and "the-password" not in shown.output
+
+
+def test_a_copy_onto_itself_is_refused_since_it_is_not_empty(run: Run, empty_url: str) -> None:
+    run("db", "upgrade")
+    engine = db.create_engine(empty_url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO leases (name, holder, until) VALUES ('x', 'y', '2026-01-01 00:00:00')")
+    engine.dispose()
+
+    shown = run("db", "copy", "--to", empty_url)
+
+    assert shown.exit_code == 1 and "the target is not empty: leases" in shown.output
+
+
+def test_a_copy_of_another_schema_is_refused(run: Run, tmp_path: Path) -> None:
+    shown = run("db", "copy", "--to", f"sqlite:///{tmp_path}/copy.db")
+
+    assert shown.exit_code == 1 and "run `llm-proxy db upgrade`" in shown.output
