@@ -1,7 +1,7 @@
 """A manager in a process of its own that dies, as by `kill -9`, at a point that the tests name.
 
-Points are all moments at which it has just told something to SQL or Redis, or is about to, or has heard an answer, and
-the one before its own answer. Requests come as lines of JSON; each is served by a fork of this process, so that it
+Points are the moments before each statement that writes and each commit, before and after each word to Redis, and
+before its own answer: what lies between two of them changes nothing that is kept. Requests come as lines of JSON; each is served by a fork of this process, so that it
 starts fresh and quickly. The product knows nothing of all this.
 """
 
@@ -33,11 +33,14 @@ class Points:
 
     def watch(self) -> None:
         """Have SQLAlchemy and the Redis client tell."""
-        for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
-            sa.event.listen(sa.Engine, event, self.reach)
+        sa.event.listen(sa.Engine, "before_cursor_execute", self._execute)
+        sa.event.listen(sa.Engine, "commit", self.reach)
         connection: Any = redis.connection.AbstractConnection
         connection.send_packed_command = self._around(connection.send_packed_command)
-        connection.read_response = self._around(connection.read_response)
+
+    def _execute(self, _: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith(("INSERT", "UPDATE", "DELETE")):
+            self.reach()
 
     def _around(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def called(*arguments: Any, **options: Any) -> Any:
