@@ -52,7 +52,7 @@ class Control:
         for change in await self._store.open_breakers():
             self._breakers.hear(change)
         calls = self._revocation.live()
-        callers = [(call.digest, call.caller.project.id) for call in calls if call.caller]
+        callers = [(call.token_id, call.caller.project.id) for call in calls if call.caller]
         if await self._store.is_ready():  # A Redis that has lost its data knows nobody; that is no revocation.
             self._revocation.confirm(calls, await self._store.are_active(callers))
 

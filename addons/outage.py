@@ -28,7 +28,7 @@ class Outage:
         self.calls = calls
         self._workers = workers
         self._clock = clock
-        self._used: dict[_Key, tuple[str, int]] = {}
+        self._used: dict[_Key, tuple[int, int]] = {}
         self._running: dict[str, list[_Key]] = {}
 
     def enter(self, call: Call, caller: Caller, amounts: Amounts) -> bool:
@@ -44,7 +44,7 @@ class Outage:
         self._running[call.request_id] = [key for key, _, _ in taken if key[2] is Measure.CONCURRENT]
         return True
 
-    def _after(self, caller: Caller, scope: Scope, limit: Limit, need: int) -> tuple[_Key, str, int]:
+    def _after(self, caller: Caller, scope: Scope, limit: Limit, need: int) -> tuple[_Key, int, int]:
         key = (scope, _id_of(caller, scope), limit.measure, limit.window)
         period = self._period(limit.window)
         known_period, used = self._used.get(key, (period, 0))
@@ -53,10 +53,10 @@ class Outage:
             raise Refused(SERVICE_UNAVAILABLE)
         return key, period, used
 
-    def _period(self, window: Window) -> str:
+    def _period(self, window: Window) -> int:
         now = self._clock()
         if window in _SECONDS:
-            return str(int(now) // _SECONDS[window])
+            return int(now) // _SECONDS[window]
         return period_of(window, datetime.fromtimestamp(now, UTC))
 
     def response(self, flow: http.HTTPFlow) -> None:

@@ -122,12 +122,12 @@ class Store:
         keys, arguments = holds_schema.encode_settlement(settlement.hold, settlement.event, settlement.actual)
         await self._ask("settlement", "settle", keys, arguments)
 
-    async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
+    async def extend(self, hold: bytes, in_all: Amounts) -> bytes | NotExtended:
         """Reserve so much in all for a running request; returns its hold from now on. Raises StoreUnavailable.
 
         To ask for the same again does no harm. `hold` is what is known of it, however old.
         """
-        keys, arguments = holds_schema.encode_extension(hold, digest, in_all)
+        keys, arguments = holds_schema.encode_extension(hold, in_all)
         return self._read(holds_schema.decode_extension, await self._ask("extension", "extend", keys, arguments))
 
     async def renew(self, request_ids: Sequence[str]) -> list[tuple[str, bytes]]:
@@ -192,11 +192,11 @@ class Store:
             raise self._failed(f"an origin could not be looked up: {error}") from error
 
     async def are_active(self, callers: Sequence[tuple[str, str]]) -> list[tuple[bool, bool]]:
-        """Tell for each (token digest, project id) whether token and project are active. Raises StoreUnavailable."""
+        """Tell for each (token id, project id) whether token and project are active. Raises StoreUnavailable."""
         try:
             async with self._client.pipeline(transaction=False) as pipeline:
-                for digest, project_id in callers:
-                    pipeline.hget(redis_schema.token_key(digest), "is_active")
+                for token_id, project_id in callers:
+                    pipeline.hget(redis_schema.identity_key(token_id), "is_active")
                     pipeline.hget(redis_schema.project_key(project_id), "is_active")
                 found = [value == b"1" for value in await pipeline.execute()]
         except _FAULTS as error:

@@ -60,7 +60,7 @@ class Supply:
         if hold is None:
             return None  # It has just been settled.
         cost = watched.cost + (self._prices.estimate(call, 0, tokens - watched.tokens) or 0)
-        extended = await self._store.extend(hold, call.digest, Amounts(tokens, cost))
+        extended = await self._store.extend(hold, Amounts(tokens, cost))
         if isinstance(extended, NotExtended):
             return extended
         self._holds.replace(call.request_id, extended)

@@ -80,8 +80,7 @@ class Collector:
         with db.reading(self._sessions) as session:
             prices = self._prices.current(session)
         rows = [row for entry in entries if (row := self._row(entry, prices)) is not None]
-        with self._sessions.begin() as session:
-            new = rollup.record(session, rows)
+        new = _store(self._sessions, rows)
         self._finish(entry_id for entry_id, _ in entries)
         return new
 
@@ -112,10 +111,14 @@ def record_unread(client: "redis.Redis", sessions: Sessions) -> int:
         prices = table(session)
     new, after = 0, "-"
     while entries := cast(list[Entry], client.xrange(redis_schema.USAGE_STREAM, after, "+", count=BATCH)):
-        with sessions.begin() as session:
-            new += rollup.record(session, [row for entry in entries if (row := _readable(entry, prices)) is not None])
+        new += _store(sessions, [row for entry in entries if (row := _readable(entry, prices)) is not None])
         after = f"({entries[-1][0].decode()}"
     return new
+
+
+def _store(sessions: Sessions, rows: list[dict[str, Any]]) -> int:
+    # What was recorded before is not recorded again, so it may be repeated.
+    return db.transact(sessions, lambda session: rollup.record(session, rows), is_repeatable=True)
 
 
 def _readable(entry: Entry, prices: PriceTable) -> dict[str, Any] | None:

@@ -1,36 +1,65 @@
 """The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-import alembic.command
 import alembic.config
 import psycopg
 import sqlalchemy as sa
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
-_MIGRATIONS = Path(__file__).with_name("migrations")
-_READING = "llm_proxy_reading"
+from manager import schema
+from manager.transactions import CommitUnknown as CommitUnknown
+from manager.transactions import transact as transact
+from shared.settings import Settings
+
+READING = "llm_proxy_reading"
 # A server that is away is noticed within seconds, not when the kernel gives up; a URL may say otherwise.
 _PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
 Sessions = sessionmaker[Session]
 
 
-def create_engine(url: str) -> sa.Engine:
+@dataclass(frozen=True)
+class Tuning:
+    """How PostgreSQL is used: connections kept and more in need, and seconds (0: without end) of a connection's life,
+    of a statement, and of waiting for a lock. SQLite has one writer and no server, and takes none of it.
+    """
+
+    pool_size: int = 10
+    max_overflow: int = 10
+    recycle: int = 1800
+    statement_timeout: int = 30
+    lock_timeout: int = 10
+
+
+DEFAULT_TUNING = Tuning()
+
+
+def open_engine(settings: Settings) -> sa.Engine:
+    """Return an engine for the database that the settings name, tuned as they say."""
+    tuning = Tuning(
+        settings.db_pool_size,
+        settings.db_max_overflow,
+        settings.db_pool_recycle,
+        settings.db_statement_timeout,
+        settings.db_lock_timeout,
+    )
+    return create_engine(settings.database_url, tuning)
+
+
+def create_engine(url: str, tuning: Tuning = DEFAULT_TUNING) -> sa.Engine:
     """Return an engine for a `sqlite:` or `postgresql:` URL; plain `postgresql:` means psycopg 3."""
     parsed = sa.make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
         return _create_sqlite_engine(parsed)
-    return _create_postgresql_engine(parsed)
+    return _create_postgresql_engine(parsed, tuning)
 
 
 def create_sessions(engine: sa.Engine) -> Sessions:
@@ -42,17 +71,8 @@ def create_sessions(engine: sa.Engine) -> Sessions:
 def reading(sessions: Sessions) -> Iterator[Session]:
     """A session that only reads: on SQLite it waits for no writer, and no writer waits for it."""
     with sessions() as session:
-        session.connection(execution_options={_READING: True})
+        session.connection(execution_options={READING: True})
         yield session
-
-
-def transact[Result](sessions: Sessions, work: Callable[[Session], Result]) -> Result:
-    """Do work in one transaction and return its result; what is committed stays readable.
-
-    The work may be done again, so all that it does is through the session.
-    """
-    with sessions.begin() as session:
-        return work(session)
 
 
 def insert(session: Session, table: type[DeclarativeBase]) -> "sqlite.Insert | postgresql.Insert":
@@ -63,9 +83,8 @@ def insert(session: Session, table: type[DeclarativeBase]) -> "sqlite.Insert | p
 
 
 def upgrade(engine: sa.Engine) -> None:
-    """Bring the schema to the newest version."""
-    with engine.begin() as connection:
-        alembic.command.upgrade(migration_config(connection), "head")
+    """Bring the schema to the newest version; see manager/schema.py."""
+    schema.upgrade(engine)
 
 
 def migrate(url: str) -> None:
@@ -78,18 +97,14 @@ def migrate(url: str) -> None:
 
 
 def is_current(engine: sa.Engine) -> bool:
-    """Tell whether the schema is the one that this release expects."""
-    with engine.connect().execution_options(**{_READING: True}) as connection:
-        found = MigrationContext.configure(connection).get_current_heads()
-    return set(found) == set(ScriptDirectory(str(_MIGRATIONS)).get_heads())
+    """Tell whether the schema is the one that this release expects; nobody is waited for."""
+    with engine.connect().execution_options(**{READING: True}) as connection:
+        return schema.is_current(connection)
 
 
 def migration_config(connection: sa.Connection) -> alembic.config.Config:
-    """Return alembic's configuration, bound to an open connection (see migrations/env.py)."""
-    config = alembic.config.Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    return config
+    """Return alembic's configuration, bound to an open connection."""
+    return schema.config(connection)
 
 
 def reason(error: SQLAlchemyError) -> str:
@@ -97,13 +112,26 @@ def reason(error: SQLAlchemyError) -> str:
     return str(getattr(error, "orig", None) or error.args[0])
 
 
-def _create_postgresql_engine(url: sa.URL) -> sa.Engine:
-    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
+def _create_postgresql_engine(url: sa.URL, tuning: Tuning) -> sa.Engine:
+    wanted = _PATIENCE | {"options": _options(tuning)}
+    arguments = {name: value for name, value in wanted.items() if value and name not in url.query}
     engine = sa.create_engine(
-        url, connect_args=patience, pool_pre_ping=True, pool_size=10, max_overflow=10, hide_parameters=True
+        url,
+        connect_args=arguments,
+        pool_pre_ping=True,
+        pool_size=tuning.pool_size,
+        max_overflow=tuning.max_overflow,
+        pool_recycle=tuning.recycle or -1,
+        hide_parameters=True,
     )
     sa.event.listen(engine, "handle_error", _forget_values)
     return engine
+
+
+def _options(tuning: Tuning) -> str:
+    # Some poolers take no options: with both at 0 none are sent.
+    seconds = {"statement_timeout": tuning.statement_timeout, "lock_timeout": tuning.lock_timeout}
+    return " ".join(f"-c {name}={value}s" for name, value in seconds.items() if value)
 
 
 def _forget_values(context: ExceptionContext) -> None:
@@ -127,12 +155,12 @@ def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     # The driver must not open transactions by itself: _begin does.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+    for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin(connection: sa.Connection) -> None:
     # A deferred transaction that reads first and writes later fails at once with "database is locked" when another
     # writer came between; taking the write lock at the start makes it wait for the busy timeout instead.
-    is_reading = connection.get_execution_options().get(_READING, False)
+    is_reading = connection.get_execution_options().get(READING, False)
     connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")

@@ -1,11 +1,13 @@
 """What the domain may say no to. The API gives each its status; the domain knows nothing of HTTP.
 
 DomainError
-├── NotFound          there is no such thing
-├── Conflict          it is there already, or its state forbids the change
-├── Forbidden         the principal may not do this
-├── Invalid           a value breaks a rule
-└── ProjectInactive   the project takes no new tokens
+├── NotFound            there is no such thing
+├── Conflict            it is there already, or its state forbids the change
+├── Forbidden           the principal may not do this
+├── Stale               it has changed since it was looked at
+├── KeyReused           an idempotency key came before with another request
+├── Invalid             a value breaks a rule
+└── ProjectInactive     the project takes no new tokens
 """
 
 
@@ -31,6 +33,18 @@ class Forbidden(DomainError):
     """The principal may not do this, whatever it is done to."""
 
     code = "forbidden"
+
+
+class Stale(DomainError):
+    """It has changed since it was looked at."""
+
+    code = "precondition_failed"
+
+
+class KeyReused(DomainError):
+    """An idempotency key came before with another request."""
+
+    code = "idempotency_key_reused"
 
 
 class Invalid(DomainError):

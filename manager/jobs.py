@@ -10,8 +10,9 @@ from functools import partial
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, servers
+from manager import backup_schedule, db, servers
 from manager.audit_chain import Chain
+from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
 from manager.janitor import forget_requests
 from manager.logins import Logins
@@ -78,7 +79,7 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     servers.report_meanwhile(settings)
-    engine = db.create_engine(settings.database_url)
+    engine = db.open_engine(settings)
     sessions = db.create_sessions(engine)
     client = connect_redis(settings.redis_url)
     prices = PriceSeed(sessions, settings.providers_file)
@@ -92,6 +93,8 @@ def run(settings: Settings) -> None:
         Job("failed_logins", lambda: logins.flush(datetime.now(UTC)), LOGINS_SECONDS),
         Job("forget_audit", lambda: chain.forget(datetime.now(UTC), settings.audit_retention), FORGET_SECONDS),
     ]
+    if schedule := BackupSchedule.of(settings, engine):
+        jobs.append(Job("backup", lambda: schedule.run(datetime.now(UTC)), backup_schedule.PAUSE_SECONDS))
     threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
     for thread in threads:
         thread.start()

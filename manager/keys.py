@@ -10,12 +10,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager import texts
+from manager import etags, key_probe, texts
 from manager.errors import Conflict, Invalid, NotFound
+from manager.key_probe import ProbeResult
 from manager.pages import Page, page
 from manager.rules import Rules
 from manager.tables import Project, UpstreamKey, new_id
 from shared import tokens
+from shared.settings import Settings
 
 KEY_LENGTHS = range(8, 4097)
 WEIGHTS = range(1, 1001)
@@ -62,6 +64,16 @@ def list_page(session: Session, project_id: UUID, limit: int, cursor: str | None
     return page(session, query, UpstreamKey.id, limit, cursor)
 
 
+def facts(key: UpstreamKey) -> dict[str, Any]:
+    """Return what the audit may tell of a key."""
+    return {"label": key.label, "masked_key": key.masked, "weight": key.weight, "is_active": key.is_active}
+
+
+def state(key: UpstreamKey) -> str:
+    """Return what changes whenever a key does; see manager/etags.py."""
+    return etags.state_of(key.id, key.label, key.weight, key.is_active, key.sealed)
+
+
 def update(rules: Rules, project: Project, key: UpstreamKey, **changes: Any) -> None:
     """Change label, weight, is_active, or api_key: the key stays, what it opens is new. Raises Invalid, Conflict."""
     if "label" in changes:
@@ -79,6 +91,17 @@ def delete(project: Project, key: UpstreamKey) -> None:
     """Remove a key. Raises Conflict for the last active one of an active project: it could serve no request."""
     _check_is_spared(project, key)
     project.keys.remove(key)
+
+
+def probe(rules: Rules, project: Project, key: UpstreamKey, settings: Settings) -> ProbeResult:
+    """Ask the project's provider whether it takes a key, at the URL that its requests go to first."""
+    api_key = rules.keyring.open(key.sealed, f"upstream_keys:{key.id}")
+    provider = rules.table.providers.get(project.provider)
+    if provider is None:
+        return ProbeResult("unclear", "no_provider")
+    verify = str(settings.upstream_ca_file) if settings.upstream_ca_file else True
+    cert = str(settings.upstream_cert_file) if settings.upstream_cert_file else None
+    return key_probe.probe(project.base_url, provider, api_key, verify=verify, cert=cert)
 
 
 def check_usable(project: Project) -> None:

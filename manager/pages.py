@@ -1,17 +1,25 @@
-"""Pages of long lists: by id, newest first, so that nothing is skipped or shown twice while rows come and go."""
+"""Pages of long lists, in a stable order, so that nothing is skipped or shown twice while rows come and go.
+
+A cursor names the list, its order, and the place of the last row shown: its sort value and its id.
+"""
 
 import base64
 import binascii
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from manager.errors import Invalid
+from manager.tables import UtcDateTime
 
 LARGEST = 200
+_CHECK_LENGTH = 8
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,18 @@ class Page[Row]:
     next_cursor: str | None
 
 
+@dataclass(frozen=True)
+class Order:
+    """How a list is sorted: by a column (None: by the id alone), then by the id, both in one direction.
+
+    Rows without a value come before all others, on every database.
+    """
+
+    name: str
+    column: "InstrumentedAttribute[Any] | None"
+    is_descending: bool
+
+
 def page[Row, Key](
     session: Session, query: sa.Select[Row], key: "InstrumentedAttribute[Key]", limit: int, cursor: str | None
 ) -> Page[Row]:
@@ -29,27 +49,98 @@ def page[Row, Key](
 
     Raises Invalid for a cursor that did not come from here.
     """
+    return sorted_page(session, query, key, Order(key.key, None, True), limit, cursor)
+
+
+def order(sort: str, columns: "Mapping[str, InstrumentedAttribute[Any] | None]") -> Order:
+    """Return the order that a name of `columns` asks for, descending with `-` before it. Raises Invalid."""
+    name = sort.removeprefix("-")
+    if name not in columns:
+        raise Invalid("sort", f"Must be one of {', '.join(columns)}, with - before it for the reverse.")
+    return Order(name, columns[name], sort != name)
+
+
+def sorted_page[Row](
+    session: Session,
+    query: sa.Select[Row],
+    key: "InstrumentedAttribute[Any]",
+    wanted: Order,
+    limit: int,
+    cursor: str | None,
+) -> Page[Row]:
+    """Return up to `limit` rows after the cursor in the wanted order. Raises Invalid for a cursor from elsewhere."""
+    first = _sortable(session, wanted.column)
     if cursor:
-        query = query.where(key < _decode(cursor, key))
-    rows = session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
+        query = query.where(_after(key, first, wanted, _decode(cursor, key, wanted)))
+    rows = session.scalars(query.order_by(*_ordering(key, first, wanted)).limit(limit + 1)).all()
     shown = rows[:limit]
     more = len(rows) > limit
-    return Page(shown, _encode(key, getattr(shown[-1], key.key)) if more else None)
+    return Page(shown, _encode(key, wanted, _place(shown[-1], key, wanted)) if more else None)
 
 
-def _encode(key: "InstrumentedAttribute[Any]", value: object) -> str:
-    # The key's name keeps the cursor of one list from opening another at a random place.
-    return base64.urlsafe_b64encode(f"{key}:{value}".encode()).decode().rstrip("=")
+def _ordering(
+    key: "InstrumentedAttribute[Any]", first: "sa.ColumnElement[Any] | None", wanted: Order
+) -> list["sa.ColumnElement[Any]"]:
+    last = key.desc() if wanted.is_descending else key.asc()
+    if first is None:
+        return [last]
+    # Said aloud, since the databases disagree about where nothing belongs.
+    return [first.desc().nulls_last() if wanted.is_descending else first.asc().nulls_first(), last]
 
 
-def _decode[Key](cursor: str, key: "InstrumentedAttribute[Key]") -> Key:
-    foreign = Invalid("cursor", "The cursor is not one that this list gave out.")
+def _after(
+    key: "InstrumentedAttribute[Any]", first: "sa.ColumnElement[Any] | None", wanted: Order, place: Sequence[Any]
+) -> "sa.ColumnElement[bool]":
+    later: sa.ColumnElement[bool] = key < place[-1] if wanted.is_descending else key > place[-1]
+    if first is None or wanted.column is None:
+        return later
+    value, column = place[0], wanted.column
+    if value is None:
+        same = sa.and_(column.is_(None), later)
+        return same if wanted.is_descending else sa.or_(same, column.is_not(None))
+    beyond = first < value if wanted.is_descending else first > value
+    found = sa.or_(beyond, sa.and_(column == value, later))
+    return sa.or_(found, column.is_(None)) if wanted.is_descending else found
+
+
+def _sortable(session: Session, column: "InstrumentedAttribute[Any] | None") -> "sa.ColumnElement[Any] | None":
+    if column is None or not isinstance(column.type, sa.String):
+        return None if column is None else sa.type_coerce(column, column.type)
+    # By code points, whatever language a database was made for.
+    return sa.collate(column, "BINARY" if session.get_bind().dialect.name == "sqlite" else "C")
+
+
+def _place(row: Any, key: "InstrumentedAttribute[Any]", wanted: Order) -> list[Any]:
+    columns = [key] if wanted.column is None else [wanted.column, key]
+    return [getattr(row, column.key) for column in columns]
+
+
+def _encode(key: "InstrumentedAttribute[Any]", wanted: Order, place: Sequence[Any]) -> str:
+    # The name of list and order keeps a cursor from opening another one at a random place.
+    text = f"{key}:{'-' * wanted.is_descending}{wanted.name}:{msgspec.json.encode(place).decode()}"
+    return base64.urlsafe_b64encode(f"{_check(text)}{text}".encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str, key: "InstrumentedAttribute[Any]", wanted: Order) -> list[Any]:
+    foreign = Invalid("cursor", "The cursor is not one that this list gave out in this order.")
+    columns = [key] if wanted.column is None else [wanted.column, key]
     try:
-        _, _, text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().partition(":")
-        value: Key = key.type.python_type(text)
-    except (binascii.Error, UnicodeDecodeError, ValueError) as error:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()[_CHECK_LENGTH:]
+        values = msgspec.json.decode(text.partition(":")[2].partition(":")[2], type=list[Any])
+        place = [_value(value, column) for value, column in zip(values, columns, strict=True)]
+    except (binascii.Error, UnicodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
         raise foreign from error
     # PostgreSQL takes no text with a NUL in it.
-    if _encode(key, value) != cursor or not text.isprintable():
+    if _encode(key, wanted, place) != cursor or any(isinstance(part, str) and "\0" in part for part in place):
         raise foreign
-    return value
+    return place
+
+
+def _value(value: Any, column: "InstrumentedAttribute[Any]") -> Any:
+    if value is None and column.nullable:
+        return None
+    return msgspec.convert(value, datetime if isinstance(column.type, UtcDateTime) else column.type.python_type)
+
+
+def _check(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_CHECK_LENGTH]

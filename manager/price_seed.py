@@ -1,6 +1,7 @@
 """Keeps the prices in SQL those of the installed price list, for the providers that the provider table has."""
 
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from manager import db, price_list, prices
@@ -34,8 +35,8 @@ class PriceSeed:
 
     def _replace(self, now: datetime, source: str, names: list[str]) -> bool:
         listed = price_list.read(names)
-        with self._sessions.begin() as session:
-            has_changed = prices.replace_list(session, now, source, listed)
+        replace = partial(prices.replace_list, now=now, source=source, listed=listed)
+        has_changed = db.transact(self._sessions, replace)
         if has_changed:
             log.info("prices_seeded", source=source, count=len(listed))
         return has_changed

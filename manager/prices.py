@@ -52,12 +52,23 @@ def put(session: Session, rules: Rules, now: datetime, **wanted: Any) -> Price:
     return price
 
 
-def delete(session: Session, now: datetime, price_id: UUID) -> Price:
-    """Take an override back. Raises NotFound; Conflict for a price of the list, which would only come back."""
-    publications.touch(session, Name.PRICES, now)
+def get(session: Session, price_id: UUID) -> Price:
+    """Return a price. Raises NotFound."""
     price = session.get(Price, price_id)
     if price is None:
         raise NotFound("There is no such price.")
+    return price
+
+
+def override(session: Session, rules: Rules, **wanted: Any) -> Price | None:
+    """Return the override that `put` would replace. Raises Invalid."""
+    return _override(session, _key(rules, wanted))
+
+
+def delete(session: Session, now: datetime, price_id: UUID) -> Price:
+    """Take an override back. Raises NotFound; Conflict for a price of the list, which would only come back."""
+    publications.touch(session, Name.PRICES, now)
+    price = get(session, price_id)
     if price.source != BY_HAND:
         raise Conflict(f"The price is from {price.source}; put an override of it instead.")
     session.delete(price)
@@ -137,11 +148,9 @@ def _key(rules: Rules, wanted: Mapping[str, Any]) -> dict[str, Any]:
     provider, model, above = wanted["provider"], wanted["model"], wanted.get("above", 0)
     if provider not in rules.table.providers:
         raise Invalid("provider", f"Unknown provider; known are {', '.join(sorted(rules.table.providers))}.")
-    if not 1 <= len(model) <= MODEL_LENGTH or model != model.strip():
-        raise Invalid("model", f"Must have 1 to {MODEL_LENGTH} characters, without space around them.")
     if not 0 <= above <= MOST:
         raise Invalid("above", f"Must be a number of tokens from 0 to {MOST}.")
-    key = {"provider": provider, "model": texts.check_text(model, "model"), "above": above}
+    key = {"provider": provider, "model": texts.check_plain(model, "model", MODEL_LENGTH), "above": above}
     return key | {"valid_from": wanted.get("valid_from")}
 
 

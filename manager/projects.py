@@ -1,6 +1,10 @@
-"""Projects: who may call which provider, and how. Plain functions over a session; the caller commits."""
+"""Projects: who may call which provider, and how. Plain functions over a session; the caller commits.
+
+A project that was deleted stays to be read until it is purged, and so its name stays taken.
+"""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,12 +13,25 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import addresses, keys, limits, policies, texts
+from manager import addresses, keys, limits, policies, texts, tombstones
 from manager.errors import Conflict, Invalid, NotFound
-from manager.pages import Page, page
+from manager.pages import Page, order, sorted_page
+from manager.principals import EVERYTHING, Scope
 from manager.rules import Rules
-from manager.tables import Project, Token, new_id
-from shared.models import Feature, Policy, Scope
+from manager.tables import HourlyUsage, Project, Request, Token, new_id
+from shared import models
+from shared.models import Feature, Policy
+
+SORTS = {"created_at": None, "name": Project.name, "updated_at": Project.updated_at}
+# What a project is when nothing is said of it.
+DEFAULTS: Mapping[str, Any] = {
+    "base_url": "",
+    "fallback_urls": (),
+    "policy": {},
+    "limits": (),
+    "cors_origins": (),
+    "features": {},
+}
 
 
 def create(
@@ -46,17 +63,51 @@ def create(
     return project
 
 
-def get(session: Session, project_id: UUID, *, for_update: bool = False) -> Project:
+def get(session: Session, project_id: UUID, *, scope: Scope = EVERYTHING, for_update: bool = False) -> Project:
     """Return a project, locked against other changes if it is to be changed. Raises NotFound."""
-    project = session.get(Project, project_id, with_for_update=for_update)
+    scope.check(project_id)
+    # What the session knows already may be older than the lock.
+    project = session.get(Project, project_id, with_for_update=for_update, populate_existing=for_update)
     if project is None:
         raise NotFound("There is no such project.")
     return project
 
 
-def list_page(session: Session, limit: int, cursor: str | None) -> Page[Project]:
-    """Return a page of projects, newest first."""
-    return page(session, sa.select(Project), Project.id, limit, cursor)
+def list_page(
+    session: Session,
+    limit: int,
+    cursor: str | None,
+    *,
+    scope: Scope = EVERYTHING,
+    sort: str = "-created_at",
+    deleted: bool = False,
+    **wanted: Any,
+) -> Page[Project]:
+    """Return a page of projects, newest first, or of those that were deleted. Raises Invalid.
+
+    Filters, unless None: provider, is_active, name_contains, name_prefix (both by exact letters).
+    """
+    query = sa.select(Project).where(Project.deleted_at.is_not(None) if deleted else Project.deleted_at.is_(None))
+    if scope.project_ids is not None:
+        query = query.where(Project.id.in_(scope.project_ids))
+    for name in ("provider", "is_active"):
+        if wanted.get(name) is not None:
+            query = query.where(getattr(Project, name) == wanted[name])
+    query = texts.matching(session, query, Project.name, wanted.get("name_contains"), wanted.get("name_prefix"))
+    return sorted_page(session, query, Project.id, order(sort, SORTS), limit, cursor)
+
+
+def facts(project: Project) -> dict[str, Any]:
+    """Return what the audit may tell of a project's settings."""
+    return {
+        "name": project.name,
+        "provider": project.provider,
+        "base_url": project.base_url,
+        "fallback_urls": list(project.fallback_urls),
+        "policy": asdict(project.policy),
+        "cors_origins": list(project.cors_origins),
+        "features": dict(project.features),
+    }
 
 
 def update(session: Session, rules: Rules, now: datetime, project: Project, **changes: Any) -> None:
@@ -65,6 +116,7 @@ def update(session: Session, rules: Rules, now: datetime, project: Project, **ch
     There are name, is_active, api_key (which takes the place of the first key), and the settings base_url,
     fallback_urls, cors_origins, features (None for the provider's default), policy and limits.
     """
+    check_is_there(project)
     if "name" in changes:
         project.name = texts.check_name(changes["name"], "name")
     _set(project, rules, changes)
@@ -76,6 +128,17 @@ def update(session: Session, rules: Rules, now: datetime, project: Project, **ch
     _flush(session)
 
 
+def replace(session: Session, rules: Rules, now: datetime, project: Project, *, name: str, **settings: Any) -> None:
+    """Replace name and all settings; one that is not given is as in a new project. Raises Invalid, Conflict."""
+    update(session, rules, now, project, name=name, **{**DEFAULTS, **settings})
+
+
+def check_is_there(project: Project) -> None:
+    """Raise Conflict for a project that was deleted."""
+    if project.deleted_at is not None:
+        raise Conflict("The project was deleted; that is for good.")
+
+
 def touch(project: Project, now: datetime) -> None:
     """Count a change of the project or of its keys."""
     project.version += 1
@@ -85,15 +148,39 @@ def touch(project: Project, now: datetime) -> None:
 def delete(session: Session, now: datetime, project: Project) -> int:
     """Deactivate a project for good: its tokens are revoked; its record and usage stay. Return how many tokens."""
     _set_active(project, False, now)
+    project.deleted_at = project.deleted_at or now
     touch(project, now)
     revoked = session.scalars(
         sa.update(Token)
-        .where(Token.project_id == project.id, Token.is_active)
+        .where(Token.project_id == project.id, Token.revoked_at.is_(None))
         .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
         .returning(Token.id)
+        .execution_options(synchronize_session=False)
     ).all()
     _flush(session)
     return len(revoked)
+
+
+def purge(session: Session, now: datetime, project: Project) -> int:
+    """Remove a project that was deleted, with all that there is of it, usage included. Return how many tokens it had.
+
+    Tombstones stay until Redis has heard of it. Raises Conflict for a project that was not deleted before.
+    """
+    if project.deleted_at is None:
+        raise Conflict("The project was not deleted; delete it first.")
+    tokens = session.execute(sa.select(Token.id, Token.version, Token.digest).where(Token.project_id == project.id))
+    count = 0
+    for token_id, version, digest in tokens.all():
+        # A purge is a change like any other: what was published before it is older.
+        tombstones.add(session, "token", token_id, version + 1, now, digest)
+        count += 1
+    tombstones.add(session, "project", project.id, project.version + 1, now)
+    for table in (Request, HourlyUsage, Token):
+        owned = sa.delete(table).where(table.project_id == project.id)
+        session.execute(owned.execution_options(synchronize_session=False))
+    session.delete(project)
+    session.flush()
+    return count
 
 
 def base_urls(project: Project, rules: Rules) -> list[str]:
@@ -115,7 +202,7 @@ def _set(project: Project, rules: Rules, changes: Mapping[str, Any]) -> None:
     if "cors_origins" in changes:
         project.cors_origins = addresses.check_origins(changes["cors_origins"])
     if "limits" in changes:
-        project.limits = limits.check(changes["limits"], Scope.PROJECT)
+        project.limits = limits.check(changes["limits"], models.Scope.PROJECT)
     if "features" in changes:
         project.features = _checked_features(changes["features"])
 

@@ -7,6 +7,7 @@ Redis never goes back to an older version (see shared/lua), so publishing may be
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -15,12 +16,13 @@ import sqlalchemy as sa
 from redis.client import Pipeline
 from sqlalchemy.orm import Session
 
-from manager import db, prices, publications, tables
+from manager import db, prices, publications, tables, tombstones
 from manager.collector import record_unread
 from manager.counters import Counters
 from manager.db import Sessions
 from manager.publications import Name
-from shared import limits_schema, models, redis_schema
+from manager.published import cors_origins, published_project, published_token
+from shared import limits_schema, redis_schema
 from shared.prices import encode_table
 
 BATCH = 1000
@@ -31,41 +33,6 @@ class PublishError(Exception):
     """Redis could not be reached. What was committed to SQL stays; it will be published later."""
 
 
-def published_project(row: tables.Project) -> models.Project:
-    """Return what the data plane gets to know of a project: active keys only, sealed."""
-    return models.Project(
-        id=str(row.id),
-        provider=row.provider,
-        is_active=row.is_active,
-        base_url=row.base_url,
-        keys=tuple(models.UpstreamKey(str(key.id), key.sealed, key.weight) for key in row.keys if key.is_active),
-        version=row.version,
-        fallback_urls=tuple(row.fallback_urls),
-        policy=row.policy,
-        cors_origins=tuple(row.cors_origins),
-        features={models.Feature(name): is_on for name, is_on in row.features.items()},
-        limits=row.limits,
-    )
-
-
-def published_token(row: tables.Token) -> models.Token:
-    """Return what the data plane gets to know of a token."""
-    return models.Token(
-        id=str(row.id),
-        digest=row.digest,
-        project_id=str(row.project_id),
-        label=row.label,
-        is_active=row.is_active,
-        expires_at=row.expires_at,
-        max_requests=row.max_requests,
-        request_count=row.request_count,
-        last_used_at=row.last_used_at,
-        version=row.version,
-        policy=row.policy,
-        limits=row.limits,
-    )
-
-
 class Publisher:
     """Writes published records; every method that writes raises PublishError if Redis is away."""
 
@@ -74,6 +41,8 @@ class Publisher:
         self._sessions = sessions
         self._publish_project = client.register_script(redis_schema.script("publish_project"))
         self._publish_token = client.register_script(redis_schema.script("publish_token"))
+        self._purge_project = client.register_script(redis_schema.script("purge_project"))
+        self._purge_token = client.register_script(redis_schema.script("purge_token"))
         self._counters = Counters(client, sessions)
 
     def publish_project(self, project_id: UUID) -> None:
@@ -84,9 +53,33 @@ class Publisher:
         """Publish one token as it stands in SQL now."""
         self._publish(sa.select(tables.Token).where(tables.Token.id == token_id))
 
+    def publish_rows(self, table: type[tables.Project] | type[tables.Token], ids: Sequence[UUID]) -> int:
+        """Publish projects or tokens as they stand in SQL now; return how many there are."""
+        if table is tables.Project:
+            return self._publish(sa.select(tables.Project).where(tables.Project.id.in_(ids)))
+        return self._publish(sa.select(tables.Token).where(tables.Token.id.in_(ids)))
+
     def publish_tokens_of(self, project_id: UUID) -> None:
         """Publish those tokens of a project whose latest change has not been published."""
         self._publish(sa.select(tables.Token).where(tables.Token.project_id == project_id, _lags(tables.Token)))
+
+    def publish_tombstones(self) -> int:
+        """Have Redis forget what was purged, then forget the tombstones; return how many there were."""
+        count = 0
+        while True:
+            with db.reading(self._sessions) as session:
+                purged = tombstones.oldest(session, BATCH)
+            if not purged:
+                return count
+            with _publishing(), self._redis.pipeline(transaction=False) as pipeline:
+                for tombstone in purged:
+                    self._add_tombstone(pipeline, tombstone)
+                pipeline.execute()
+            if any(tombstone.kind == tombstones.Kind.PROJECT for tombstone in purged):
+                self.publish_origins()
+            ids = [tombstone.id for tombstone in purged]
+            db.transact(self._sessions, partial(tombstones.remove, ids=ids), is_repeatable=True)
+            count += len(purged)
 
     def publish_limits(self) -> None:
         """Publish the limits of everything together as they stand in SQL now, and what they have counted."""
@@ -102,7 +95,8 @@ class Publisher:
 
     def publish_pending(self) -> int:
         """Publish everything whose latest change has not been published; return how much there was."""
-        count = self._publish(sa.select(tables.Project).where(_lags(tables.Project)))
+        count = self.publish_tombstones()
+        count += self._publish(sa.select(tables.Project).where(_lags(tables.Project)))
         count += self._publish(sa.select(tables.Token).where(_lags(tables.Token)))
         with db.reading(self._sessions) as session:
             names = session.scalars(sa.select(tables.Publication.name).where(_lags(tables.Publication))).all()
@@ -120,6 +114,7 @@ class Publisher:
             # If Redis is flushed meanwhile, this is gone, too; if it is restarted, the epoch is that of the old server.
             self._redis.set(_NEXT_EPOCH, self._run_id())
             record_unread(self._redis, self._sessions)
+            self.publish_tombstones()
             self.publish_prices()
             self.publish_limits()
             self._publish(sa.select(tables.Project))
@@ -130,14 +125,18 @@ class Publisher:
 
     def republish_if_lost(self) -> bool:
         """Republish all if Redis has forgotten it or was restarted, which may have cost its last second."""
-        try:
-            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
-            if epoch is not None and epoch.decode() == self._run_id():
-                return False
-        except redis.RedisError as error:
-            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
+        if self.is_current():
+            return False
         self.republish_all()
         return True
+
+    def is_current(self) -> bool:
+        """Tell whether everything has been published to Redis since it was started. Raises PublishError."""
+        try:
+            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
+            return epoch is not None and epoch.decode() == self._run_id()
+        except redis.RedisError as error:
+            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
 
     def is_ready(self) -> bool:
         """Tell whether Redis answers and everything has been published to it."""
@@ -156,7 +155,7 @@ class Publisher:
             with _publishing():
                 self._counters.of_rows(rows, datetime.now(UTC))
             if isinstance(rows[0], tables.Project):
-                self._publish_origins()
+                self.publish_origins()
             self._note_published(rows)
             count += len(rows)
         return count
@@ -197,18 +196,19 @@ class Publisher:
         with _publishing():
             self._redis.transaction(replace, key)
         if versions[-1]:
-            with self._sessions.begin() as session:
-                publications.note_published(session, name, versions[-1])
+            note = partial(publications.note_published, name=name, version=versions[-1])
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))
 
-    def _publish_origins(self) -> None:
+    def publish_origins(self) -> None:
         """Publish which origins active projects allow: a preflight names no project, so it is held against all."""
 
         def replace(pipeline: "Pipeline") -> None:
             # Read after the watch has begun, so that nobody writes what is older than what another one has written.
-            origins = self._cors_origins()
+            with db.reading(self._sessions) as session:
+                origins = cors_origins(session)
             pipeline.multi()
             pipeline.delete(redis_schema.CORS_ORIGINS)
             # No origin is empty. The entry keeps the set there: a watch would not notice that nothing was made nothing.
@@ -217,17 +217,14 @@ class Publisher:
         with _publishing():
             self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
 
-    def _cors_origins(self) -> list[str]:
-        with db.reading(self._sessions) as session:
-            lists = session.scalars(sa.select(tables.Project.cors_origins).where(tables.Project.is_active)).all()
-        return sorted({origin for origins in lists for origin in origins})
-
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
-        lagging = [row for row in rows if row.published_version < row.version]
-        if lagging:
-            with self._sessions.begin() as session:
-                for row in lagging:
-                    _note(session, type(row), row.id, row.version)
+        noted = [{"row_id": row.id, "noted": row.version} for row in rows if row.published_version < row.version]
+
+        def note(session: Session) -> None:
+            session.connection().execute(_noting(type(rows[0])), noted)
+
+        if noted:
+            db.transact(self._sessions, note, is_repeatable=True)
 
     def _add(self, pipeline: "Pipeline", row: tables.Project | tables.Token) -> None:
         if isinstance(row, tables.Project):
@@ -236,6 +233,16 @@ class Publisher:
         else:
             keys, arguments = redis_schema.encode_token(published_token(row))
             self._publish_token(keys=keys, args=arguments, client=pipeline)
+
+    def _add_tombstone(self, pipeline: "Pipeline", tombstone: tables.Tombstone) -> None:
+        forget_at, purged_id = tombstone.purged_at + redis_schema.REMEMBER_EXPIRED, str(tombstone.id)
+        if tombstone.kind == tombstones.Kind.PROJECT:
+            keys, arguments = redis_schema.encode_purged_project(purged_id, tombstone.version, forget_at)
+            self._purge_project(keys=keys, args=arguments, client=pipeline)
+        else:
+            digest = tombstone.digest or ""
+            keys, arguments = redis_schema.encode_purged_token(purged_id, digest, tombstone.version, forget_at)
+            self._purge_token(keys=keys, args=arguments, client=pipeline)
 
 
 @contextmanager
@@ -250,11 +257,8 @@ def _lags(table: type[tables.Project] | type[tables.Token] | type[tables.Publica
     return table.published_version < table.version
 
 
-def _note(session: Session, table: type[tables.Project] | type[tables.Token], row_id: UUID, version: int) -> None:
+def _noting(table: type[tables.Project] | type[tables.Token]) -> sa.Update:
     # A newer version may have been noted meanwhile; and a change that came after the read stays pending.
-    session.execute(
-        sa.update(table)
-        .where(table.id == row_id, table.published_version < version)
-        .values(published_version=version)
-        .execution_options(synchronize_session=False)
-    )
+    version: sa.BindParameter[int] = sa.bindparam("noted")
+    is_older = table.published_version < version
+    return sa.update(table).where(table.id == sa.bindparam("row_id"), is_older).values(published_version=version)

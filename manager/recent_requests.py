@@ -1,21 +1,68 @@
 """Recent requests: what the collector has recorded and retention has not yet forgotten."""
 
-from uuid import UUID
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager.pages import Page, page
+from manager.errors import NotFound
+from manager.pages import Page, order, sorted_page
+from manager.principals import EVERYTHING, Scope
 from manager.tables import Request
+
+# Their ids sort by time.
+SORTS = {"occurred_at": None}
+SAME = (
+    "token_id",
+    "project_id",
+    "upstream_key_id",
+    "provider",
+    "model",
+    "route",
+    "status",
+    "outcome",
+    "error_code",
+    "request_id",
+    "provider_request_id",
+    "is_stream",
+)
 
 
 def list_page(
-    session: Session, token_id: UUID | None, project_id: UUID | None, limit: int, cursor: str | None
+    session: Session,
+    limit: int,
+    cursor: str | None,
+    *,
+    scope: Scope = EVERYTHING,
+    sort: str = "-occurred_at",
+    **wanted: Any,
 ) -> Page[Request]:
-    """Return a page of requests, newest first; of one token or project if given. Their ids sort by time."""
+    """Return a page of requests, newest first.
+
+    Filters, unless None: what is in `SAME`; since (included) and until (not included); status_class (2 for 200 to 299;
+    0 for those without a status); min_duration_ms. Raises Invalid.
+    """
     query = sa.select(Request)
-    if token_id is not None:
-        query = query.where(Request.token_id == token_id)
-    if project_id is not None:
-        query = query.where(Request.project_id == project_id)
-    return page(session, query, Request.request_id, limit, cursor)
+    if scope.project_ids is not None:
+        query = query.where(Request.project_id.in_(scope.project_ids))
+    for name in SAME:
+        if wanted.get(name) is not None:
+            query = query.where(getattr(Request, name) == wanted[name])
+    if (since := wanted.get("since")) is not None:
+        query = query.where(Request.occurred_at >= since)
+    if (until := wanted.get("until")) is not None:
+        query = query.where(Request.occurred_at < until)
+    if (status_class := wanted.get("status_class")) is not None:
+        query = query.where(Request.status >= status_class * 100, Request.status < status_class * 100 + 100)
+    if (least := wanted.get("min_duration_ms")) is not None:
+        query = query.where(Request.duration_ms >= least)
+    return sorted_page(session, query, Request.request_id, order(sort, SORTS), limit, cursor)
+
+
+def get(session: Session, request_id: str, *, scope: Scope = EVERYTHING) -> Request:
+    """Return a request. Raises NotFound, also for one that retention has forgotten."""
+    # PostgreSQL takes no text with a NUL in it.
+    found = session.get(Request, request_id) if "\0" not in request_id else None
+    if found is None or not scope.includes(found.project_id):
+        raise NotFound("There is no such request, or no longer.")
+    return found

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from manager import db, local_http, ports, programs, servers
+from manager import db, local_http, ports, programs, sealed, servers
 from manager.demo import Demo, Report, Target
 from manager.supervisor import Supervisor
 from shared import settings as environment
@@ -53,7 +53,7 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
     """Start Valkey (unless REDIS_URL names a server), migrate the database, then start the services side by side.
 
     Nothing is started unless the ports are free and the servers answer. Raises PortTaken, ServersAway, StartError;
-    SQLAlchemyError if the database cannot be migrated.
+    SQLAlchemyError if the database cannot be migrated, KeysMissing if these keys do not open what is in it.
     """
     ports.check(settings)
     servers.demand(settings)
@@ -61,6 +61,7 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
         _make_private(environment.embedded_socket(settings.data_dir).parent)
         supervisor.start(programs.valkey(settings))
     db.migrate(settings.database_url)
+    sealed.demand(settings)
     _forget_metrics(programs.metrics_folder(settings))
     supervisor.start(*[make(settings, secrets) for make in (programs.manager, programs.jobs, programs.proxy)])
 

@@ -177,6 +177,16 @@ class Token(Base):
     previous_digest: Mapped[str | None] = mapped_column(sa.String(64), index=True, unique=True)
     previous_until: Mapped[datetime | None]
 
+    # What waits to be published is looked for all the time, and is next to nothing.
+    __table_args__ = (
+        sa.Index(
+            "ix_tokens_pending",
+            "id",
+            sqlite_where=sa.text("published_version < version"),
+            postgresql_where=sa.text("published_version < version"),
+        ),
+    )
+
 
 class Tombstone(Base):
     """A project or token (`kind`) that was purged, until Redis has heard of it; `digest` is that of a token."""

@@ -45,11 +45,15 @@ class UpstreamHealth:
             found = cast(Sequence[bytes | None], self._redis.hmget(redis_schema.BREAKERS, wanted))
         except redis.RedisError:
             return dict.fromkeys(wanted)
-        return {subject: _health(payload) for subject, payload in zip(wanted, found, strict=True)}
+        return {subject: health_of(payload) for subject, payload in zip(wanted, found, strict=True)}
 
     def forgive(self, *key_ids: UUID) -> None:
         """Close the breakers of keys that have been replaced or removed: what is new has not failed yet."""
-        closed = [BreakerChange(redis_schema.key_subject(str(key_id)), is_open=False) for key_id in key_ids]
+        self.forgive_subjects([redis_schema.key_subject(str(key_id)) for key_id in key_ids])
+
+    def forgive_subjects(self, subjects: Sequence[str]) -> None:
+        """Close these breakers."""
+        closed = [BreakerChange(subject, is_open=False) for subject in subjects]
         if not closed:
             return
         try:
@@ -62,7 +66,8 @@ class UpstreamHealth:
             log.warning("breaker_not_closed", subjects=[change.subject for change in closed], reason=str(error))
 
 
-def _health(payload: bytes | None) -> Health | None:
+def health_of(payload: bytes | None) -> Health | None:
+    """Return what a field of the breakers says, None if that is not readable."""
     if payload is None:
         return OK
     try:

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager.tables import HourlyUsage, UtcDateTime
+from manager.principals import EVERYTHING, Scope
+from manager.tables import HourlyUsage, Project, UtcDateTime
 
 SUMS = (
     "requests",
@@ -39,6 +40,7 @@ _COLUMNS = {
     "route": HourlyUsage.route,
     "model": HourlyUsage.model,
     "status_class": HourlyUsage.status_class,
+    "provider": Project.provider,
 }
 GROUPS = (*_BEGINNINGS, *_COLUMNS)
 
@@ -57,12 +59,13 @@ def summed(
     limit: int,
     since: datetime | None = None,
     until: datetime | None = None,
+    scope: Scope = EVERYTHING,
     **wanted: Any,
 ) -> Sums:
     """Return sums for each group (names as in `GROUPS`; none: of everything), sorted by the groups.
 
-    Of hours that begin from `since` on and before `until`, with the given project_id, token_id, model and route unless
-    None.
+    Of hours that begin from `since` on and before `until`, with the given project_id, token_id, model, route,
+    status_class and provider unless None.
     """
     keys = [_key(session, name).label(name) for name in dict.fromkeys(group_by)]
     query = sa.select(*keys, *[sa.func.sum(getattr(HourlyUsage, name)).label(name) for name in SUMS])
@@ -70,9 +73,13 @@ def summed(
         query = query.where(HourlyUsage.hour >= since)
     if until is not None:
         query = query.where(HourlyUsage.hour < until)
+    if scope.project_ids is not None:
+        query = query.where(HourlyUsage.project_id.in_(scope.project_ids))
+    if "provider" in group_by or wanted.get("provider") is not None:
+        query = query.join_from(HourlyUsage, Project, Project.id == HourlyUsage.project_id)
     for name, value in wanted.items():
         if value is not None:
-            query = query.where(getattr(HourlyUsage, name) == value)
+            query = query.where((Project if name == "provider" else HourlyUsage).__table__.c[name] == value)
     rows = session.execute(query.group_by(*keys).order_by(*keys).limit(limit + 1)).mappings().all()
     return Sums([_item(row) for row in rows[:limit]], len(rows) > limit)
 

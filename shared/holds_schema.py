@@ -13,7 +13,7 @@ from datetime import datetime
 import msgspec
 
 from shared import redis_schema
-from shared.limits_schema import decode_standing
+from shared.limits_schema import decode_standing, field_of
 from shared.models import Amounts, LimitState, Measure, Outcome, Scope, UsageEvent, Window
 from shared.redis_schema import ContractError, as_bytes
 
@@ -63,11 +63,11 @@ class NotExtended:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What has been used of a measure in one period, named by `limits_schema.period_of`."""
+    """What has been used of a measure in one period, numbered by `limits_schema.period_of`."""
 
     measure: Measure
     window: Window
-    period: str
+    period: int
     used: int
 
 
@@ -109,14 +109,14 @@ def encode_settlement(
 
 
 def encode_extension(
-    hold: bytes, digest: str, in_all: Amounts, lease_ms: int = redis_schema.LEASE_MS
+    hold: bytes, in_all: Amounts, lease_ms: int = redis_schema.LEASE_MS
 ) -> tuple[list[str], list[str | bytes | int]]:
-    """Return KEYS and ARGV of the `extend` script for a running request of the token with this digest.
+    """Return KEYS and ARGV of the `extend` script for a running request.
 
     Raises ContractError if the hold is none.
     """
     request = decode_hold(hold).request
-    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH, redis_schema.token_key(digest)]
+    keys = [redis_schema.OPEN, redis_schema.HOLDS, redis_schema.EPOCH, redis_schema.identity_key(request.token_id)]
     keys += [redis_schema.project_key(request.project_id), redis_schema.GLOBAL_LIMITS]
     known: list[str | bytes] = [redis_schema.USED_PREFIX, MARK_PREFIX, request.request_id, hold]
     return keys, [*known, in_all.tokens or 0, in_all.cost or 0, lease_ms]
@@ -158,6 +158,8 @@ def encode_restore(
     scope: Scope, scope_id: str, counters: Iterable[Counter], forget_at_ms: int | None = None
 ) -> tuple[list[str], list[str | int]]:
     """Return KEYS and ARGV of the `restore` script. `forget_at_ms`: when a token's record is forgotten, too."""
-    known = [(f"{counter.measure}:{counter.window}", counter.period, counter.used) for counter in counters]
-    forget: str | int = "" if forget_at_ms is None else forget_at_ms
-    return [redis_schema.used_key(scope, scope_id)], [forget, *[part for counter in known for part in counter]]
+    project_id = scope_id if scope is Scope.PROJECT else ""
+    known: list[str | int] = []
+    for counter in counters:
+        known += [field_of(counter.measure, counter.window, project_id), counter.period, counter.used]
+    return [redis_schema.used_key(scope, scope_id)], ["" if forget_at_ms is None else forget_at_ms, *known]

@@ -1,8 +1,11 @@
 """How limits and what is left of them are written in Redis. `shared/lua/admit.lua` reads the one and answers the other.
 
 Limits are MessagePack values without an array around them, which Lua reads ten times as fast as JSON: how many there
-are, their fields (`<measure>:<window>`, the name of a limit within its scope), and then five values of each: measure,
-window, amount, burst (-1: as the amount), and what holds on an outage.
+are, the fields in which what they count is written, and then five values of each: measure, window, amount, burst (-1:
+as the amount), and what holds on an outage.
+
+A field is `<measure>:<window>`, for a project with its id and a colon before it: what projects and everything have used
+stands under one key.
 """
 
 from collections.abc import Sequence
@@ -17,16 +20,17 @@ _standing_decoder = msgspec.msgpack.Decoder(tuple[LimitState, ...])
 _VALUES = 5
 
 
-def field_of(limit: Limit) -> str:
-    """Name a limit within its scope."""
-    return f"{limit.measure}:{limit.window}"
+def field_of(measure: Measure, window: Window, project_id: str = "") -> str:
+    """Name the field of what is counted; `project_id` only for what a project has used."""
+    return f"{project_id}{':' if project_id else ''}{measure}:{window}"
 
 
-def encode_limits(limits: Sequence[Limit]) -> bytes:
-    """Return the published form of limits; empty if there are none."""
+def encode_limits(limits: Sequence[Limit], project_id: str = "") -> bytes:
+    """Return the published form of limits, those of a project with its id; empty if there are none."""
     if not limits:
         return b""
-    values = [len(limits), *map(field_of, limits), *[value for limit in limits for value in _values(limit)]]
+    fields = [field_of(limit.measure, limit.window, project_id) for limit in limits]
+    values = [len(limits), *fields, *[value for limit in limits for value in _values(limit)]]
     return b"".join(map(msgspec.msgpack.encode, values))
 
 
@@ -56,14 +60,14 @@ def decode_standing(standing: bytes) -> tuple[LimitState, ...]:
     return _standing_decoder.decode(standing) if standing else ()
 
 
-def period_of(window: Window, moment: datetime) -> str:
-    """Name the period of a counter at an aware moment, as it is written in Redis; empty for those that never end.
+def period_of(window: Window, moment: datetime) -> int:
+    """Return the number of a counter's period at an aware moment, as it is written in Redis; 0 if it never ends.
 
     >>> period_of(Window.MONTH, datetime(2026, 3, 1, tzinfo=UTC))
-    '24314'
+    24314
     """
     there = moment.astimezone(UTC)
     if window is Window.MONTH:
-        return str(there.year * 12 + there.month - 1)
+        return there.year * 12 + there.month - 1
     lengths = {Window.MINUTE: 60, Window.DAY: 86_400}
-    return str(int(there.timestamp()) // lengths[window]) if window in lengths else ""
+    return int(there.timestamp()) // lengths[window] if window in lengths else 0

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+
+import msgspec
 
 # Numbers are exact up to here in JSON as many read it, in Lua, and so in every limit.
 MOST = 2**53
@@ -121,7 +122,7 @@ class Amounts:
 NOTHING = Amounts(0, 0)
 
 
-class LimitState(NamedTuple):
+class LimitState(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How much of a limit is left, and in how many milliseconds all of it is there again (None: never).
 
     Several come with each admission, so this is what Python makes fastest.
@@ -159,7 +160,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What the data plane needs to know of a token. `max_requests` None: no limit over its life."""
+    """What the data plane needs to know of a token. `max_requests` None: no limit over its life.
+
+    The secret with `previous_digest` ("": none) works as well until `previous_until`.
+    """
 
     id: str
     digest: str
@@ -173,6 +177,8 @@ class Token:
     version: int
     policy: Policy = Policy()
     limits: tuple[Limit, ...] = ()
+    previous_digest: str = ""
+    previous_until: datetime | None = None
 
 
 class Denial(StrEnum):
@@ -193,8 +199,8 @@ class Caller:
     """An admitted request's owner: which token, on behalf of which project, and its number on that token.
 
     `policy` is the token's own, which narrows the project's. `standing` is the tightest limit of each measure.
-    `hold` is what settles the request later; None: it is not held. `limits` are all there are, but only from a look
-    that takes nothing (peek).
+    `hold` is what settles the request later; None: it is not held. `limits` are all that count
+    it.
     """
 
     token_id: str

@@ -5,18 +5,19 @@ the version of this contract: a release that changes it publishes beside the old
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from shared.limits_schema import decode_limits, decode_standing, encode_limits
+from shared.limits_schema import decode_limits, decode_standing, encode_limits, field_of
 from shared.models import (
     NOTHING,
+    WINDOWS,
     Amounts,
     Caller,
     Denial,
@@ -35,6 +36,7 @@ PREFIX = "llmproxy:{v1}:"
 EPOCH = f"{PREFIX}epoch"
 PROJECT_PREFIX = f"{PREFIX}project:"
 TOKEN_PREFIX = f"{PREFIX}token:"
+IDENTITY_PREFIX = f"{PREFIX}identity:"
 USAGE_STREAM = f"{PREFIX}usage"
 USAGE_GROUP = "collector"
 USAGE_DEAD_LETTERS = f"{PREFIX}usage:dead"
@@ -50,12 +52,17 @@ OPEN = f"{PREFIX}open"
 HOLDS = f"{PREFIX}holds"
 # When any worker last renewed leases, in ms.
 RENEWED = f"{PREFIX}renewed"
+# Which workers there are, by when they were last heard of, in ms.
+WORKERS = f"{PREFIX}workers"
 # What every worker hears at once: revocations, and breakers that opened or closed.
 CONTROL_CHANNEL = f"{PREFIX}control"
 # Every origin whose pages some active project lets in.
 CORS_ORIGINS = f"{PREFIX}cors_origins"
 # Breakers that are not closed: subject → BreakerChange.
 BREAKERS = f"{PREFIX}breakers"
+
+# How long a worker counts as there after it was last heard of.
+WORKER_MS = 15_000
 
 # How long a request counts as running after the last sign of its worker.
 LEASE_MS = 30_000
@@ -121,14 +128,19 @@ def token_key(digest: str) -> str:
     return TOKEN_PREFIX + digest
 
 
+def identity_key(token_id: str) -> str:
+    """Key of what is known of a token by its id: its version, its record, that of the secret it had before."""
+    return IDENTITY_PREFIX + token_id
+
+
 def project_key(project_id: str) -> str:
     """Key of a project's published record."""
     return PROJECT_PREFIX + project_id
 
 
 def used_key(scope: Scope, scope_id: str = "") -> str:
-    """Key of what the requests of a token, a project or all (then without an id) have used."""
-    return USED_PREFIX + (scope if scope is Scope.GLOBAL else f"{scope}:{scope_id}")
+    """Key of what the requests of a token have used, or those of any project and of all: these are one."""
+    return USED_PREFIX + (f"{scope}:{scope_id}" if scope is Scope.TOKEN else "shared")
 
 
 @cache
@@ -167,22 +179,21 @@ def encode_amounts(amounts: Amounts) -> tuple[int | str, int | str]:
 def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
     """Read the answer of the `admit` script. Raises ContractError if it does not fit."""
     try:
-        denial, token_id, label, policy, number, record, hold, of_token, of_all, states = reply
+        denial, token_id, label, policy, number, record, hold, most, of_token, of_all, *standing = reply
         project = _project(as_bytes(record)) if record else None
-        standing = decode_standing(as_bytes(states))
         if reason := _text(denial):
+            limit = decode_standing(as_bytes(standing[0]))[0] if standing else None
             retry_after_ms = int(number) if standing else None
-            limit = standing[0] if standing else None
             return Denied(Denial(reason), _text(token_id), _text(label), project, limit, retry_after_ms)
         if project is None:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        is_peek = bool(of_token)
-        limits = _all_limits(_most(hold), of_token, project, of_all) if is_peek else ()
-        held = None if is_peek else as_bytes(hold) or None
-        return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, standing, limits)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+        held = as_bytes(hold) or None
+        limits = _all_limits(most, of_token, as_bytes(record), of_all) if standing else ()
+        states = _standing(limits, standing) if standing else ()
+        return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, states, limits)
+    except (TypeError, ValueError, IndexError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
 
 
@@ -190,22 +201,35 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
 _project = lru_cache(maxsize=1024)(_project_decoder.decode)
 
 
-def _most(max_requests: bytes | int) -> tuple[Limit, ...]:
-    return (Limit(Measure.REQUESTS, Window.LIFE, int(max_requests)),) if max_requests else ()
-
-
+@lru_cache(maxsize=1024)
 def _all_limits(
-    most: tuple[Limit, ...], of_token: bytes | int, project: Project, of_all: bytes | int
+    most: bytes | int, of_token: bytes | int, record: bytes, of_all: bytes | int
 ) -> tuple[tuple[Scope, Limit], ...]:
-    own, common = most + decode_limits(as_bytes(of_token)), decode_limits(as_bytes(of_all))
-    scopes = {Scope.TOKEN: own, Scope.PROJECT: project.limits, Scope.GLOBAL: common}
+    of_life = (Limit(Measure.REQUESTS, Window.LIFE, int(most)),) if most else ()
+    own, common = of_life + decode_limits(as_bytes(of_token)), decode_limits(as_bytes(of_all))
+    scopes = {Scope.TOKEN: own, Scope.PROJECT: _project(record).limits, Scope.GLOBAL: common}
     return tuple((scope, limit) for scope, limits in scopes.items() for limit in limits)
 
 
+def _standing(limits: Sequence[tuple[Scope, Limit]], told: Iterable[Any]) -> tuple[LimitState, ...]:
+    """Several come with each admission, so nothing is called that need not be."""
+    values = iter(told)
+    states = zip(map(limits.__getitem__, values), values, values, strict=True)
+    return tuple(
+        [
+            LimitState(scope, limit.measure, limit.window, limit.amount, int(left), None if reset < 0 else reset)
+            for (scope, limit), left, reset in states
+        ]
+    )
+
+
 def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
-    """Return KEYS and ARGV of the `publish_token` script."""
+    """Return KEYS and ARGV of the `publish_token` script.
+
+    The secret that was replaced leads to the record as long as it works; a moment that is over ends it at once.
+    """
     fields: list[str | int | bytes] = ["id", token.id, "label", token.label, "project_id", token.project_id]
-    fields += ["is_active", int(token.is_active), "expires_at", to_ms(token.expires_at)]
+    fields += ["expires_at", to_ms(token.expires_at)]
     fields += ["max_requests", "" if token.max_requests is None else token.max_requests]
     fields += ["policy", "" if token.policy == Policy() else msgspec.json.encode(token.policy).decode()]
     fields += ["limits", encode_limits(token.limits)]
@@ -213,8 +237,27 @@ def encode_token(token: Token) -> tuple[list[str], list[str | int | bytes]]:
     forget_at = to_ms(token.expires_at + REMEMBER_EXPIRED)
     notice = "" if token.is_active else encode_control(Revoked("token", token.id))
     counters = [token.request_count, last_used]
-    keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id)]
-    return keys, [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, *fields]
+    previous = token_key(token.previous_digest or token.digest)
+    works_until = 0 if token.previous_until is None else to_ms(token.previous_until)
+    keys = [token_key(token.digest), used_key(Scope.TOKEN, token.id), identity_key(token.id), previous]
+    head: list[str | int] = [token.version, CONTROL_CHANNEL, notice, *counters, forget_at, works_until]
+    return keys, [*head, int(token.is_active), *fields]
+
+
+def encode_purged_token(
+    token_id: str, digest: str, version: int, forget_at: datetime
+) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `purge_token` script; `digest` is that of its last secret."""
+    keys = [identity_key(token_id), token_key(digest), used_key(Scope.TOKEN, token_id)]
+    return keys, [version, CONTROL_CHANNEL, encode_control(Revoked("token", token_id)), to_ms(forget_at)]
+
+
+def encode_purged_project(project_id: str, version: int, forget_at: datetime) -> tuple[list[str], list[str | int]]:
+    """Return KEYS and ARGV of the `purge_project` script."""
+    keys = [project_key(project_id), used_key(Scope.PROJECT, project_id)]
+    fields = [field_of(measure, window, project_id) for measure, windows in WINDOWS.items() for window in windows]
+    notice = encode_control(Revoked("project", project_id))
+    return keys, [version, CONTROL_CHANNEL, notice, to_ms(forget_at), *fields]
 
 
 def encode_project(project: Project) -> tuple[list[str], list[str | int | bytes]]:
@@ -228,7 +271,7 @@ def encode_project(project: Project) -> tuple[list[str], list[str | int | bytes]
         "record",
         record,
     ]
-    fields += ["limits", encode_limits(project.limits)]
+    fields += ["limits", encode_limits(project.limits, project.id)]
     notice = "" if project.is_active else encode_control(Revoked("project", project.id))
     return [project_key(project.id)], [project.version, CONTROL_CHANNEL, notice, *fields]
 

@@ -207,6 +207,30 @@ class Settings:
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
         _DATABASES, Plane.CONTROL | Plane.SUPERVISOR, is_secret=True,
     )  # fmt: skip
+    db_pool_size: int = _variable(
+        "LLM_PROXY_DB_POOL_SIZE", "10", "Connections to PostgreSQL that a process keeps.",
+        _number(1, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_max_overflow: int = _variable(
+        "LLM_PROXY_DB_MAX_OVERFLOW", "10", "Connections to PostgreSQL that a process opens besides when it needs them.",
+        _number(0, 1000), Plane.CONTROL,
+    )  # fmt: skip
+    db_pool_recycle: int = _variable(
+        "LLM_PROXY_DB_POOL_RECYCLE", "1800", "Seconds after which a connection to PostgreSQL is opened anew; 0: never.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_statement_timeout: int = _variable(
+        "LLM_PROXY_DB_STATEMENT_TIMEOUT", "30", "Seconds that PostgreSQL may take for a statement; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    db_lock_timeout: int = _variable(
+        "LLM_PROXY_DB_LOCK_TIMEOUT", "10", "Seconds that a statement waits for a lock of PostgreSQL; 0: any time.",
+        _number(0, 86400), Plane.CONTROL,
+    )  # fmt: skip
+    copy_to: str = _variable(
+        "LLM_PROXY_COPY_TO", "", "SQL database that `llm-proxy db copy` copies DATABASE_URL to.",
+        _DATABASES, Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
         _redis, ALL, is_secret=True,
@@ -273,12 +297,12 @@ class Settings:
     upstream_ca_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CA_FILE", "",
         "PEM file of the authorities that providers' certificates are verified against; empty: the public ones.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     upstream_cert_file: Path | None = _variable(
         "LLM_PROXY_UPSTREAM_CERT_FILE", "",
         "PEM file with private key and certificate that is shown to providers which ask for one.",
-        _file, Plane.DATA,
+        _file, Plane.DATA | Plane.CONTROL,
     )  # fmt: skip
     allow_http_upstream: bool = _variable(
         "LLM_PROXY_ALLOW_HTTP_UPSTREAM", "false",
@@ -324,6 +348,22 @@ class Settings:
         "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
         _roles, Plane.CONTROL,
     )  # fmt: skip
+    backup_every: timedelta | None = _variable(
+        "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    backup_dir: Path | None = _variable(
+        "LLM_PROXY_BACKUP_DIR", "", "Folder of the backups; empty: `backups` in the data folder.",
+        _optional_folder, Plane.CONTROL,
+    )  # fmt: skip
+    backup_keep: int = _variable(
+        "LLM_PROXY_BACKUP_KEEP", "7", "How many backups that the jobs process has made are kept.",
+        _number(1, 10_000), Plane.CONTROL,
+    )  # fmt: skip
+    backup_encrypt: bool = _variable(
+        "LLM_PROXY_BACKUP_ENCRYPT", "true", "Encrypt backups with the first key of ENCRYPTION_KEYS.",
+        _truth, Plane.CONTROL,
+    )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
         _one_of("debug", "info", "warning", "error"), ALL,
@@ -346,7 +386,7 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret text of this process, for the log redactor."""
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
-        values += _passwords(self.database_url) + _passwords(self.redis_url)
+        values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 

@@ -17,6 +17,12 @@ from manager import db
 from manager.tables import Base
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let scripts/fuzz say how thorough it is."""
+    said = "How many examples of each operation of the management API are made up."
+    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=10, help=said)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this session, reached through a unix socket."""
@@ -92,3 +98,21 @@ def engine(database_url: str) -> Iterator[sa.Engine]:
 def sessions(engine: sa.Engine) -> db.Sessions:
     """Sessions on an empty database of each kind."""
     return db.create_sessions(engine)
+
+
+def new_postgresql(postgres_url: str, name: str) -> str:
+    """The URL of a database of this name without any table."""
+    server = db.create_engine(postgres_url)
+    with server.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    server.dispose()
+    return sa.make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without any table, of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/empty.db"
+    return new_postgresql(request.getfixturevalue("postgres_url"), "empty")

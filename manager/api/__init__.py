@@ -5,7 +5,9 @@ from flask import Flask
 from manager.api import (
     access,
     audit,
+    conditions,
     dead_letters,
+    docs,
     health,
     keys,
     limits,
@@ -13,10 +15,13 @@ from manager.api import (
     prices,
     problems,
     projects,
+    providers,
     rates,
     requests,
+    status,
     tokens,
     usage,
+    versions,
 )
 from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
@@ -26,7 +31,7 @@ from manager.tallies import SafeTallies
 from manager.throttle import Throttle
 from shared.settings import Settings, SettingsError
 
-MAX_BODY_BYTES = 64 << 10
+MAX_BODY_BYTES = 256 << 10
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -47,10 +52,15 @@ def register(app: Flask, settings: Settings) -> None:
     made = Services.of(settings)
     install(app, made)
     _guard(app, settings, made)
+    conditions.mark(app)
+    app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    for part in (projects, keys, tokens, limits, prices, usage, requests, dead_letters, audit, operators):
+    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
+    for part in parts:
         api.register_blueprint(part.blueprint)
+    api.describe(sorted(made.rules.table.providers))
     problems.handle(app)
+    app.register_blueprint(docs.blueprint)
     app.register_blueprint(health.blueprint)
 
 

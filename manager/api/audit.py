@@ -28,11 +28,11 @@ class AuditFilters(ma.Schema):
 
     action = ma.fields.String(load_default=None, validate=ma.validate.OneOf(list(audit.Action)))
     actor = ma.fields.String(load_default=None, validate=ma.validate.Length(1, NAME_LENGTH))
-    outcome = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[a-z_]{1,32}\Z"))
+    outcome = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[a-z_]{1,32}$"))
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
     subject_id = ma.fields.UUID(load_default=None, metadata={"description": "What was done to, if neither of these."})
-    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[A-Za-z0-9._-]{1,64}\Z"))
+    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[A-Za-z0-9._-]{1,64}$"))
     since = ma.fields.AwareDateTime(load_default=None, data_key="from", metadata={"description": "Then or later."})
     until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Before."})
     text = ma.fields.String(

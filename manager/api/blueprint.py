@@ -1,6 +1,7 @@
-"""The kind of blueprint that all of /manage uses: unknown fields are refused, in bodies and in queries."""
+"""The kind of blueprint that all of /manage uses: unknown fields are refused, and operations say what they answer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from copy import deepcopy
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -11,6 +12,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 
+from manager.api import described
 from manager.api.services import demand_everything
 from manager.principals import Role
 
@@ -29,6 +31,13 @@ class StrictParser(FlaskParser):
         except (RecursionError, ValueError) as error:
             self._handle_invalid_json_error(error, req)
 
+    def load_querystring(self, req: Request, schema: ma.Schema) -> Any:
+        """Return the query. Raises ValidationError for a field that is given twice, and is no list."""
+        repeated = [name for name in req.args if len(req.args.getlist(name)) > 1]
+        if repeated:
+            raise ma.ValidationError({name: ["Must be given once."] for name in repeated})
+        return super().load_querystring(req, schema)
+
     def _handle_invalid_json_error(self, error: Exception, req: Request, *args: Any, **kwargs: Any) -> NoReturn:
         raise BadRequest("The body is not valid JSON.") from error
 
@@ -43,6 +52,7 @@ class ManageBlueprint(Blueprint):  # type: ignore[misc]
     ) -> None:
         super().__init__(name, f"manager.api.{name}", url_prefix="/manage", description=description)
         self._reads, self._writes = reads, writes
+        self._prepare_doc_cbks.append(described.complete)
 
     def add_url_rule(
         self,
@@ -73,5 +83,20 @@ class ManageBlueprint(Blueprint):  # type: ignore[misc]
 
             guarded.needs_role = role  # type: ignore[attr-defined]
             return guarded
+
+        return decorate
+
+    @staticmethod
+    def says(**facts: Any) -> Callable[[View], View]:
+        """Describe a view in more than shapes; see manager/api/described.py for what can be said."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def unchanged(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, **kwargs)
+
+            kept: Mapping[str, Any] = deepcopy(getattr(view, "_apidoc", {}))
+            unchanged._apidoc = {**kept, "says": {**kept.get("says", {}), **facts}}  # type: ignore[attr-defined]
+            return unchanged
 
         return decorate

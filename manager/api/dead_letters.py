@@ -5,10 +5,11 @@ from typing import Any
 import marshmallow as ma
 from flask.views import MethodView
 
-from manager import dead_letters
+from manager import audit, dead_letters
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import PageQuery
-from manager.api.services import services
+from manager.api.services import note, services
+from manager.principals import Role
 
 blueprint = ManageBlueprint("dead_letters", "Usage events that could not be recorded.")
 
@@ -33,6 +34,7 @@ class DeadLetterPage(ma.Schema):
 class DeadLetters(MethodView):
     """All of them."""
 
+    @blueprint.needs(Role.AUDITOR, everything=True)
     @blueprint.arguments(PageQuery, location="query")
     @blueprint.response(200, DeadLetterPage)
     def get(self, query: dict[str, Any]) -> dict[str, Any]:
@@ -45,17 +47,25 @@ class DeadLetters(MethodView):
 class OneDeadLetter(MethodView):
     """One of them."""
 
+    @blueprint.needs(Role.ADMIN, everything=True)
     @blueprint.response(204)
     def delete(self, letter_id: str) -> None:
         """Throw an event away."""
         dead_letters.delete(services().redis, letter_id)
+        _note(audit.Action.DEAD_LETTER_DELETE, letter_id)
 
 
 @blueprint.route("/dead-letters/<letter_id>/retry")
 class Retry(MethodView):
     """Another try."""
 
+    @blueprint.needs(Role.ADMIN, everything=True)
     @blueprint.response(204)
     def post(self, letter_id: str) -> None:
         """Hand an event to the collector once more; it comes back if it still cannot be recorded."""
         dead_letters.retry(services().redis, letter_id)
+        _note(audit.Action.DEAD_LETTER_RETRY, letter_id)
+
+
+def _note(action: audit.Action, letter_id: str) -> None:
+    services().transact(lambda session: note(session, action, detail={"dead_letter": letter_id}))

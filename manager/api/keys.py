@@ -6,35 +6,64 @@ from typing import Any
 from uuid import UUID
 
 import marshmallow as ma
+from flask import Response
 from flask.views import MethodView
+from sqlalchemy.orm import Session
 
-from manager import db, keys, projects
+from manager import audit, db, keys, projects
+from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, PageQuery, Truth
-from manager.api.services import now, services
+from manager.api.fields import Changes, Label, PageQuery, ProviderKey, Truth, Weight
+from manager.api.once import once
+from manager.api.services import note, now, scope, services
+from manager.changes import between
+from manager.key_probe import ProbeResult
 from manager.pages import Page
-from manager.tables import UpstreamKey
+from manager.tables import Project, UpstreamKey
 from manager.upstream_health import Health
 from shared.redis_schema import key_subject
 
 blueprint = ManageBlueprint("keys", "The provider's keys of a project, and which of them are set aside.")
+_ONE = "/manage/projects/{project_id}/keys/{key_id}"
+_IDS = {"project_id": "$request.path.project_id", "key_id": "$response.body#/id"}
+LINKS = {
+    "get": ("get", _ONE, _IDS),
+    "change": ("patch", _ONE, _IDS),
+    "rotate": ("post", f"{_ONE}/rotate", _IDS),
+    "delete": ("delete", _ONE, _IDS),
+}
 
 
 class NewKey(ma.Schema):
     """What a key is made of."""
 
-    api_key = ma.fields.String(required=True, metadata={"description": "The provider's key; never shown again."})
-    label = ma.fields.String(load_default="")
-    weight = ma.fields.Integer(strict=True, load_default=1, metadata={"description": "Its share, from 1 to 1000."})
+    api_key = ProviderKey(required=True, metadata={"description": "The provider's key; never shown again."})
+    label = Label(load_default="")
+    weight = Weight(load_default=1, metadata={"description": "Its share."})
 
 
 class KeyChanges(Changes):
     """What may be changed; a field that is left out stays. With another `api_key` the key keeps its id."""
 
-    api_key = ma.fields.String()
-    label = ma.fields.String()
-    weight = ma.fields.Integer(strict=True)
+    api_key = ProviderKey()
+    label = Label()
+    weight = Weight()
     is_active = Truth()
+
+
+class Rotated(ma.Schema):
+    """What a key opens from now on."""
+
+    api_key = ProviderKey(required=True)
+
+
+class KeyTestView(ma.Schema):
+    """What came of asking the provider. `refused` and `limited` speak against the key, the others say nothing of it."""
+
+    state = ma.fields.String(validate=ma.validate.OneOf(["ok", "refused", "limited", "unreachable", "unclear"]))
+    reason = ma.fields.String(metadata={"description": "One word, as of a breaker; empty if it is fine."})
+    status = ma.fields.Integer(metadata={"description": "The status of the answer, 0 without one."})
+    milliseconds = ma.fields.Float(metadata={"description": "How long that took."})
 
 
 class HealthView(ma.Schema):
@@ -83,6 +112,18 @@ def _shown(*rows: UpstreamKey) -> list[ShownKey]:
     return [ShownKey.of(row, health) for row in rows]
 
 
+def shown_without_health(row: UpstreamKey) -> ShownKey:
+    """Return a key without asking what the data plane has learned of it."""
+    return ShownKey(row, None)
+
+
+def _project(session: Session, project_id: UUID) -> Project:
+    """Return a project whose keys are to be changed, locked."""
+    project = projects.get(session, project_id, scope=scope(), for_update=True)
+    projects.check_is_there(project)
+    return project
+
+
 @blueprint.route("/projects/<uuid:project_id>/keys")
 class Keys(MethodView):
     """All keys of a project."""
@@ -92,19 +133,29 @@ class Keys(MethodView):
     def get(self, query: dict[str, Any], project_id: UUID) -> Page[ShownKey]:
         """List a project's keys, newest first."""
         with db.reading(services().sessions) as session:
-            projects.get(session, project_id)
+            projects.get(session, project_id, scope=scope())
             found = keys.list_page(session, project_id, **query)
         return Page(_shown(*found.items), found.next_cursor)
 
-    @blueprint.arguments(NewKey)
+    @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
+    @blueprint.arguments(NewKey, example={"api_key": "sk-the-providers-key", "label": "second account", "weight": 3})
     @blueprint.response(201, KeyView)
-    def post(self, body: dict[str, Any], project_id: UUID) -> ShownKey:
+    def post(self, body: dict[str, Any], project_id: UUID) -> ShownKey | Response:
         """Add a key to a project."""
-        with services().sessions.begin() as session:
-            project = projects.get(session, project_id, for_update=True)
+
+        def add(session: Session) -> UpstreamKey:
+            project = _project(session, project_id)
             key = keys.add(services().rules, now(), project, **body)
             projects.touch(project, now())
+            after = {"after": keys.facts(key)}
+            note(session, audit.Action.KEY_CREATE, project_id=project_id, subject_id=key.id, detail=after)
+            return key
+
+        key = once(KeyView(), add, shown_without_health)
+        if isinstance(key, Response):
+            return key
         services().publish_created(lambda publisher: publisher.publish_project(project_id))
+        conditions.show(keys.state(key))
         return _shown(key)[0]
 
 
@@ -112,33 +163,90 @@ class Keys(MethodView):
 class OneKey(MethodView):
     """One key of a project."""
 
+    @blueprint.says(tagged=True)
     @blueprint.response(200, KeyView)
     def get(self, project_id: UUID, key_id: UUID) -> ShownKey:
         """Show a key."""
         with db.reading(services().sessions) as session:
-            key = keys.get(projects.get(session, project_id), key_id)
+            key = keys.get(projects.get(session, project_id, scope=scope()), key_id)
+        conditions.show(keys.state(key))
         return _shown(key)[0]
 
-    @blueprint.arguments(KeyChanges)
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.arguments(KeyChanges, example={"label": "first account", "weight": 2})
     @blueprint.response(200, KeyView)
     def patch(self, body: dict[str, Any], project_id: UUID, key_id: UUID) -> ShownKey:
         """Change a key; the last active one of an active project cannot be switched off."""
-        with services().sessions.begin() as session:
-            project = projects.get(session, project_id, for_update=True)
-            key = keys.get(project, key_id)
-            keys.update(services().rules, project, key, **body)
-            projects.touch(project, now())
-        services().publisher.publish_project(project_id)
-        if "api_key" in body:
-            services().health.forgive(key_id)
-        return _shown(key)[0]
+        return _change(project_id, key_id, body)
 
+    @blueprint.says(tagged=True, conflicts=True)
     @blueprint.response(204)
     def delete(self, project_id: UUID, key_id: UUID) -> None:
         """Remove a key, but not the last active one of an active project."""
-        with services().sessions.begin() as session:
-            project = projects.get(session, project_id, for_update=True)
-            keys.delete(project, keys.get(project, key_id))
+
+        def delete(session: Session) -> None:
+            project = _project(session, project_id)
+            key = keys.get(project, key_id)
+            conditions.expected().check(keys.state(key))
+            before = {"before": keys.facts(key)}
+            keys.delete(project, key)
             projects.touch(project, now())
+            note(session, audit.Action.KEY_DELETE, project_id=project_id, subject_id=key_id, detail=before)
+
+        services().transact(delete)
         services().publisher.publish_project(project_id)
         services().health.forgive(key_id)
+
+
+@blueprint.route("/projects/<uuid:project_id>/keys/<uuid:key_id>/rotate")
+class Rotation(MethodView):
+    """Another secret for a key."""
+
+    @blueprint.says(conflicts=True, is_tagged=True)
+    @blueprint.arguments(Rotated, example={"api_key": "sk-the-providers-next-key"})
+    @blueprint.response(200, KeyView)
+    def post(self, body: dict[str, Any], project_id: UUID, key_id: UUID) -> ShownKey:
+        """Replace what a key opens; its id, label and weight stay, and it is tried again if it was set aside."""
+        return _change(project_id, key_id, body)
+
+
+@blueprint.route("/projects/<uuid:project_id>/keys/<uuid:key_id>/test")
+class Trial(MethodView):
+    """A try of a key."""
+
+    @blueprint.response(200, KeyTestView)
+    def post(self, project_id: UUID, key_id: UUID) -> ProbeResult:
+        """Ask the provider whether it takes a key, with a request that costs nothing."""
+        with db.reading(services().sessions) as session:
+            project = projects.get(session, project_id, scope=scope())
+            key = keys.get(project, key_id)
+        result = keys.probe(services().rules, project, key, services().settings)
+
+        def note_test(session: Session) -> None:
+            detail = {"state": result.state, "status": result.status, "reason": result.reason}
+            note(session, audit.Action.KEY_TEST, project_id=project_id, subject_id=key_id, detail=detail)
+
+        services().transact(note_test)
+        return result
+
+
+def _change(project_id: UUID, key_id: UUID, changes: dict[str, Any]) -> ShownKey:
+    action = audit.Action.KEY_ROTATE if "api_key" in changes else audit.Action.KEY_UPDATE
+
+    def change(session: Session) -> UpstreamKey:
+        project = _project(session, project_id)
+        key = keys.get(project, key_id)
+        conditions.expected().check(keys.state(key))
+        before = keys.facts(key)
+        keys.update(services().rules, project, key, **changes)
+        projects.touch(project, now())
+        differs = between(before, keys.facts(key)) or {}
+        note(session, action, project_id=project_id, subject_id=key_id, detail=differs)
+        return key
+
+    key = services().transact(change)
+    services().publisher.publish_project(project_id)
+    if "api_key" in changes:
+        services().health.forgive(key_id)
+    conditions.show(keys.state(key))
+    return _shown(key)[0]

@@ -5,11 +5,15 @@ from typing import Any
 
 import marshmallow as ma
 from flask.views import MethodView
+from sqlalchemy.orm import Session
 
-from manager import audit, db, limits, publications
+from manager import audit, db, etags, limits, publications
+from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.services import now, services, source
-from shared.models import Measure, OnOutage, Window
+from manager.api.fields import Whole
+from manager.api.services import note, now, services
+from manager.principals import Role
+from shared.models import MOST, WINDOWS, Measure, OnOutage, Scope, Window
 
 blueprint = ManageBlueprint("limits", "Limits of everything together.")
 MOST_LIMITS = 20
@@ -19,6 +23,7 @@ class Amount(ma.fields.Field[Any]):
     """A whole number, or a text in US dollars."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ma.ValidationError('An amount is a whole number, or for cost a text in US dollars like "12.50".')
         return value
@@ -39,8 +44,7 @@ class LimitShape(ma.Schema):
             "oneOf": [{"type": "integer"}, {"type": "string"}],
         },
     )
-    burst = ma.fields.Integer(
-        strict=True,
+    burst = Whole(
         allow_none=True,
         load_default=None,
         metadata={"description": "How many requests may come at once; null: as many as the amount."},
@@ -52,9 +56,53 @@ class LimitShape(ma.Schema):
     )
 
 
-def limits_field(**more: Any) -> "ma.fields.List[Any]":
+TOKEN_LIMITS = Scope.TOKEN
+# More than nothing.
+DOLLARS = r"^([1-9][0-9]{0,5}(\.[0-9]{1,9})?|0\.[0-9]{0,8}[1-9])$"
+
+
+def limits_field(scope: Scope = Scope.PROJECT, *, metadata: Mapping[str, Any] | None = None, **more: Any) -> Any:
     """Return a field of limits as they are sent."""
-    return ma.fields.List(ma.fields.Nested(LimitShape), validate=ma.validate.Length(max=MOST_LIMITS), **more)
+    said = {"schema": {"items": {"oneOf": shapes(scope)}}, **(metadata or {})}
+    field = ma.fields.Nested(LimitShape)
+    return ma.fields.List(field, validate=ma.validate.Length(max=MOST_LIMITS), metadata=said, **more)
+
+
+def shapes(scope: Scope) -> list[dict[str, Any]]:
+    """Return which measures, windows, amounts and bursts go together, as JSON schemas."""
+    found = []
+    for measure in Measure:
+        windows = {window for window in WINDOWS[measure]}
+        if scope is Scope.TOKEN and measure is Measure.REQUESTS:
+            windows.discard(Window.LIFE)
+        paced = sorted(windows - {Window.LIFE}) if measure is Measure.REQUESTS else []
+        plain = sorted(windows - set(paced))
+        found += [_shape(measure, paced, {"type": ["integer", "null"], "minimum": 1, "maximum": MOST})] if paced else []
+        found += [_shape(measure, plain, {"type": "null"})] if plain else []
+    return found
+
+
+def _shape(measure: Measure, windows: list[Window], burst: dict[str, Any]) -> dict[str, Any]:
+    amount: dict[str, Any] = {"type": "integer", "minimum": 1, "maximum": MOST}
+    if measure is Measure.COST:
+        amount = {
+            "type": "string",
+            "pattern": DOLLARS,
+            "example": "12.50",
+        }
+    required = ["measure", "amount"] if measure is Measure.CONCURRENT else ["measure", "amount", "window"]
+    return {
+        "type": "object",
+        "required": required,
+        "additionalProperties": False,
+        "properties": {
+            "measure": {"type": "string", "enum": [measure.value]},
+            "window": {"type": "string", "enum": [window.value for window in windows]},
+            "amount": amount,
+            "burst": burst,
+            "on_outage": {"type": "string", "enum": list(OnOutage)},
+        },
+    }
 
 
 def shown_limits(attribute: str) -> ma.fields.Field[Any]:
@@ -88,20 +136,40 @@ def changed(before: Any, after: Any) -> Mapping[str, Any] | None:
 class Limits(MethodView):
     """Limits of everything together."""
 
+    @blueprint.needs(Role.AUDITOR, everything=True)
+    @blueprint.says(tagged=True)
     @blueprint.response(200, GlobalLimitsView)
     def get(self) -> dict[str, Any]:
         """Show the limits of everything together."""
         with db.reading(services().sessions) as session:
-            return {"limits": publications.global_limits(session)}
+            return _tagged(publications.global_limits(session))
 
-    @blueprint.arguments(GlobalLimits)
+    @blueprint.needs(Role.ADMIN, everything=True)
+    @blueprint.says(tagged=True)
+    @blueprint.arguments(GlobalLimits, example={"limits": [{"measure": "cost", "window": "day", "amount": "50.00"}]})
     @blueprint.response(200, GlobalLimitsView)
     def put(self, body: dict[str, Any]) -> dict[str, Any]:
         """Replace the limits of everything together."""
-        with services().sessions.begin() as session:
+
+        def replace(session: Session) -> Any:
+            # Counted first: it keeps others out, so that what is found is what is replaced.
+            publications.touch(session, publications.Name.LIMITS, now())
             before = publications.global_limits(session)
+            conditions.expected().check(_state(before))
             after = publications.set_global_limits(session, now(), body["limits"])
             if detail := changed(before, after):
-                audit.note(session, now(), source(), audit.Action.LIMITS_CHANGE, detail=detail)
+                note(session, audit.Action.LIMITS_CHANGE, detail=detail)
+            return after
+
+        after = services().transact(replace)
         services().publisher.publish_limits()
-        return {"limits": after}
+        return _tagged(after)
+
+
+def _state(counted: Any) -> str:
+    return etags.state_of(limits.shown(counted))
+
+
+def _tagged(counted: Any) -> dict[str, Any]:
+    conditions.show(_state(counted))
+    return {"limits": counted}

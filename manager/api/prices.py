@@ -1,19 +1,25 @@
 """/manage/prices."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow as ma
 from flask.views import MethodView
+from sqlalchemy.orm import Session
 
 from manager import audit, db, money, prices
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery
-from manager.api.services import now, services, source
+from manager.api.fields import Exact, PageQuery, Plain, Whole, Yes
+from manager.api.services import note, now, services
 from manager.pages import Page
+from manager.principals import Role
 from manager.tables import Price
+from shared.models import MOST
 
 blueprint = ManageBlueprint("prices", "What models cost: the price list, and overrides of it.")
+_ID = {"price_id": "$response.body#/id"}
+_EXAMPLE = {"provider": "openai", "model": "gpt-5*", "prompt": "1.25", "cached": "0.125", "completion": "10.00"}
+DOLLARS = r"^(0|[1-9][0-9]{0,5}|[1-8][0-9]{6})(\.[0-9]{1,9})?$"
 _PER_MILLION = "US dollars for a million tokens, as a text."
 
 
@@ -25,14 +31,14 @@ class Usd(ma.fields.String):
 
 
 def _rate(description: str) -> Usd:
-    return Usd(allow_none=True, metadata={"description": f"{description} {_PER_MILLION}"})
+    return Usd(allow_none=True, metadata={"description": f"{description} {_PER_MILLION}", "pattern": DOLLARS})
 
 
 class PriceShape(ma.Schema):
     """A price. A part without a rate costs as the whole; without a rate of the whole, its cost is not known."""
 
     provider = ma.fields.String(required=True)
-    model = ma.fields.String(required=True, metadata={"description": "A glob of `*` and `?`, in any case."})
+    model = Plain(required=True, metadata={"description": "A glob of `*` and `?`, in any case.", "maxLength": 256})
     prompt = _rate("Tokens of the prompt.")
     cached = _rate("Those of them that were read from the provider's cache.")
     cache_write = _rate("Those of them that were written to it.")
@@ -40,11 +46,16 @@ class PriceShape(ma.Schema):
     completion = _rate("Tokens of the completion.")
     reasoning = _rate("Those of them that were spent on reasoning.")
     audio_completion = _rate("Those of them that are audio.")
-    request = Usd(allow_none=True, metadata={"description": "US dollars for each request, as a text."})
-    above = ma.fields.Integer(
-        strict=True,
+    request = Usd(
+        allow_none=True, metadata={"description": "US dollars for each request, as a text.", "pattern": DOLLARS}
+    )
+    above = Whole(
         load_default=0,
-        metadata={"description": "Holds for prompts with more tokens than this; 0: of any size."},
+        metadata={
+            "minimum": 0,
+            "maximum": MOST,
+            "description": "Holds for prompts with more tokens than this; 0: of any size.",
+        },
     )
     valid_from = ma.fields.AwareDateTime(
         allow_none=True, load_default=None, metadata={"description": "Null: ever since."}
@@ -52,10 +63,15 @@ class PriceShape(ma.Schema):
     valid_until = ma.fields.AwareDateTime(
         allow_none=True, load_default=None, metadata={"description": "Null: until further notice."}
     )
+    facts: ClassVar[dict[str, Any]] = {
+        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in prices.RATES]
+    }
 
 
 class PriceView(PriceShape):
     """A price as it may be shown."""
+
+    facts: ClassVar[dict[str, Any]] = {}
 
     id = ma.fields.UUID()
     source = ma.fields.String(metadata={"description": "What it is from; empty for an override."})
@@ -72,9 +88,9 @@ class PricePage(ma.Schema):
 class PriceQuery(PageQuery):
     """Which page, of which prices. `model` is the glob itself."""
 
-    provider = ma.fields.String(load_default=None)
-    model = ma.fields.String(load_default=None)
-    is_override = ma.fields.Boolean(load_default=None)
+    provider = Exact()
+    model = Exact()
+    is_override = Yes(load_default=None)
 
 
 def _detail(price: Price) -> dict[str, Any]:
@@ -93,13 +109,22 @@ class Prices(MethodView):
         with db.reading(services().sessions) as session:
             return prices.list_page(session, **query)
 
-    @blueprint.arguments(PriceShape)
+    @blueprint.needs(Role.ADMIN, everything=True)
+    @blueprint.says(conflicts=True, links={"delete": ("delete", "/manage/prices/{price_id}", _ID)})
+    @blueprint.arguments(PriceShape, example=_EXAMPLE)
     @blueprint.response(200, PriceView)
     def put(self, body: dict[str, Any]) -> Price:
         """Add an override, or replace the one of the same provider, model, `above` and `valid_from`."""
-        with services().sessions.begin() as session:
+
+        def put(session: Session) -> Price:
+            before = prices.override(session, services().rules, **body)
+            was = before and _detail(before)
             price = prices.put(session, services().rules, now(), **body)
-            audit.note(session, now(), source(), audit.Action.PRICE_PUT, detail=_detail(price))
+            detail = {**_detail(price), **({"before": was} if was else {})}
+            note(session, audit.Action.PRICE_PUT, subject_id=price.id, detail=detail)
+            return price
+
+        price = services().transact(put)
         services().publisher.publish_prices()
         return price
 
@@ -108,10 +133,21 @@ class Prices(MethodView):
 class OnePrice(MethodView):
     """One price."""
 
+    @blueprint.response(200, PriceView)
+    def get(self, price_id: UUID) -> Price:
+        """Show a price."""
+        with db.reading(services().sessions) as session:
+            return prices.get(session, price_id)
+
+    @blueprint.needs(Role.ADMIN, everything=True)
+    @blueprint.says(conflicts=True)
     @blueprint.response(204)
     def delete(self, price_id: UUID) -> None:
         """Take an override back."""
-        with services().sessions.begin() as session:
+
+        def delete(session: Session) -> None:
             price = prices.delete(session, now(), price_id)
-            audit.note(session, now(), source(), audit.Action.PRICE_DELETE, detail=_detail(price))
+            note(session, audit.Action.PRICE_DELETE, subject_id=price_id, detail=_detail(price))
+
+        services().transact(delete)
         services().publisher.publish_prices()

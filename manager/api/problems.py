@@ -1,5 +1,6 @@
 """Every error as a problem document (RFC 9457): type, title, status, detail, and a `code` that stays the same."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -9,13 +10,15 @@ from flask import Flask, Response, json
 from flask_smorest import Api
 from werkzeug.exceptions import HTTPException
 
-from manager.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, ProjectInactive
+from manager.api import described
+from manager.errors import Conflict, DomainError, Forbidden, Invalid, KeyReused, NotFound, ProjectInactive, Stale
 from manager.publisher import PublishError
 from shared import logs
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403, Forbidden: 403}
-_CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed"}
+_STATUS |= {Stale: 412, KeyReused: 422}
+_CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "request_too_large", 414: "uri_too_long", 415: "unsupported_media_type", 422: "invalid"}
 _CODES |= {431: "headers_too_large", 500: "internal_error"}
 log = logs.get("api")
@@ -36,6 +39,24 @@ class ProblemApi(Api):  # type: ignore[misc]
     """flask-smorest with our error shape."""
 
     ERROR_SCHEMA = ProblemSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def describe(self, providers: Sequence[str]) -> None:
+        """Add to the description what schemas state as `facts`, in the words of JSON Schema, and the providers."""
+        for key, name in self.ma_plugin.converter.refs.items():
+            self.spec.components.schemas[name].update(getattr(key[0], "facts", {}))
+        for name in ("NewProject", "PriceShape"):
+            self.spec.components.schemas[name]["properties"]["provider"]["enum"] = list(providers)
+
+    def _register_responses(self) -> None:
+        # The first thing that a new description needs.
+        self.ma_plugin.converter.add_attribute_function(_facts_of_field)
+        for status in HTTPStatus:
+            if status >= 400:
+                content = {MEDIA_TYPE: {"schema": ProblemSchema}}
+                response = {"description": status.phrase, "content": content}
+                response["headers"] = described.headers_of_error(status)
+                self.spec.components.response(status.name, response, lazy=True)
 
     def handle_http_exception(self, error: HTTPException) -> Response:
         """Answer any HTTP error, those of validation included."""
@@ -45,6 +66,11 @@ class ProblemApi(Api):  # type: ignore[misc]
         headers = dict(error.get_headers()) | dict(found.get("headers") or {})
         kept = {name: value for name, value in headers.items() if name.lower() == "allow"}
         return problem(error.code or 500, None, _detail(error, errors), errors, kept)
+
+
+def _facts_of_field(converter: Any, field: ma.fields.Field[Any], ret: dict[str, Any], **_: Any) -> dict[str, Any]:
+    found: dict[str, Any] = field.metadata.get("schema", {})
+    return found
 
 
 def handle(app: Flask) -> None:

@@ -2,58 +2,158 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow as ma
+from flask import Response
 from flask.views import MethodView
+from sqlalchemy.orm import Session
 
-from manager import audit, db, projects
+from manager import audit, db, etags, keys, projects, tokens
+from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, PageQuery, Truth
-from manager.api.keys import HealthView, KeyView, ShownKey
+from manager.api.fields import (
+    BaseUrl,
+    Changes,
+    Exact,
+    Fallback,
+    Label,
+    Name,
+    Origin,
+    PageQuery,
+    ProviderKey,
+    Truth,
+    Yes,
+    names,
+    sort_field,
+)
+from manager.api.keys import HealthView, KeyView, ShownKey, shown_without_health
 from manager.api.limits import changed, limits_field, shown_limits
+from manager.api.once import once
 from manager.api.policies import PolicyShape
-from manager.api.services import now, services, source
+from manager.api.services import demand, demand_everything, note, now, scope, services
+from manager.changes import between
 from manager.pages import Page
+from manager.principals import Role
 from manager.tables import Project
 from manager.upstream_health import Health
 from shared.models import Feature
 from shared.redis_schema import key_subject, origin_subject
 
 blueprint = ManageBlueprint("projects", "Who may call which provider, with which keys.")
+_ONE = "/manage/projects/{project_id}"
+_ID = {"project_id": "$response.body#/id"}
+LINKS = {
+    "get": ("get", _ONE, _ID),
+    "change": ("patch", _ONE, _ID),
+    "replace": ("put", _ONE, _ID),
+    "activate": ("post", f"{_ONE}/activate", _ID),
+    "deactivate": ("post", f"{_ONE}/deactivate", _ID),
+    "delete": ("delete", _ONE, _ID),
+    "list keys": ("get", f"{_ONE}/keys", _ID),
+    "add key": ("post", f"{_ONE}/keys", _ID),
+    "revoke tokens": ("post", f"{_ONE}/tokens/revoke", _ID),
+    "make token": ("post", "/manage/tokens", {"body": {"project_id": "$response.body#/id"}}),
+    "make tokens": ("post", "/manage/tokens/batch", {"body": {"project_id": "$response.body#/id"}}),
+}
+_EXAMPLE = {
+    "name": "search team",
+    "base_url": "https://eu.example.org",
+    "policy": {"allowed_models": ["gpt-4o*"], "max_values": {"max_tokens": 4096}},
+    "limits": [{"measure": "cost", "window": "month", "amount": "500.00"}],
+    "features": {"retries": False},
+}
 
 
-class NewProject(ma.Schema):
-    """What a project is made of."""
-
-    name = ma.fields.String(required=True)
-    api_key = ma.fields.String(required=True, metadata={"description": "The first key; never shown again."})
-    provider = ma.fields.String(load_default="openai")
-    base_url = ma.fields.String(load_default="", metadata={"description": "Replaces the provider's own origin."})
-    fallback_urls = ma.fields.List(ma.fields.String(), metadata={"description": "Tried in order when that is down."})
-    policy = ma.fields.Nested(PolicyShape)
-    limits = limits_field(metadata={"description": "Of all its tokens together."})
-    cors_origins = ma.fields.List(ma.fields.String(), metadata={"description": "Whose pages may call."})
-    features = ma.fields.Dict(
+def _features() -> "ma.fields.Dict":
+    return ma.fields.Dict(
         ma.fields.Enum(Feature, by_value=True),
         Truth(allow_none=True),
-        metadata={"description": "What differs from the provider; null or left out: as the provider has it."},
+        metadata={
+            "description": "What differs from the provider; null or left out: as the provider has it.",
+            "schema": {"propertyNames": {"enum": list(Feature)}},
+        },
     )
 
 
-class ProjectChanges(Changes):
+def _fallbacks() -> "ma.fields.List[Any]":
+    said = {"description": "Tried in order when that is down.", "uniqueItems": True, "maxItems": 5}
+    return ma.fields.List(Fallback(), metadata=said)
+
+
+def _origins() -> "ma.fields.List[Any]":
+    return ma.fields.List(
+        Origin(), metadata={"description": "Whose pages may call.", "uniqueItems": True, "maxItems": 50}
+    )
+
+
+class Settings(ma.Schema):
+    """What a project is set to."""
+
+    base_url = BaseUrl(metadata={"description": "Replaces the provider's own origin."})
+    fallback_urls = _fallbacks()
+    policy = ma.fields.Nested(PolicyShape)
+    limits = limits_field(metadata={"description": "Of all its tokens together."})
+    cors_origins = _origins()
+    features = _features()
+
+
+class NewProject(Settings):
+    """What a project is made of."""
+
+    name = Name(required=True)
+    api_key = ProviderKey(metadata={"description": "The first key; never shown again."})
+    openai_api_key = ProviderKey(metadata={"description": "Another name for `api_key`; give one of them."})
+    provider = ma.fields.String(load_default="openai", metadata={"description": "A name in the provider table."})
+    facts: ClassVar = {"oneOf": [{"required": ["api_key"]}, {"required": ["openai_api_key"]}]}
+
+    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
+    def _check_has_one_key(self, body: dict[str, Any], sent: Any, **_: Any) -> None:
+        given = {"api_key", "openai_api_key"} & names(sent)
+        if len(given) > 1:
+            raise ma.ValidationError("Give one of api_key and openai_api_key.", "openai_api_key")
+        if not given:
+            raise ma.ValidationError("Missing data for required field.", "api_key")
+
+    @ma.post_load
+    def _take_either_key(self, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        other = {"api_key": body.pop("openai_api_key")} if "openai_api_key" in body else {}
+        return {**body, **other}
+
+
+class ProjectChanges(Settings, Changes):
     """What may be changed; a field that is left out stays, any other is replaced as a whole."""
 
-    name = ma.fields.String()
-    api_key = ma.fields.String(metadata={"description": "Takes the place of the first key, under a new id."})
-    base_url = ma.fields.String()
-    fallback_urls = ma.fields.List(ma.fields.String())
-    policy = ma.fields.Nested(PolicyShape)
-    limits = limits_field()
-    cors_origins = ma.fields.List(ma.fields.String())
-    features = ma.fields.Dict(ma.fields.Enum(Feature, by_value=True), Truth(allow_none=True))
+    name = Name()
+    api_key = ProviderKey(metadata={"description": "Takes the place of the first key, under a new id."})
     is_active = Truth()
+
+
+class ReplacedProject(Settings):
+    """All that a project is set to; what is left out is as in a new project. Keys and state stay."""
+
+    name = Name(required=True)
+
+
+class ProjectQuery(PageQuery):
+    """Which page, of which projects."""
+
+    sort = sort_field(projects.SORTS)
+    deleted = Yes(load_default=False, metadata={"description": "Those that were deleted, and none else."})
+    is_active = Yes(load_default=None)
+    provider = Exact()
+    name_contains = Label(load_default=None, metadata={"description": "By exact letters."})
+    name_prefix = Label(load_default=None, metadata={"description": "By exact letters."})
+
+
+class DeletionQuery(ma.Schema):
+    """How much goes."""
+
+    purge = Yes(
+        load_default=False,
+        metadata={"description": "Remove all that there is of a deleted project, usage included. For admins."},
+    )
 
 
 class OriginView(ma.Schema):
@@ -82,6 +182,7 @@ class ProjectView(ma.Schema):
     created_at = ma.fields.AwareDateTime(attribute="row.created_at")
     updated_at = ma.fields.AwareDateTime(attribute="row.updated_at")
     deactivated_at = ma.fields.AwareDateTime(attribute="row.deactivated_at", allow_none=True)
+    deleted_at = ma.fields.AwareDateTime(attribute="row.deleted_at", allow_none=True)
 
 
 class ProjectPage(ma.Schema):
@@ -127,63 +228,184 @@ def _shown(*rows: Project) -> list[ShownProject]:
     return [ShownProject.of(row, urls[row.id], health) for row in rows]
 
 
+def _shown_without_health(row: Project) -> ShownProject:
+    origins = [ShownOrigin(url, None) for url in projects.base_urls(row, services().rules)]
+    return ShownProject(row, [shown_without_health(key) for key in row.keys], origins)
+
+
+def _state(row: Project) -> str:
+    return etags.state_of(row.id, row.version)
+
+
+def _tagged(row: Project) -> ShownProject:
+    conditions.show(_state(row))
+    return _shown(row)[0]
+
+
+def _expected(session: Session, project_id: UUID) -> Project:
+    """Return a project that is to be changed, locked, if it is what the caller knows."""
+    project = projects.get(session, project_id, scope=scope(), for_update=True)
+    conditions.expected().check(_state(project))
+    return project
+
+
 @blueprint.route("/projects")
 class Projects(MethodView):
     """All projects."""
 
-    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.arguments(ProjectQuery, location="query")
     @blueprint.response(200, ProjectPage)
     def get(self, query: dict[str, Any]) -> Page[ShownProject]:
         """List projects, newest first."""
         with db.reading(services().sessions) as session:
-            found = projects.list_page(session, **query)
+            found = projects.list_page(session, scope=scope(), **query)
         return Page(_shown(*found.items), found.next_cursor)
 
-    @blueprint.arguments(NewProject)
+    @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
+    @blueprint.arguments(NewProject, example={**_EXAMPLE, "api_key": "sk-the-providers-key"})
     @blueprint.response(201, ProjectView)
-    def post(self, body: dict[str, Any]) -> ShownProject:
+    def post(self, body: dict[str, Any]) -> ShownProject | Response:
         """Create a project with its first key."""
-        with services().sessions.begin() as session:
+        demand_everything()
+
+        def create(session: Session) -> Project:
             project = projects.create(session, services().rules, now(), **body)
+            after = {"after": {**projects.facts(project), "masked_key": project.keys[0].masked}}
+            note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
+            return project
+
+        project = once(ProjectView(), create, _shown_without_health)
+        if isinstance(project, Response):
+            return project
         services().publish_created(lambda publisher: publisher.publish_project(project.id))
-        return _shown(project)[0]
+        return _tagged(project)
 
 
 @blueprint.route("/projects/<uuid:project_id>")
 class OneProject(MethodView):
     """One project."""
 
+    @blueprint.says(tagged=True)
     @blueprint.response(200, ProjectView)
     def get(self, project_id: UUID) -> ShownProject:
-        """Show a project."""
+        """Show a project, also one that was deleted and not yet purged."""
         with db.reading(services().sessions) as session:
-            project = projects.get(session, project_id)
-        return _shown(project)[0]
+            project = projects.get(session, project_id, scope=scope())
+        return _tagged(project)
 
-    @blueprint.arguments(ProjectChanges)
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.arguments(ProjectChanges, example={"base_url": "", "features": {"retries": None}})
     @blueprint.response(200, ProjectView)
     def patch(self, body: dict[str, Any], project_id: UUID) -> ShownProject:
         """Change a project."""
-        with services().sessions.begin() as session:
-            project = projects.get(session, project_id, for_update=True)
-            was_active, known = project.is_active, {key.id for key in project.keys}
-            limits = project.limits
-            projects.update(session, services().rules, now(), project, **body)
-            if was_active and not project.is_active:
-                audit.note(session, now(), source(), audit.Action.PROJECT_DEACTIVATE, project_id=project_id)
-            if detail := changed(limits, project.limits):
-                action = audit.Action.LIMITS_CHANGE
-                audit.note(session, now(), source(), action, project_id=project_id, detail=detail)
-        services().publisher.publish_project(project_id)
-        services().health.forgive(*known - {key.id for key in project.keys})
-        return _shown(project)[0]
+        return _change(project_id, lambda *known: projects.update(*known, **body))
 
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.arguments(ReplacedProject, example=_EXAMPLE)
+    @blueprint.response(200, ProjectView)
+    def put(self, body: dict[str, Any], project_id: UUID) -> ShownProject:
+        """Replace name and settings of a project; its keys and whether it is active stay."""
+        return _change(project_id, lambda *known: projects.replace(*known, **body))
+
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.arguments(DeletionQuery, location="query")
     @blueprint.response(204)
-    def delete(self, project_id: UUID) -> None:
-        """Deactivate a project and revoke all its tokens; its usage stays."""
-        with services().sessions.begin() as session:
-            revoked = projects.delete(session, now(), projects.get(session, project_id, for_update=True))
-            detail, action = {"revoked_tokens": revoked}, audit.Action.PROJECT_DELETE
-            audit.note(session, now(), source(), action, project_id=project_id, detail=detail)
+    def delete(self, query: dict[str, Any], project_id: UUID) -> None:
+        """Deactivate a project for good and revoke all its tokens; its usage stays until it is purged."""
+        if query["purge"]:
+            demand(Role.ADMIN)
+        services().transact(lambda session: (_purge if query["purge"] else _delete)(session, project_id))
         services().publisher.publish_project(project_id)
         services().publisher.publish_tokens_of(project_id)
+
+
+@blueprint.route("/projects/<uuid:project_id>/activate")
+class Activation(MethodView):
+    """Switching on."""
+
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.response(200, ProjectView)
+    def post(self, project_id: UUID) -> ShownProject:
+        """Switch a project on; it needs an active key."""
+        return _change(project_id, lambda *known: projects.update(*known, is_active=True))
+
+
+@blueprint.route("/projects/<uuid:project_id>/deactivate")
+class Deactivation(MethodView):
+    """Switching off."""
+
+    @blueprint.says(tagged=True, conflicts=True)
+    @blueprint.response(200, ProjectView)
+    def post(self, project_id: UUID) -> ShownProject:
+        """Switch a project off; its running requests are cut, its tokens stay."""
+        return _change(project_id, lambda *known: projects.update(*known, is_active=False))
+
+
+class RevokedTokens(ma.Schema):
+    """How many tokens were revoked."""
+
+    revoked = ma.fields.Integer()
+
+
+@blueprint.route("/projects/<uuid:project_id>/tokens/revoke")
+class TokensOfProject(MethodView):
+    """All tokens of a project."""
+
+    @blueprint.response(200, RevokedTokens)
+    def post(self, project_id: UUID) -> dict[str, int]:
+        """Revoke all tokens of a project for good; the project stays as it is."""
+
+        def revoke(session: Session) -> int:
+            projects.get(session, project_id, scope=scope(), for_update=True)
+            count = tokens.revoke_all(session, now(), scope=scope(), project_id=project_id).get(project_id, 0)
+            note(session, audit.Action.TOKEN_REVOKE, project_id=project_id, detail={"revoked_tokens": count})
+            return count
+
+        count = services().transact(revoke)
+        services().publisher.publish_tokens_of(project_id)
+        return {"revoked": count}
+
+
+def _change(project_id: UUID, change: Any) -> ShownProject:
+    """Change a project by a function as projects.update; tell the audit and the data plane."""
+
+    def work(session: Session) -> tuple[Project, set[UUID]]:
+        project = _expected(session, project_id)
+        was_active, known, limits = project.is_active, {key.id for key in project.keys}, project.limits
+        before, first = projects.facts(project), project.keys[0] if project.keys else None
+        change(session, services().rules, now(), project)
+        if detail := between(before, projects.facts(project)):
+            note(session, audit.Action.PROJECT_UPDATE, project_id=project_id, detail=detail)
+        if was_active != project.is_active:
+            action = audit.Action.PROJECT_ACTIVATE if project.is_active else audit.Action.PROJECT_DEACTIVATE
+            note(session, action, project_id=project_id)
+        if limits_detail := changed(limits, project.limits):
+            note(session, audit.Action.LIMITS_CHANGE, project_id=project_id, detail=limits_detail)
+        gone = known - {key.id for key in project.keys}
+        if project.keys and project.keys[0].id not in known:
+            _note_new_key(session, project, first)
+        return project, gone
+
+    project, gone = services().transact(work)
+    services().publisher.publish_project(project_id)
+    services().health.forgive(*gone)
+    return _tagged(project)
+
+
+def _note_new_key(session: Session, project: Project, old: Any) -> None:
+    new = project.keys[0]
+    detail = {"before": old and {"id": str(old.id), **keys.facts(old)}, "after": keys.facts(new)}
+    note(session, audit.Action.KEY_ROTATE, project_id=project.id, subject_id=new.id, detail=detail)
+
+
+def _delete(session: Session, project_id: UUID) -> None:
+    revoked = projects.delete(session, now(), _expected(session, project_id))
+    detail = {"revoked_tokens": revoked}
+    note(session, audit.Action.PROJECT_DELETE, project_id=project_id, detail=detail)
+
+
+def _purge(session: Session, project_id: UUID) -> None:
+    project = _expected(session, project_id)
+    before = {"name": project.name, "provider": project.provider}
+    detail = {"before": before, "tokens": projects.purge(session, now(), project)}
+    note(session, audit.Action.PROJECT_PURGE, project_id=project_id, detail=detail)

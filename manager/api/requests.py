@@ -7,20 +7,43 @@ from flask.views import MethodView
 
 from manager import db, recent_requests
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery
+from manager.api.fields import Exact, PageQuery, WholeNumber, Yes, sort_field
 from manager.api.prices import Usd
-from manager.api.services import services
+from manager.api.services import scope, services
 from manager.pages import Page
 from manager.tables import Request
+from shared.models import Outcome
 
 blueprint = ManageBlueprint("requests", "Recent requests, as the data plane saw them end.")
 
 
-class RequestQuery(PageQuery):
-    """Which page, of which token or project."""
+_LINKS = {"get": ("get", "/manage/requests/{request_id}", {"request_id": "$response.body#/items/0/request_id"})}
 
+
+class RequestQuery(PageQuery):
+    """Which page, of which requests."""
+
+    sort = sort_field(recent_requests.SORTS, "-occurred_at")
     token_id = ma.fields.UUID(load_default=None)
     project_id = ma.fields.UUID(load_default=None)
+    upstream_key_id = ma.fields.UUID(load_default=None)
+    provider = Exact()
+    model = Exact()
+    route = Exact()
+    error_code = Exact()
+    request_id = Exact()
+    provider_request_id = Exact()
+    outcome = ma.fields.String(load_default=None, validate=ma.validate.OneOf(list(Outcome)))
+    status = WholeNumber(load_default=None, validate=ma.validate.Range(0, 999))
+    status_class = WholeNumber(
+        load_default=None,
+        validate=ma.validate.OneOf([0, 1, 2, 3, 4, 5]),
+        metadata={"description": "2 for 200 to 299, and so on; 0: without a status."},
+    )
+    is_stream = Yes(load_default=None)
+    since = ma.fields.AwareDateTime(load_default=None, data_key="from", metadata={"description": "Then or later."})
+    until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Before."})
+    min_duration_ms = WholeNumber(load_default=None, validate=ma.validate.Range(0, 10**9))
 
 
 class RequestView(ma.Schema):
@@ -79,9 +102,21 @@ class RequestPage(ma.Schema):
 class Requests(MethodView):
     """Recent requests."""
 
+    @blueprint.says(links=_LINKS)
     @blueprint.arguments(RequestQuery, location="query")
     @blueprint.response(200, RequestPage)
     def get(self, query: dict[str, Any]) -> Page[Request]:
         """List recent requests, newest first."""
         with db.reading(services().sessions) as session:
-            return recent_requests.list_page(session, **query)
+            return recent_requests.list_page(session, scope=scope(), **query)
+
+
+@blueprint.route("/requests/<request_id>")
+class OneRequest(MethodView):
+    """One of them."""
+
+    @blueprint.response(200, RequestView)
+    def get(self, request_id: str) -> Request:
+        """Show a request."""
+        with db.reading(services().sessions) as session:
+            return recent_requests.get(session, request_id, scope=scope())

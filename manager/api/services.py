@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
+from typing import Any, cast
 
 import redis
 import sqlalchemy as sa
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.errors import Forbidden
-from manager.principals import EVERYTHING, Principal, Scope
+from manager.principals import EVERYTHING, Principal, Role, Scope
 from manager.publisher import Publisher, PublishError
 from manager.readiness import Readiness
 from manager.rules import Rules
@@ -45,7 +45,7 @@ class Services:
     @classmethod
     def of(cls, settings: Settings) -> "Services":
         """Open everything that the settings name; connections are made when first needed."""
-        engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+        engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
         sessions = db.create_sessions(engine)
         table = providers.load(settings.providers_file)
         rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
@@ -102,7 +102,18 @@ def scope() -> Scope:
     return principal().scope
 
 
+def demand(role: Role) -> None:
+    """Raise Forbidden unless the current request's principal has a role."""
+    if not principal().role.covers(role):
+        raise Forbidden(f"This needs the role {role}.")
+
+
 def demand_everything() -> None:
     """Raise Forbidden if the current request's principal may see some projects only."""
     if scope() != EVERYTHING:
         raise Forbidden("This is about all projects, and you may see some of them only.")
+
+
+def note(session: Session, action: audit.Action, **more: Any) -> None:
+    """Write down what the current request does; see audit.note."""
+    audit.note(session, now(), source(), action, **more)

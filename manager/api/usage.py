@@ -1,16 +1,20 @@
 """/manage/usage."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import marshmallow as ma
 import webargs
+from flask import Response, request
 from flask.views import MethodView
 
-from manager import db, usage
+from manager import db, tabular, usage
 from manager.api.blueprint import ManageBlueprint
+from manager.api.fields import Exact, WholeNumber
 from manager.api.prices import Usd
-from manager.api.services import services
+from manager.api.services import scope, services
 
+CSV = "text/csv"
 blueprint = ManageBlueprint("usage", "What was used and what it cost, summed up from hours.")
 
 
@@ -19,8 +23,10 @@ class UsageQuery(ma.Schema):
 
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
-    model = ma.fields.String(load_default=None)
-    route = ma.fields.String(load_default=None)
+    provider = Exact()
+    model = Exact()
+    route = Exact()
+    status_class = WholeNumber(load_default=None, validate=ma.validate.OneOf([0, 1, 2, 3, 4, 5]))
     since = ma.fields.AwareDateTime(
         load_default=None, data_key="from", metadata={"description": "Hours that begin then or later."}
     )
@@ -30,7 +36,12 @@ class UsageQuery(ma.Schema):
         load_default=(),
         metadata={"description": "Names with commas between them; none: one sum of everything."},
     )
-    limit = ma.fields.Integer(load_default=1000, validate=ma.validate.Range(1, 1000))
+    limit = WholeNumber(load_default=1000, validate=ma.validate.Range(1, 1000))
+    format = ma.fields.String(
+        load_default=None,
+        validate=ma.validate.OneOf(["json", "csv"]),
+        metadata={"description": "Instead of asking by `Accept`."},
+    )
 
 
 class UsageView(ma.Schema):
@@ -44,6 +55,7 @@ class UsageView(ma.Schema):
     route = ma.fields.String()
     model = ma.fields.String(metadata={"description": "Empty if it is not known."})
     status_class = ma.fields.Integer()
+    provider = ma.fields.String()
     requests = ma.fields.Integer()
     prompt_tokens = ma.fields.Integer()
     completion_tokens = ma.fields.Integer()
@@ -72,9 +84,25 @@ class UsageSums(ma.Schema):
 class Usage(MethodView):
     """Usage."""
 
+    @blueprint.says(csv=True)
     @blueprint.arguments(UsageQuery, location="query")
     @blueprint.response(200, UsageSums)
-    def get(self, query: dict[str, Any]) -> usage.Sums:
-        """Sum up usage by time, project, token, route, model or class of status."""
+    def get(self, query: dict[str, Any]) -> usage.Sums | Response:
+        """Sum up usage by time, project, token, route, model, provider or class of status; as JSON or CSV."""
+        wanted = query.pop("format")
         with db.reading(services().sessions) as session:
-            return usage.summed(session, **query)
+            sums = usage.summed(session, scope=scope(), **query)
+        return _as_csv(sums, query["group_by"]) if _is_csv_wanted(wanted) else sums
+
+
+def _is_csv_wanted(wanted: str | None) -> bool:
+    if wanted is not None:
+        return wanted == "csv"
+    return request.accept_mimetypes.best_match(["application/json", CSV]) == CSV
+
+
+def _as_csv(sums: usage.Sums, group_by: Sequence[str]) -> Response:
+    rows: list[dict[str, Any]] = UsageView(many=True).dump(sums.items)
+    columns = [*dict.fromkeys(group_by), *(name for name in UsageView().fields if name not in usage.GROUPS)]
+    headers = {"content-disposition": 'attachment; filename="usage.csv"', "x-is-cut": str(sums.is_cut).lower()}
+    return Response(tabular.csv_text(columns, rows), 200, headers, content_type=f"{CSV}; charset=utf-8")

@@ -10,9 +10,13 @@ _COMMANDS = {
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
+    "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
     "audit": ("manager.cli.audit", "audit"),
+    "keys": ("manager.cli.keys", "keys"),
+    "backup": ("manager.cli.backup", "backup"),
+    "restore": ("manager.cli.backup", "restore"),
 }
 
 

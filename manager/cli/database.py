@@ -1,9 +1,19 @@
 """The database commands."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
 import click
 
 from manager.cli.start import start
-from shared.settings import Plane
+from shared.settings import Plane, Settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 @click.group()
@@ -13,14 +23,107 @@ def db() -> None:
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema to the version that this release needs."""
+    """Bring the schema to the version that this release needs. Several may do so at once: one does, others wait."""
+    from manager import schema
+
+    with database() as (settings, engine):
+        schema.upgrade(engine)
+    click.echo(f"schema is current: {shown(settings.database_url)}")
+
+
+@db.command()
+@click.argument("revision")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def downgrade(revision: str, yes: bool) -> None:
+    """Take the schema back to REVISION, as another release needs it; `base` is an empty database.
+
+    What only later releases know is lost. Stop manager and jobs before, and make a backup.
+    """
+    from manager import schema
+
+    with database() as (settings, engine):
+        if not yes:
+            click.confirm(
+                f"Take back the schema of {shown(settings.database_url)}, and lose what it holds?", abort=True
+            )
+        schema.downgrade(engine, revision)
+    click.echo(f"schema is at {revision}")
+
+
+@db.command()
+def status() -> None:
+    """Show the schema's version; exit code 1 if it is not the one that this release needs."""
+    from manager import schema
+
+    with database() as (_, engine), engine.connect() as connection:
+        found = schema.status(connection)
+    click.echo(f"schema {found.revision or 'none'}, needed {found.head}")
+    if not found.is_current:
+        raise click.ClickException(f"to be applied: {', '.join(found.pending)}; run `llm-proxy db upgrade`")
+
+
+@db.command()
+@click.option("--to", "target", help="URL of the target if it holds no password; LLM_PROXY_COPY_TO by default.")
+def copy(target: str | None) -> None:
+    """Copy everything in DATABASE_URL to an empty database, such as SQLite to PostgreSQL.
+
+    Stop manager and jobs before: what they write meanwhile is not copied.
+    """
     import sqlalchemy as sa
 
-    from manager.db import migrate, reason
+    from manager import database_copy
+    from manager.database_copy import CopyRefused
+    from manager.portable import PortableError
+
+    with database() as (settings, _):
+        url = _target(target, settings.copy_to)
+        try:
+            counts = database_copy.copy_between(settings.database_url, url, datetime.now(UTC))
+        except (CopyRefused, PortableError) as error:
+            raise click.ClickException(str(error)) from None
+        except (sa.exc.ArgumentError, TypeError, ValueError):  # Their words may quote a part of the password.
+            raise click.ClickException("the target's URL is malformed") from None
+    for name, count in counts.items():
+        click.echo(f"{count:>10} {name}")
+    click.echo(f"copied and verified; set DATABASE_URL to {shown(url)}")
+
+
+def _target(given: str | None, variable: str) -> str:
+    import sqlalchemy as sa
+
+    if not (url := given or variable):
+        raise click.UsageError("set LLM_PROXY_COPY_TO to the URL of the target")
+    if given:
+        try:
+            if (parsed := sa.make_url(given)).password or any("password" in name for name in parsed.query):
+                raise click.UsageError("others on this machine can read arguments; give the URL in LLM_PROXY_COPY_TO")
+        except sa.exc.ArgumentError:
+            raise click.UsageError("--to is no URL of a database") from None
+    return url
+
+
+@contextmanager
+def database() -> Iterator[tuple[Settings, sa.Engine]]:
+    """The settings and an engine on their database; what goes wrong there is told in plain words."""
+    import sqlalchemy as sa
+
+    from manager import schema
+    from manager.db import open_engine, reason
 
     settings = start(Plane.CONTROL)
+    engine = open_engine(settings)
     try:
-        migrate(settings.database_url)
+        yield settings, engine
     except sa.exc.SQLAlchemyError as error:
         raise click.ClickException(f"DATABASE_URL: {reason(error)}") from None
-    click.echo(f"schema is current: {sa.make_url(settings.database_url).render_as_string(hide_password=True)}")
+    except schema.UnknownRevision as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        engine.dispose()
+
+
+def shown(url: str) -> str:
+    """Return a database's URL without its password."""
+    import sqlalchemy as sa
+
+    return sa.make_url(url).render_as_string(hide_password=True)

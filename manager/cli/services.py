@@ -3,7 +3,7 @@
 import click
 
 from manager.cli.start import start
-from shared.settings import Plane
+from shared.settings import Plane, Settings
 
 
 @click.command()
@@ -11,7 +11,7 @@ def manager() -> None:
     """Serve the management API."""
     from manager.wsgi import serve
 
-    serve(start(Plane.CONTROL))
+    serve(_started())
 
 
 @click.command()
@@ -19,7 +19,19 @@ def jobs() -> None:
     """Run the jobs: collect usage, publish to Redis, keep retention."""
     from manager.jobs import run
 
-    run(start(Plane.CONTROL))
+    run(_started())
+
+
+def _started() -> Settings:
+    """Return the settings; ends the command with exit code 2 if they do not open what is in the database."""
+    from manager import sealed
+
+    settings = start(Plane.CONTROL)
+    try:
+        sealed.demand(settings)
+    except sealed.KeysMissing as error:
+        raise click.UsageError(str(error)) from None
+    return settings
 
 
 _MORE = (

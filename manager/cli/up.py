@@ -33,6 +33,7 @@ def up(once: bool, demo: bool, model: str) -> None:
     from manager import db
     from manager.demo import DemoError
     from manager.ports import PortTaken
+    from manager.sealed import KeysMissing
     from manager.secrets_file import SecretsFileError
     from manager.servers import ServersAway
     from manager.single_machine import FolderTaken, own_folder
@@ -45,7 +46,7 @@ def up(once: bool, demo: bool, model: str) -> None:
     try:
         with own_folder(environment.data_dir()) as folder:
             report = _run(folder, once, model if demo else None)
-    except SettingsError as error:
+    except (SettingsError, KeysMissing) as error:
         raise click.UsageError(str(error)) from None
     except SQLAlchemyError as error:
         raise click.ClickException(f"DATABASE_URL: {db.reason(error)}") from None

@@ -16,6 +16,7 @@ from manager.mock_provider.keys import Presented
 from manager.mock_provider.ledger import Entry, Outcome
 from manager.mock_provider.provider import Provider
 from manager.mock_provider.realtime import converse
+from manager.mock_provider.repertoire import Worked
 from manager.mock_provider.replies import (
     Reply,
     accepts_gzip,
@@ -95,18 +96,20 @@ class MockProvider:
             route = routes.find(entry.method, entry.path)
             self.provider.require_key(key := route.dialect.key_of(caller))
             behaviour = self.provider.behaviour_for(headers.get(_OVERRIDE), key)
-            answer = self._answer(route, entry, body, behaviour, scope.get("query_string", b""))
+            worked = self._answer(route, entry, body, behaviour, scope.get("query_string", b""))
             self.provider.fail_if_due(behaviour, key, headers.get(_OVERRIDE))
+            entry.used, answer = worked.used if behaviour.status is None else None, worked.answer
             return self._worded(answer, behaviour, headers), behaviour
         except ProviderError as error:
             return _refusal(error, entry.path), behaviour
 
-    def _answer(self, route: Route, entry: Entry, body: bytes, behaviour: Behaviour, query: bytes) -> Answer:
+    def _answer(self, route: Route, entry: Entry, body: bytes, behaviour: Behaviour, query: bytes) -> Worked:
         if not route.asks:
             fields = {**dict(parse_qsl(query.decode("latin-1"))), "request_bytes": entry.request_bytes}
-            return route.answer(Question(fields, str(entry.number)))
-        entry.model, answer = self.provider.repertoire.answer(route, body, behaviour.chunks, entry.number)
-        return answer
+            return Worked(None, route.answer(Question(fields, str(entry.number))))
+        worked = self.provider.repertoire.answer(route, body, behaviour.chunks, entry.number)
+        entry.model = worked.model
+        return worked
 
     def _worded(self, answer: Answer, behaviour: Behaviour, headers: dict[bytes, bytes]) -> Reply:
         if behaviour.status is not None:

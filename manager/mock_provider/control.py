@@ -1,6 +1,7 @@
 """The control endpoints under ``/__mock__/``; they need no key and count in no ledger.
 
 ``GET DELETE ledger``: what was seen, and how many streams are held; forgets it.
+``GET answered``: what whole answers have used, by their ids; the last 10,000 that told it.
 ``GET PUT DELETE behaviour``: the whole behaviour towards everyone; DELETE goes back to the one it was started with.
 ``GET PUT DELETE keys``: the behaviour towards one key, ``{"key": "sk-...", "status": 429, "retry_after_s": 2}``, of any
 fields, laid over the one towards everyone; the key counts as accepted. DELETE ``{"key": ...}`` forgets it, without a
@@ -53,6 +54,10 @@ def _read_ledger(provider: Provider, _: bytes) -> dict[str, Any]:
 def _reset_ledger(provider: Provider, body: bytes) -> dict[str, Any]:
     provider.ledger.reset()
     return _read_ledger(provider, body)
+
+
+def _read_answered(provider: Provider, _: bytes) -> dict[str, Any]:
+    return {"answered": provider.ledger.answered()}
 
 
 def _read_behaviour(provider: Provider, _: bytes) -> dict[str, Any]:
@@ -108,6 +113,7 @@ def _count(body: bytes) -> int | None:
 
 _ACTIONS: dict[str, dict[str, _Action]] = {
     "ledger": {"GET": _read_ledger, "DELETE": _reset_ledger},
+    "answered": {"GET": _read_answered},
     "behaviour": {"GET": _read_behaviour, "PUT": _set_behaviour, "DELETE": _reset_behaviour},
     "keys": {"GET": _read_keys, "PUT": _set_key, "DELETE": _forget_keys},
     "release": {"POST": _release},

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from manager.mock_provider.answers.told import Used
 from manager.mock_provider.keys import Presented
 
 RECENT = 1000
+ANSWERED = 10_000
 _MAX_PATHS = 1000
 _NOTHING = hashlib.sha256().digest()
 
@@ -39,6 +41,7 @@ class Entry:
     model: str | None = None
     status: int | None = None
     stream: bool = False
+    used: Used | None = None
     bytes_sent: int = 0
     events_sent: int = 0
     outcome: Outcome = Outcome.OPEN
@@ -103,7 +106,7 @@ class Entry:
 
 
 class Ledger:
-    """Counts every request since the last reset and remembers the last 1000 of them."""
+    """Counts every request since the last reset, remembers the last 1000 of them, and what more of them have used."""
 
     def __init__(self) -> None:
         self._numbers = 0
@@ -114,15 +117,19 @@ class Ledger:
         """Forgets everything but the numbering: ids stay unique. Answers still open are no longer counted."""
         self._epoch += 1
         self._requests = 0
+        self._open = self._most_at_once = 0
         self._leaked = 0
         self._by_path: Counter[str] = Counter()
         self._outcomes: Counter[Outcome] = Counter()
         self._recent: deque[Entry] = deque(maxlen=RECENT)
+        self._answered: deque[tuple[str, Used]] = deque(maxlen=ANSWERED)
 
     def open(self, method: str, path: str, caller: Presented) -> Entry:
         """Counts a request and returns its entry, to be written to and closed."""
         self._numbers += 1
         self._requests += 1
+        self._open += 1
+        self._most_at_once = max(self._most_at_once, self._open)
         self._leaked += caller.leaked
         self._by_path[self._counted_as(path)] += 1
         entry = Entry(self._numbers, self._epoch, method, path, caller.shown, caller.headers)
@@ -137,12 +144,20 @@ class Ledger:
         """Notes how the answer ended."""
         entry.ended(outcome)
         if entry.epoch == self._epoch:
+            self._open -= 1
             self._outcomes[outcome] += 1
+            if outcome is Outcome.FINISHED and entry.used is not None:
+                self._answered.append((entry.id, entry.used))
+
+    def answered(self) -> dict[str, Any]:
+        """Tokens of prompt and completion, by the answer's id, that the last 10,000 whole answers told."""
+        return {number: used._asdict() for number, used in self._answered}
 
     def shown(self) -> dict[str, Any]:
         """The whole ledger, ready for JSON; ``recent`` is oldest first."""
         return {
             "requests": self._requests,
+            "most_at_once": self._most_at_once,
             "by_path": dict(self._by_path),
             "leaked_tokens": self._leaked,
             "finished": self._outcomes[Outcome.FINISHED],

@@ -6,20 +6,31 @@
 -- that the request may need ('' if not known yet), 6 what is remembered of it while it runs ('' if nothing, and then it
 -- is not held), 7 its id, 8 lease in ms, 9.. providers that have the requested route.
 -- If a limit counts what is not known yet, nothing is taken, and the least that a request needs must be left.
--- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '' (peeking: max_requests or ''),
---   limits of the token, limits of all (both '' unless peeking), standing: of each measure, its tightest limit}
+-- Returns {'', token id, token label, token policy, sequence (0: nothing was taken), project record, hold or '',
+--   max_requests or '', limits of the token, limits of all, and of each measure its tightest limit: its place among
+--   max_requests, if there is one, and the limits of token, project and all; what remains; and the ms until all of it is
+--   there again (-1: never)}
 -- or {denial, token id, token label, '', ms until the same request could pass (-1: never), project record, '', '', '',
---   standing: the limit that denied it, of several the one that does so longest}.
--- A standing is MessagePack, '' if it is empty: {{scope, measure, window, amount, remaining, and unless that never
--- happens the ms until all of it is there again}, ..}.
+--   '', and if limits denied it the standing of the one that does so longest}.
+-- A standing is MessagePack: {{scope, measure, window, amount, remaining, and unless that never happens the ms until
+-- all of it is there again}}.
 -- All reads come before all writes, so that a write which the server refuses leaves nothing half taken.
-local find, sub, floor, ceil, format = string.find, string.sub, math.floor, math.ceil, string.format
+local find, floor, ceil = string.find, math.floor, math.ceil
 local epoch = redis.call('GET', KEYS[2])
 if not epoch then
   return {'service_unavailable', '', '', '', -1, '', '', '', '', ''}
 end
-local token = redis.call('HMGET', KEYS[1], 'id', 'label', 'project_id', 'is_active', 'expires_at', 'max_requests',
-  'requests', 'policy', 'limits')
+local record = KEYS[1]
+local function look_up()
+  return redis.call('HMGET', record, 'id', 'label', 'project_id', 'is_active', 'expires_at', 'max_requests',
+    'requests', 'policy', 'limits', 'moved_to')
+end
+local token = look_up()
+if token[10] and not token[1] then
+  -- A secret that has been replaced, and works for a while still.
+  record = token[10]
+  token = look_up()
+end
 if not token[1] then
   return {'token_not_found', '', '', '', -1, '', '', '', '', ''}
 end
@@ -60,8 +71,10 @@ local function counts(measure)
 end
 local takes = ARGV[3] ~= 'peek' and (tokens or not counts('tokens')) and (cost or not counts('cost'))
 local requests = token[7] + (takes and 1 or 0)
-local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', '', '', ''}
-local standing, tightest = {}, {}
+local reply = {'', token[1], token[2], token[8] or '', takes and requests or 0, project[3], '', token[6], token_limits,
+  all_limits}
+-- Of each measure, where in the reply its tightest limit stands.
+local tightest, told, place = {}, 10, 0
 local refusal
 
 local function refuse(reason, wait, state)
@@ -69,27 +82,27 @@ local function refuse(reason, wait, state)
     return
   end
   refusal = deny(reason)
-  refusal[5], refusal[10] = wait, cmsgpack.pack({state})
+  refusal[5], refusal[11] = wait, cmsgpack.pack({state})
 end
 
 if token[6] ~= '' then
   local amount = tonumber(token[6])
-  standing[1], tightest.requests = {'token', 'requests', 'life', amount, amount - requests}, 1
+  reply[11], reply[12], reply[13] = 0, amount - requests, -1
+  tightest.requests, told, place = 11, 13, 1
   if token[7] + 1 > amount then
     refuse('quota_exceeded', -1, {'token', 'requests', 'life', amount, 0})
   end
 end
 
--- A rate is the generic cell rate algorithm in whole numbers: `<at>:<level>`. Each request raises the level by the
--- microseconds of the window, each microsecond lowers it by the amount, and it may not rise above burst * window. If the
--- clock goes back, the level stays until the clock is there again.
+-- A rate is the generic cell rate algorithm in whole numbers: a time and the level then (MessagePack). Each request raises
+-- the level by the microseconds of the window, each microsecond lowers it by the amount, and it may not rise above
+-- burst * window. If the clock goes back, the level stays until the clock is there again.
 local lengths = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
 local function level_now(state, amount)
   if not state then
     return 0, now
   end
-  local colon = find(state, ':', 1, true)
-  local at, level = tonumber(sub(state, 1, colon - 1)), tonumber(sub(state, colon + 1))
+  local at, level = cmsgpack.unpack(state)
   if at >= now then
     return level, at
   end
@@ -97,24 +110,24 @@ local function level_now(state, amount)
   return level > 0 and level or 0, now
 end
 
--- Per scope that has limits: its key, the fields and values to write. The hold lists the counters that settle.
+-- What projects and all have used stands under one key, so that it is read and written at once. The hold lists the
+-- counters that settle.
 local needs = {requests = 1, concurrent = 1, tokens = tokens or 1, cost = cost or 1}
 local periods, resets = {}, {}
-local keys, writes, is_new = {}, {}, false
+local is_new = false
 local hold = {token[1], token[3], epoch, requests, tonumber(token[5]), tokens or 0, cost or 0}
-local function examine(scope, key, published)
-  local limits = {cmsgpack.unpack(published)}
+-- Examines the limits of a scope; their states begin behind `skipped`. Appends fields and values to what changes.
+local function examine(scope, limits, states, skipped, changes)
   local count = limits[1]
-  local states = redis.call('HMGET', key, unpack(limits, 2, count + 1))
-  local changes, changed = {}, 0
+  local changed = #changes
   for i = 1, count do
-    local first = count + i * 5 - 3
+    local first, state = count + i * 5 - 3, states[skipped + i]
     local field, measure, window, amount = limits[i + 1], limits[first], limits[first + 1], limits[first + 2]
     local length = measure == 'requests' and lengths[window]
     local change, remaining, reset
     if length then
       local burst = limits[first + 3] < 0 and amount or limits[first + 3]
-      local level, at = level_now(states[i], amount)
+      local level, at = level_now(state, amount)
       local excess = level - (burst - 1) * length
       if excess > 0 or amount < 1 then
         local wait = amount > 0 and burst > 0 and ceil((at - now + excess / amount) / 1000) or -1
@@ -123,7 +136,7 @@ local function examine(scope, key, published)
       else
         if takes then
           level = level + length
-          change = format('%.0f:%.0f', at, level)
+          change = cmsgpack.pack(at, level)
         end
         remaining, reset = burst - ceil(level / length), ceil((at - now + level / amount) / 1000)
       end
@@ -132,7 +145,7 @@ local function examine(scope, key, published)
         periods[window], resets[window] = period_of(window, now)
       end
       reset = resets[window]
-      local need, period, used = needs[measure], read_counter(states[i], periods[window])
+      local need, period, used = needs[measure], read_counter(state, periods[window])
       remaining = amount - used
       if need > remaining and need > 0 then
         local is_rate = measure == 'concurrent' or window == 'minute'
@@ -152,48 +165,50 @@ local function examine(scope, key, published)
     if change then
       changes[changed + 1], changes[changed + 2] = field, change
       changed = changed + 2
-      is_new = is_new or not states[i]
+      is_new = is_new or not state
     end
     local at = tightest[measure]
-    if not at or remaining < standing[at][5] then
-      at = at or #standing + 1
-      tightest[measure] = at
-      standing[at] = {scope, measure, window, amount, remaining > 0 and remaining or 0, reset}
+    if not at or remaining < reply[at + 1] then
+      if not at then
+        at = told + 1
+        tightest[measure], told = at, told + 3
+      end
+      reply[at], reply[at + 1], reply[at + 2] = place + i - 1, remaining > 0 and remaining or 0, reset or -1
     end
   end
-  if changed > 0 then
-    keys[#keys + 1] = key
-    writes[#writes + 1] = changes
-  end
+  place = place + count
 end
-local token_key = ARGV[2] .. 'token:' .. token[1]
+local token_key, shared_key = ARGV[2] .. 'token:' .. token[1], ARGV[2] .. 'shared'
+local token_changes, shared_changes = {}, {}
 if token_limits ~= '' then
-  examine('token', token_key, token_limits)
+  local limits = {cmsgpack.unpack(token_limits)}
+  examine('token', limits, redis.call('HMGET', token_key, unpack(limits, 2, limits[1] + 1)), 0, token_changes)
 end
 local forgets = is_new
-if project_limits ~= '' then
-  examine('project', ARGV[2] .. 'project:' .. token[3], project_limits)
-end
-if all_limits ~= '' then
-  examine('global', ARGV[2] .. 'global', all_limits)
+if project_limits ~= '' or all_limits ~= '' then
+  local own = project_limits ~= '' and {cmsgpack.unpack(project_limits)} or {0}
+  local common = all_limits ~= '' and {cmsgpack.unpack(all_limits)} or {0}
+  local fields = {unpack(own, 2, own[1] + 1)}
+  for i = 2, common[1] + 1 do
+    fields[#fields + 1] = common[i]
+  end
+  local states = redis.call('HMGET', shared_key, unpack(fields))
+  examine('project', own, states, 0, shared_changes)
+  examine('global', common, states, own[1], shared_changes)
 end
 if refusal then
   return refusal
-end
-if standing[1] then
-  reply[10] = cmsgpack.pack(standing)
-end
-if ARGV[3] == 'peek' then
-  reply[7] = token[6]
-  reply[8], reply[9] = token_limits == '' and '\0' or token_limits, all_limits == '' and '\0' or all_limits
 end
 if not takes then
   return reply
 end
 
-redis.call('HSET', KEYS[1], 'requests', requests, 'last_used_at', now_ms)
-for i = 1, #keys do
-  redis.call('HSET', keys[i], unpack(writes[i]))
+redis.call('HSET', record, 'requests', requests, 'last_used_at', now_ms)
+if token_changes[1] then
+  redis.call('HSET', token_key, unpack(token_changes))
+end
+if shared_changes[1] then
+  redis.call('HSET', shared_key, unpack(shared_changes))
 end
 if forgets then
   -- What is used is remembered as long as the token's record is.

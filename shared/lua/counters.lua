@@ -1,15 +1,15 @@
--- Counters are written as `<period>:<used>`: the number of the minute, day or month (of UTC, year * 12 + month - 1) that
--- they count, empty if they never start anew, and what has been used and reserved in it. A period that is over counts
--- as zero; one that has not begun yet (the clock went back) holds until it is over. Numbers stay below 2^53.
+-- Counters are two numbers in MessagePack, which Lua reads and writes much faster than text: the number of the minute,
+-- day or month (of UTC, year * 12 + month - 1) that they count, 0 if they never start anew, and what has been used and
+-- reserved in it. A period that is over counts as zero; one that has not begun yet (the clock went back) holds until it
+-- is over. Numbers go up to 2^53.
 local MOST = 9007199254740992
 
 -- Days since 1970 as the number of their month, and the days that are left of it, this one included.
 -- The calendar begins in March, so that the leap day is the last of the year (Howard Hinnant, chrono algorithms).
 local function month_of(days)
   local floor = math.floor
-  local shifted = days + 719468
-  local era = floor(shifted / 146097)
-  local day = shifted - era * 146097
+  local day = (days + 719468) % 146097
+  local era = (days + 719468 - day) / 146097
   local year = floor((day - floor(day / 1460) + floor(day / 36524) - floor(day / 146096)) / 365)
   day = day - (365 * year + floor(year / 4) - floor(year / 100))
   local month = floor((5 * day + 2) / 153)
@@ -25,41 +25,33 @@ local function month_of(days)
   return year * 12 + month - 1, length - day
 end
 
--- The period of a window (now in microseconds) as it is written, and the milliseconds until the next; nil: never.
+-- The period of a window (now in microseconds) and the milliseconds until the next; nil: never.
 local function period_of(window, now)
   if window == 'life' then
-    return ''
+    return 0
   end
   local length = window == 'minute' and 60000000 or 86400000000
-  local period = math.floor(now / length)
-  local rest = length - now % length
+  local passed = now % length
+  local period, rest = (now - passed) / length, length - passed
   if window == 'month' then
     local left
     period, left = month_of(period)
     rest = rest + (left - 1) * length
   end
-  return string.format('%.0f', period), math.ceil(rest / 1000)
+  return period, math.ceil(rest / 1000)
 end
 
 -- What a counter (false: none) says of a period: the period that holds, and what has been used in it.
 local function read_counter(counter, period)
-  if not counter then
-    return period, 0
-  end
-  local colon = string.find(counter, ':', 1, true)
-  local written = string.sub(counter, 1, colon - 1)
-  if written == period then
-    return period, tonumber(string.sub(counter, colon + 1))
-  end
-  if period ~= '' and tonumber(written) > tonumber(period) then
-    return written, tonumber(string.sub(counter, colon + 1))
+  if counter then
+    local written, used = cmsgpack.unpack(counter)
+    if written >= period then
+      return written, used
+    end
   end
   return period, 0
 end
 
 local function write_counter(period, used)
-  if used >= 0 and used < 100000000000000 then
-    return period .. ':' .. used
-  end
-  return string.format('%s:%.0f', period, math.max(0, math.min(used, MOST)))
+  return cmsgpack.pack(period, used < 0 and 0 or used < MOST and used or MOST)
 end

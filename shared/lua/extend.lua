@@ -1,7 +1,7 @@
 -- Reserves so much in all for a request that runs: what is missing is taken from each of the counters that it holds, or
 -- from none. To ask again for the same takes nothing more.
 -- Needs: clock, counters.
--- KEYS: 1 open requests, 2 holds, 3 epoch, 4 token record, 5 project record, 6 limits of all.
+-- KEYS: 1 open requests, 2 holds, 3 epoch, 4 identity of the token, 5 project record, 6 limits of all.
 -- ARGV: 1 prefix of what is used, 2 prefix of the marks that settle leaves, 3 id of the request, 4 its hold as the worker
 -- knows it, 5 tokens and 6 cost in all, 7 lease in ms.
 -- The limits are those of now. A counter whose limit is gone takes more without a bound; a limit that is new since the
@@ -36,9 +36,11 @@ end
 hold[6] = math.max(hold[6], math.min(MOST, tonumber(ARGV[5])))
 hold[7] = math.max(hold[7], math.min(MOST, tonumber(ARGV[6])))
 local in_all = {tokens = hold[6], cost = hold[7], concurrent = 1}
-local ids = {token = hold[1], project = hold[2]}
 local now = clock()
-local token_limits, project_limits = redis.call('HGET', KEYS[4], 'limits'), redis.call('HGET', KEYS[5], 'limits')
+-- By its id, not by its secret, which may have been replaced since; in the declared slot all the same.
+local record = redis.call('HGET', KEYS[4], 'record')
+local token_limits = record and redis.call('HGET', record, 'limits')
+local project_limits = redis.call('HGET', KEYS[5], 'limits')
 local published = {token = token_limits, project = project_limits, global = redis.call('GET', KEYS[6])}
 
 local amounts = {}
@@ -52,10 +54,10 @@ end
 local writes = {}
 for at = 8, #hold, 5 do
   local scope, field, since = hold[at], hold[at + 1], hold[at + 2]
-  local measure, window = string.match(field, '^(%w+):(%w+)$')
+  local measure, window = string.match(field, '(%w+):(%w+)$')
   local need = in_all[measure] - hold[at + 3] - hold[at + 4]
   if need > 0 then
-    local key = ARGV[1] .. scope .. (ids[scope] and ':' .. ids[scope] or '')
+    local key = ARGV[1] .. (scope == 'token' and 'token:' .. hold[1] or 'shared')
     local current, reset = period_of(window, now)
     local period, used = read_counter(redis.call('HGET', key, field), current)
     local amount = measure ~= 'concurrent' and amounts[scope .. ' ' .. field]

@@ -4,8 +4,9 @@
 -- Returns how many counters were raised.
 local raised = 0
 for i = 2, #ARGV, 3 do
-  local period, used = read_counter(redis.call('HGET', KEYS[1], ARGV[i]), ARGV[i + 1])
-  if period == ARGV[i + 1] and tonumber(ARGV[i + 2]) > used then
+  local wanted = tonumber(ARGV[i + 1])
+  local period, used = read_counter(redis.call('HGET', KEYS[1], ARGV[i]), wanted)
+  if period == wanted and tonumber(ARGV[i + 2]) > used then
     redis.call('HSET', KEYS[1], ARGV[i], write_counter(period, tonumber(ARGV[i + 2])))
     raised = raised + 1
   end

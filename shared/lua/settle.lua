@@ -27,7 +27,7 @@ if not held then
 end
 local text = held or mark or ARGV[4]
 local hold, charged = cmsgpack.unpack(string.sub(text, string.find(text, '\n', 1, true) + 1))
-local ids, epoch, expires_at = {token = hold[1], project = hold[2]}, hold[3], hold[5]
+local token_id, epoch, expires_at = hold[1], hold[3], hold[5]
 if not held and not mark and redis.call('GET', KEYS[4]) == epoch then
   if not is_lost then
     redis.call('XADD', KEYS[3], '*', ARGV[5], ARGV[6])
@@ -39,7 +39,7 @@ local actual = {tokens = tonumber(ARGV[7]), cost = tonumber(ARGV[8])}
 -- What each counter is to be charged with. What was reserved in a period before has been used there, as far as needed.
 local needed = {}
 for at = 8, #hold, 5 do
-  local measure = string.match(hold[at + 1], '^%w+')
+  local measure = string.match(hold[at + 1], '(%w+):%w+$')
   local amount = actual[measure] and math.min(actual[measure], MOST)
   needed[#needed + 1] = measure == 'concurrent' and 0 or amount and math.max(0, amount - hold[at + 4]) or hold[at + 3]
 end
@@ -47,11 +47,11 @@ end
 local keys, writes = {}, {}
 local first = 8
 while hold[first] do
-  local scope, fields = hold[first], {}
+  local is_token, fields = hold[first] == 'token', {}
   for at = first, #hold, 5 do
-    fields[#fields + 1] = hold[at] == scope and hold[at + 1] or nil
+    fields[#fields + 1] = (hold[at] == 'token') == is_token and hold[at + 1] or nil
   end
-  local key = ARGV[1] .. scope .. (ids[scope] and ':' .. ids[scope] or '')
+  local key = ARGV[1] .. (is_token and 'token:' .. token_id or 'shared')
   local counters, changes = redis.call('HMGET', key, unpack(fields)), {}
   for i = 1, #fields do
     local at = first + i * 5 - 5
@@ -84,5 +84,5 @@ if held then
   redis.call('HDEL', KEYS[2], id)
   return 1
 end
-redis.call('PEXPIREAT', ARGV[1] .. 'token:' .. ids.token, expires_at + 604800000)
+redis.call('PEXPIREAT', ARGV[1] .. 'token:' .. token_id, expires_at + 604800000)
 return mark and 3 or 2

@@ -309,7 +309,7 @@ async def test_a_revocation_that_was_not_heard_is_found_out_on_reconnecting(
             while not redis_client.pubsub_numsub(redis_schema.CONTROL_CHANNEL)[0][1]:
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
-        redis_client.hset(redis_schema.token_key(tenant.digest), "is_active", 0)
+        redis_client.hset(redis_schema.identity_key("token-1"), "is_active", 0)
         redis_client.client_kill_filter(_type="pubsub")
         answer = await asyncio.wait_for(running, 8)
 

@@ -19,6 +19,7 @@ from tests.addons.test_proxy import configuration as configuration  # a fixture
 from tests.addons.test_proxy import proxy as proxy  # a fixture
 from tests.addons.test_proxy import runner as runner  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
+from tests.shared.limit_scripts import shown
 
 PER_DAY = Limit(Measure.TOKENS, Window.DAY, 1000)
 IN_MONEY = Limit(Measure.COST, Window.DAY, 10**9)
@@ -62,7 +63,7 @@ async def used(client: redis.Redis, scope: str, field: str) -> int | None:
         while client.zcard(redis_schema.OPEN):
             await asyncio.sleep(0.01)
     counter = client.hget(redis_schema.USED_PREFIX + scope, field)
-    return None if counter is None else int(counter.partition(b":")[2])  # type: ignore[union-attr]
+    return None if counter is None else int(shown(counter).partition(":")[2])  # type: ignore[arg-type]
 
 
 async def test_a_rate_is_refused_with_its_name_and_the_time_to_wait(proxy: tuple[Master, int], tenant: Tenant) -> None:

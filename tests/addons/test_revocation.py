@@ -213,7 +213,7 @@ async def test_messages_reach_revocation_and_breakers(
 ) -> None:
     breakers = Breakers(lambda change: None, free_probe, lambda *change: None, lambda: 0.0)
     redis_client.set(redis_schema.EPOCH, "epoch")
-    redis_client.hset(redis_schema.token_key("digest-1"), "is_active", 1)
+    redis_client.hset(redis_schema.identity_key("token-1"), "is_active", 1)
     redis_client.hset(redis_schema.project_key("project-1"), "is_active", 1)
     known = BreakerChange("key:known", True, "status_401", 9_000, 1)
     redis_client.hset(redis_schema.BREAKERS, known.subject, redis_schema.encode_control(known))
@@ -258,7 +258,7 @@ async def test_whoever_was_revoked_while_nobody_listened_is_cut_on_connecting(
 ) -> None:
     if has_epoch:
         redis_client.set(redis_schema.EPOCH, "epoch")
-    redis_client.hset(redis_schema.token_key("digest-1"), "is_active", is_token_active)
+    redis_client.hset(redis_schema.identity_key("token-1"), "is_active", is_token_active)
     redis_client.hset(redis_schema.project_key("project-1"), "is_active", is_project_active)
     store = Store.connect(valkey_url, 500)
     control = Control(store, Breakers(lambda _: None, free_probe, lambda *_: None), world.revocation)

@@ -17,6 +17,7 @@ from shared.redis_schema import Denied
 from tests.addons.test_proxy import Tenant
 from tests.addons.test_proxy import configuration as configuration  # a fixture
 from tests.addons.test_proxy import tenant as tenant  # a fixture
+from tests.shared.limit_scripts import shown
 
 PER_DAY = Limit(Measure.TOKENS, Window.DAY, 100)
 
@@ -49,15 +50,15 @@ async def test_a_request_is_admitted_extended_renewed_and_settled_by_a_server_th
     redis_client.script_flush()
     hold = await admitted(store, tenant, moment, 1, 40)
     redis_client.script_flush()
-    extended = await store.extend(hold, tenant.digest, Amounts(60, 0))
+    extended = await store.extend(hold, Amounts(60, 0))
     redis_client.script_flush()
     assert isinstance(extended, bytes) and await store.renew(["request-1"]) == []
-    refused = await store.extend(extended, tenant.digest, Amounts(101, 0))
+    refused = await store.extend(extended, Amounts(101, 0))
     redis_client.script_flush()
     await store.settle([Settlement(event(moment, "request-1"), extended, Amounts(30, 0))])
 
     assert isinstance(refused, NotExtended) and refused.limit is not None and refused.limit.remaining == 40
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":30")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":30")  # type: ignore[arg-type]
     assert [each.request_id for each in tenant.events()] == ["request-1"] and not redis_client.zcard(redis_schema.OPEN)
 
 
@@ -132,7 +133,7 @@ async def test_settlements_that_came_before_a_failure_do_no_harm_when_they_come_
 
     await store.settle([settlement, replace(settlement), settlement])
 
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":10")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":10")  # type: ignore[arg-type]
 
 
 # About half a second in which the server answers nobody.
@@ -150,7 +151,7 @@ async def test_what_was_extended_while_nobody_heard_of_it_is_settled(
     stall = asyncio.create_task(asyncio.to_thread(redis_client.eval, STALL, 0))  # type: ignore[arg-type]
     await asyncio.sleep(0.05)
     with pytest.raises(StoreUnavailable, match="extension failed"):
-        await store.extend(hold, tenant.digest, Amounts(60, 0))
+        await store.extend(hold, Amounts(60, 0))
     with pytest.raises(StoreUnavailable, match="Redis does not answer"):
         await store.renew(["request-1"])
     with pytest.raises(StoreUnavailable, match="Redis does not answer"):
@@ -160,7 +161,7 @@ async def test_what_was_extended_while_nobody_heard_of_it_is_settled(
     async with asyncio.timeout(10):
         while True:
             try:
-                again = await store.extend(hold, tenant.digest, Amounts(70, 0))
+                again = await store.extend(hold, Amounts(70, 0))
                 break
             except StoreUnavailable:
                 await asyncio.sleep(0.02)
@@ -168,7 +169,7 @@ async def test_what_was_extended_while_nobody_heard_of_it_is_settled(
     await store.done()
 
     assert isinstance(again, bytes) and not redis_client.zcard(redis_schema.OPEN)
-    assert redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day").endswith(b":90")  # type: ignore[union-attr]
+    assert shown(redis_client.hget(f"{redis_schema.USED_PREFIX}token:token-1", "tokens:day")).endswith(":90")  # type: ignore[arg-type]
 
 
 async def test_a_hold_that_nobody_can_read_is_set_aside(store: Store, redis_client: redis.Redis) -> None:
@@ -178,3 +179,16 @@ async def test_a_hold_that_nobody_can_read_is_set_aside(store: Store, redis_clie
 
     [(_, letter)] = redis_client.xrange(redis_schema.USAGE_DEAD_LETTERS)
     assert letter[b"event"] == b"nonsense" and not redis_client.hlen(redis_schema.HOLDS)
+
+
+async def test_a_request_of_a_secret_that_was_replaced_counts_as_active_until_its_token_is_revoked(
+    store: Store, tenant: Tenant, redis_client: redis.Redis
+) -> None:
+    tenant.publish("http://provider")
+    redis_client.delete(redis_schema.token_key(tenant.digest))
+    callers = [("token-1", "project-1"), ("token-2", "project-1")]
+    before = await store.are_active(callers)
+
+    tenant.revoke("token")
+
+    assert (before, await store.are_active(callers)) == ([(True, True), (False, True)], [(False, True), (False, True)])

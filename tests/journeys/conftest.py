@@ -89,6 +89,11 @@ class Installation:
     def ledger(self) -> dict[str, Any]:
         return dict(requests.get(f"{self.mock_url}/__mock__/ledger", timeout=10).json())
 
+    def answered(self) -> dict[str, tuple[int, int]]:
+        """Return tokens of prompt and completion of each whole answer, by the provider's id."""
+        told = requests.get(f"{self.mock_url}/__mock__/answered", timeout=10).json()["answered"]
+        return {number: (used["prompt_tokens"], used["completion_tokens"]) for number, used in told.items()}
+
     def forget_ledger(self) -> None:
         requests.delete(f"{self.mock_url}/__mock__/ledger", timeout=10).raise_for_status()
 

@@ -1,11 +1,11 @@
 """Limits hold exactly while many call at once, on several workers, and while everything around them is killed."""
 
-import asyncio
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,10 +16,9 @@ from manager.tables import Request
 from shared import redis_schema
 from shared.models import Outcome
 from tests.journeys.conftest import Installation, Token, installed, kill, until
+from tests.journeys.storm import CLIENTS, chat, storm
 
 WORKERS = 4
-CLIENTS = 500
-BODY = b'{"model":"gpt-4o-mini","messages":[{"role":"user","content":"count me"}]}'
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +26,6 @@ def four_workers() -> Iterator[Installation]:
     # Hundreds begin at once on a machine that may have other things to do; that is no outage.
     with installed(workers=WORKERS, redis_timeout_ms=20_000) as running:
         yield running
-
-
-async def one(port: int, secret: str) -> int:
-    """Send one chat on a connection of its own; returns the status, 0 if the connection broke."""
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: proxy\r\nauthorization: Bearer {secret}\r\n"
-    head += f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\nconnection: close\r\n\r\n"
-    try:
-        async with asyncio.timeout(60):
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            writer.write(head.encode() + BODY)
-            answer = await reader.read()
-            writer.close()
-            await writer.wait_closed()
-    except OSError:
-        return 0
-    return int(answer[9:12]) if answer else 0
-
-
-def storm(running: Installation, secret: str, count: int, clients: int = CLIENTS) -> Counter[int]:
-    """Send so many chats, by so many clients at once, over all workers; returns how often each status came."""
-    ports = [int(url.rpartition(":")[2]) for url in running.proxy_urls]
-
-    async def client(numbers: Iterator[int], statuses: Counter[int]) -> None:
-        for number in numbers:
-            statuses[await one(ports[number % len(ports)], secret)] += 1
-
-    async def everybody() -> Counter[int]:
-        numbers, statuses = iter(range(count)), Counter[int]()
-        await asyncio.gather(*(client(numbers, statuses) for _ in range(clients)))
-        return statuses
-
-    return asyncio.run(everybody())
 
 
 @pytest.mark.parametrize("limit", [1, 100, 1000])
@@ -69,7 +36,7 @@ def test_a_limit_lets_exactly_as_many_through_ten_times(four_workers: Installati
         token = four_workers.token(project, max_requests=limit)
         four_workers.forget_ledger()
 
-        statuses = storm(four_workers, token.secret, sent)
+        statuses = storm(four_workers, [token.secret], sent)
 
         assert statuses == {200: limit, 429: sent - limit}
         assert four_workers.ledger()["requests"] == limit
@@ -84,14 +51,19 @@ def admitted_of(running: Installation, token: Token) -> int:
     return 0
 
 
-def outcomes_of(running: Installation, token: Token) -> Counter[str]:
-    """Return how the requests of a token in SQL have ended."""
+def question(number: int) -> bytes:
+    """Prompts and answers of many lengths; every other one is a stream."""
+    return chat(1 + number % 17, stream=number % 2 == 1)
+
+
+def recorded(running: Installation, token: Token) -> list["sa.Row[Any]"]:
+    """Return outcome, the provider's id, tokens of prompt and completion of each request of a token in SQL."""
     engine = db.create_engine(running.settings.database_url)
+    columns = Request.outcome, Request.provider_request_id, Request.prompt_tokens, Request.completion_tokens
     with engine.connect() as connection:
-        found = connection.scalars(sa.select(Request.outcome).where(Request.token_id == UUID(token.id)))
-        counted = Counter(found)
+        rows = list(connection.execute(sa.select(*columns).where(Request.token_id == UUID(token.id))))
     engine.dispose()
-    return counted
+    return rows
 
 
 def is_running(pid: int) -> bool:
@@ -134,7 +106,7 @@ def test_killed_workers_collectors_and_redis_neither_loosen_nor_lose_anything() 
 
         def send() -> None:
             while (statuses[429] == 0 or time.monotonic() < calm) and time.monotonic() < give_up:
-                statuses.update(storm(running, token.secret, 200, 20))
+                statuses.update(storm(running, [token.secret], 200, 20, question))
 
         sending = threading.Thread(target=send)
         sending.start()
@@ -151,10 +123,18 @@ def test_killed_workers_collectors_and_redis_neither_loosen_nor_lose_anything() 
             return client.zcard(redis_schema.OPEN) == 0 and client.xlen(redis_schema.USAGE_STREAM) == 0
 
         until(is_settled, 90)
-        admitted, outcomes, called = admitted_of(running, token), outcomes_of(running, token), running.ledger()
+        admitted, rows, called = admitted_of(running, token), recorded(running, token), running.ledger()
+        outcomes = Counter(row.outcome for row in rows)
         assert admitted == limit and outcomes.total() == limit
         # Of those whose worker died, nobody knows whether they had got through.
         known = outcomes.total() - outcomes[Outcome.LOST]
         assert known <= called["requests"] <= limit
         # A worker may die between an answer and its settlement.
         assert statuses[200] <= outcomes[Outcome.FINISHED] + outcomes[Outcome.LOST]
+        # What has finished used what the provider says, each answer once.
+        answered = running.answered()
+        finished = [row for row in rows if row.outcome == Outcome.FINISHED]
+        told = {row.provider_request_id: (row.prompt_tokens, row.completion_tokens) for row in finished}
+        assert len(told) == len(finished) and told.items() <= answered.items()
+        # Whole answers that are not in SQL are those of workers that died with them.
+        assert len(answered) - len(told) <= outcomes[Outcome.LOST]

@@ -16,6 +16,7 @@ from manager.tables import HourlyUsage, Project, Token
 from shared import redis_schema
 from shared.models import Limit, Measure, Scope, Window
 from tests.manager.conftest import EVENT, Rows
+from tests.shared.limit_scripts import counter, shown
 
 NOW = datetime(2026, 5, 4, 10, 20, tzinfo=UTC)
 DAY, MONTH = str((NOW - datetime(1970, 1, 1, tzinfo=UTC)).days), str(2026 * 12 + 4)
@@ -43,7 +44,9 @@ def publisher(redis_client: redis.Redis, sessions: db.Sessions) -> Publisher:
 def used(client: redis.Redis, scope: Scope, scope_id: object = "") -> dict[str, str]:
     """What Redis counts."""
     found = client.hgetall(redis_schema.used_key(scope, str(scope_id)))
-    return {name.decode(): value.decode() for name, value in found.items()}
+    prefix = f"{scope_id}:" if scope is Scope.PROJECT else ""
+    names = {name.decode() for name in found if name.decode().count(":") == prefix.count(":") + 1}
+    return {name.removeprefix(prefix): shown(found[name.encode()]) for name in names if name.startswith(prefix)}
 
 
 def use(rows: Rows, project_id: UUID, token_id: UUID, hours: dict[str, int] = HOURS) -> None:
@@ -132,12 +135,12 @@ def test_rates_minutes_and_running_requests_start_anew(
     assert redis_client.keys("*") == []
 
 
-@pytest.mark.parametrize(("before", "after"), [(":7", ":1190"), (":5000", ":5000")], ids=["less", "more"])
+@pytest.mark.parametrize(("before", "after"), [(7, ":1190"), (5000, ":5000")], ids=["less", "more"])
 def test_what_redis_has_counted_since_is_never_taken_back(
-    redis_client: redis.Redis, counters: Counters, rows: Rows, before: str, after: str
+    redis_client: redis.Redis, counters: Counters, rows: Rows, before: int, after: str
 ) -> None:
     project, _ = limited(rows, TOKENS[0])
-    redis_client.hset(redis_schema.used_key(Scope.PROJECT, str(project.id)), "tokens:life", before)
+    redis_client.hset(redis_schema.used_key(Scope.PROJECT), f"{project.id}:tokens:life", counter(before))
 
     counters.of_rows([project], NOW)
 

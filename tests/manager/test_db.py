@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from manager import db
 from manager.tables import Project, Token
-from tests.manager.conftest import NOW, PROJECT_ID, Rows
+from tests.manager.conftest import NOW, PROJECT_ID, Rows, SettingsOf
 
 postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -244,3 +244,48 @@ def test_another_version_of_the_schema_is_not_the_expected_one(
 def test_asking_for_the_version_holds_up_no_writer_and_waits_for_none(engine: sa.Engine) -> None:
     with engine.begin():
         assert db.is_current(engine)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "expected"),
+    [(db.Tuning(), ("30s", "10s")), (db.Tuning(statement_timeout=7, lock_timeout=0), ("7s", "0"))],
+    ids=["default", "chosen"],
+)
+def test_postgresql_ends_what_takes_too_long(postgres_url: str, tuning: db.Tuning, expected: tuple[str, str]) -> None:
+    engine = db.create_engine(postgres_url, tuning)
+
+    with engine.connect() as connection:
+        found = tuple(
+            connection.exec_driver_sql(f"SHOW {name}").scalar() for name in ("statement_timeout", "lock_timeout")
+        )
+
+    engine.dispose()
+    assert found == expected
+
+
+def test_a_url_may_have_options_of_its_own(postgres_url: str) -> None:
+    mark = "&" if "?" in postgres_url else "?"
+    engine = db.create_engine(f"{postgres_url}{mark}options=-c%20statement_timeout%3D3s")
+
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar() == "3s"
+
+    engine.dispose()
+
+
+def test_the_settings_tune_the_pool(settings_of: SettingsOf) -> None:
+    names = ("POOL_SIZE", "MAX_OVERFLOW", "POOL_RECYCLE", "STATEMENT_TIMEOUT", "LOCK_TIMEOUT")
+    chosen = {f"LLM_PROXY_DB_{name}": str(number) for number, name in enumerate(names, 3)}
+    engine = db.open_engine(settings_of(DATABASE_URL="postgresql://db.example/llm", **chosen))
+
+    pool = engine.pool
+
+    assert (pool.size(), pool._max_overflow, pool._recycle) == (3, 4, 5)
+    engine.dispose()
+
+
+def test_connections_of_postgresql_may_live_for_ever(settings_of: SettingsOf) -> None:
+    engine = db.open_engine(settings_of(DATABASE_URL="postgresql://db.example/llm", LLM_PROXY_DB_POOL_RECYCLE="0"))
+
+    assert engine.pool._recycle == -1
+    engine.dispose()

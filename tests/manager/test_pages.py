@@ -1,8 +1,9 @@
 """Rules of pages: every row once, newest first, whatever comes and goes; and no cursor but the list's own."""
 
 import base64
+import hashlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from manager import db
 from manager.errors import Invalid
-from manager.pages import Page, page
+from manager.pages import Page, order, page, sorted_page
 from manager.tables import Project, Request, Token
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -42,7 +43,9 @@ def numbers(found: Page[Any]) -> list[int]:
 
 
 def encoded(text: str) -> str:
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    """A cursor that says this, and bears out what it says."""
+    check = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return base64.urlsafe_b64encode(f"{check}{text}".encode()).decode().rstrip("=")
 
 
 @pytest.mark.parametrize("limit", range(1, 9))
@@ -97,14 +100,18 @@ def test_a_cursor_is_safe_in_a_url(session: Session) -> None:
         "\ud800",
         "A" * 199,
         encoded("1"),
-        encoded(str(UUID(int=5))),
-        encoded(f"Token.id:{UUID(int=5)}"),
-        encoded(f"Project.id:{UUID(int=5).hex}"),
-        encoded(f"Project.id:{UUID(int=5)} "),
-        encoded("Project.id:"),
-        encoded(f"Project.id:{UUID(int=5)}") + "=",
-        "!" + encoded(f"Project.id:{UUID(int=5)}"),
-        base64.urlsafe_b64encode(b"Project.id:\xff").decode(),
+        encoded(f'Token.id:-id:["{UUID(int=5)}"]'),
+        encoded(f'Project.id:id:["{UUID(int=5)}"]'),
+        encoded(f'Project.id:-id:["{UUID(int=5).hex}"]'),
+        encoded(f'Project.id:-id:["{UUID(int=5)}"] '),
+        encoded(f'Project.id:-id:["{UUID(int=5)}", 1]'),
+        encoded("Project.id:-id:[null]"),
+        encoded("Project.id:-id:[]"),
+        encoded("Project.id:-id:5"),
+        encoded("Project.id:-id:"),
+        encoded(f'Project.id:-id:["{UUID(int=5)}"]') + "=",
+        "!" + encoded(f'Project.id:-id:["{UUID(int=5)}"]'),
+        base64.urlsafe_b64encode(b"01234567Project.id:\xff").decode(),
     ],
     ids=lambda cursor: ascii(cursor)[:60],
 )
@@ -115,7 +122,7 @@ def test_a_cursor_that_did_not_come_from_here_is_refused(session: Session, curso
     assert refused.value.field == "cursor"
 
 
-@pytest.mark.parametrize("text", ["Request.request_id:\0", "Request.request_id:a\0b", "Project.id:abc"], ids=ascii)
+@pytest.mark.parametrize("text", ['Request.request_id:-request_id:["a\\u0000b"]', 'Project.id:-id:["abc"]'], ids=ascii)
 def test_a_cursor_of_text_is_text_that_any_database_takes(session: Session, text: str) -> None:
     with pytest.raises(Invalid):
         page(session, sa.select(Request), Request.request_id, 5, encoded(text))
@@ -128,3 +135,80 @@ def test_a_cursor_opens_its_own_list_only(session: Session) -> None:
     assert numbers(shown(session, 1, cursor)) == [1]
     with pytest.raises(Invalid):
         page(session, sa.select(Token), Token.id, 1, cursor)
+
+
+# Other orders
+
+COLUMNS = {
+    "created_at": None,
+    "name": Project.name,
+    "deactivated_at": Project.deactivated_at,
+    "version": Project.version,
+}
+# Number, name, minutes until it was switched off, version.
+TEAMS = [(1, "b", None, 3), (2, "a", 5, 3), (3, "Z", None, 1), (4, "ä", 1, 2), (5, "a b", 5, 3), (6, "B", 9, 1)]
+
+
+def add_teams(session: Session) -> None:
+    for number, name, minutes, version in TEAMS:
+        off = None if minutes is None else NOON + timedelta(minutes=minutes)
+        more = {"provider": "openai", "created_at": NOON, "updated_at": NOON, "deactivated_at": off}
+        session.add(Project(id=UUID(int=number), name=name, version=version, **more))
+    session.flush()
+
+
+def sorted_numbers(session: Session, sort: str, limit: int) -> list[int]:
+    seen, cursor = [], None
+    while cursor is not None or not seen:
+        found = sorted_page(session, sa.select(Project), Project.id, order(sort, COLUMNS), limit, cursor)
+        seen += numbers(found)
+        cursor = found.next_cursor
+    return seen
+
+
+@pytest.mark.parametrize("limit", [1, 2, 4, 6])
+@pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("created_at", [1, 2, 3, 4, 5, 6]),
+        ("name", [6, 3, 2, 5, 1, 4]),
+        ("deactivated_at", [1, 3, 4, 2, 5, 6]),
+        ("version", [3, 6, 4, 1, 2, 5]),
+    ],
+)
+def test_any_order_shows_every_row_once_forth_and_back(
+    session: Session, sort: str, expected: list[int], limit: int
+) -> None:
+    add_teams(session)
+
+    assert sorted_numbers(session, sort, limit) == expected
+    assert sorted_numbers(session, f"-{sort}", limit) == expected[::-1]
+
+
+def test_a_cursor_opens_its_own_order_only(session: Session) -> None:
+    add_teams(session)
+    wanted = order("name", COLUMNS)
+    cursor = sorted_page(session, sa.select(Project), Project.id, wanted, 2, None).next_cursor
+
+    for other in ("-name", "version", "created_at"):
+        with pytest.raises(Invalid):
+            sorted_page(session, sa.select(Project), Project.id, order(other, COLUMNS), 2, cursor)
+
+
+def test_a_cursor_that_was_tampered_with_is_refused(session: Session) -> None:
+    add_teams(session)
+    wanted = order("version", COLUMNS)
+    cursor = sorted_page(session, sa.select(Project), Project.id, wanted, 2, None).next_cursor or ""
+
+    for place in range(len(cursor)):
+        tampered = cursor[:place] + ("A" if cursor[place] != "A" else "B") + cursor[place + 1 :]
+        with pytest.raises(Invalid):
+            sorted_page(session, sa.select(Project), Project.id, wanted, 2, tampered)
+
+
+@pytest.mark.parametrize("sort", ["", "-", "nothing", "--name", "name ", "+name"])
+def test_an_order_that_a_list_does_not_have_is_refused(sort: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        order(sort, COLUMNS)
+
+    assert refused.value.field == "sort"

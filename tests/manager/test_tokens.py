@@ -190,8 +190,8 @@ def test_tokens_are_listed_newest_first_of_one_project_or_all(session: Session, 
     other = projects.create(session, RULES, NOON, name="other team", api_key="sk-provider-key-0123")
     first, foreign, last = (make(session, owner)[0] for owner in (project.id, other.id, project.id))
 
-    assert list(tokens.list_page(session, project.id, 10, None).items) == [last, first]
-    assert list(tokens.list_page(session, None, 10, None).items) == [last, foreign, first]
+    assert list(tokens.list_page(session, 10, None, now=NOON, project_id=project.id).items) == [last, first]
+    assert list(tokens.list_page(session, 10, None, now=NOON).items) == [last, foreign, first]
 
 
 # At the same time

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import redis
 
 from shared import holds_schema, redis_schema
@@ -24,6 +25,18 @@ EVENT = UsageEvent(
 READS_CLOCK = "local time = redis.call('TIME')"
 READS_TEST_CLOCK = "local time = {string.match(redis.call('GET', '{v1}test-clock'), '(%d+) (%d+)')}"
 LEASE_MS = 10_000
+
+
+def counter(used: int, period: int = 0) -> bytes:
+    """A counter as it is written."""
+    return msgspec.msgpack.encode(period) + msgspec.msgpack.encode(used)
+
+
+def shown(counter: bytes) -> str:
+    """A counter as text: its period, a colon, and what has been used in it."""
+    # The two numbers, with the beginning of an array of two before them.
+    period, used = msgspec.msgpack.decode(b"\x92" + counter)
+    return f"{period or ''}:{used}"
 
 
 def with_test_clock(name: str) -> str:
@@ -102,7 +115,7 @@ class Limits:
 
     def extend(self, hold: bytes, tokens: int = 0, cost: int = 0) -> bytes | NotExtended:
         """Reserve so much in all."""
-        keys, arguments = holds_schema.encode_extension(hold, DIGEST, Amounts(tokens, cost), LEASE_MS)
+        keys, arguments = holds_schema.encode_extension(hold, Amounts(tokens, cost), LEASE_MS)
         return holds_schema.decode_extension(self._scripts["extend"](keys, arguments))
 
     def expired(self, renewed: Iterable[str] = (), at_most: int = 100) -> dict[str, bytes]:
@@ -127,9 +140,11 @@ class Limits:
 
     def used(self, scope: Scope = Scope.TOKEN) -> dict[str, str]:
         """What Redis says has been used in a scope."""
-        scope_id = {Scope.TOKEN: "t1", Scope.PROJECT: "p1", Scope.GLOBAL: ""}[scope]
-        found = self.client.hgetall(redis_schema.used_key(scope, scope_id))
-        return {name.decode(): value.decode() for name, value in found.items()}
+        found = self.client.hgetall(redis_schema.used_key(scope, "t1"))
+        used = {name.decode(): shown(value) for name, value in found.items()}
+        if scope is Scope.PROJECT:
+            return {name[3:]: value for name, value in used.items() if name.startswith("p1:")}
+        return {name: value for name, value in used.items() if not name.startswith("p1:")}
 
     def open(self) -> dict[bytes, int]:
         """The holds, each with the milliseconds until its lease expires."""

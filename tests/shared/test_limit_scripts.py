@@ -581,7 +581,7 @@ def test_what_is_restored_counts(limits: Limits) -> None:
     raised = limits.restore(
         Scope.GLOBAL, "",
         Counter(Measure.TOKENS, Window.DAY, DAY, 99), Counter(Measure.COST, Window.MONTH, month, 1000),
-        Counter(Measure.REQUESTS, Window.LIFE, "", 4),
+        Counter(Measure.REQUESTS, Window.LIFE, 0, 4),
     )  # fmt: skip
 
     assert raised == 3

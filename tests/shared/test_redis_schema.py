@@ -16,15 +16,18 @@ from shared.models import (
     Denial,
     Feature,
     Limit,
+    LimitState,
     Measure,
     OnOutage,
     Outcome,
     Policy,
     Project,
+    Scope,
     Token,
     UpstreamKey,
     Usage,
     UsageEvent,
+    Window,
 )
 from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Denied, Revoked
 
@@ -75,6 +78,8 @@ TOKENS = st.builds(
     version=COUNT,
     policy=POLICIES,
     limits=LIMITS,
+    previous_digest=TEXT,
+    previous_until=st.none() | MOMENTS,
 )
 CHANGES = st.builds(BreakerChange, TEXT, st.booleans(), TEXT, COUNT, COUNT)
 MESSAGES: st.SearchStrategy[ControlMessage] = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT) | CHANGES
@@ -124,7 +129,8 @@ def named(arguments: list[str | int]) -> dict[str | int, str | int]:
 # Keys
 
 FIXED = [
-    "EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX", "CONTROL_CHANNEL", "BREAKERS",
+    "EPOCH", "USAGE_STREAM", "USAGE_DEAD_LETTERS", "PROJECT_PREFIX", "TOKEN_PREFIX", "IDENTITY_PREFIX",
+    "CONTROL_CHANNEL", "BREAKERS",
 ]  # fmt: skip
 
 
@@ -147,7 +153,7 @@ def test_the_lock_of_a_probe_carries_the_hash_tag_and_its_subject(subject: str) 
 
 
 def test_the_contract_writes_the_keys_it_reads() -> None:
-    [token_key, _], _ = redis_schema.encode_token(TOKEN)
+    [token_key, *_], _ = redis_schema.encode_token(TOKEN)
     [project_key], _ = redis_schema.encode_project(PROJECT)
     keys, [project_prefix, *_, one, other] = redis_schema.encode_admission(TOKEN.digest, ["openai", "anthropic"])
 
@@ -164,8 +170,9 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
     keys = {redis_schema.token_key(one), redis_schema.token_key(other)}
     keys |= {redis_schema.project_key(one), redis_schema.project_key(other)}
     keys |= {redis_schema.probe_key(one), redis_schema.probe_key(other)}
+    keys |= {redis_schema.identity_key(one), redis_schema.identity_key(other)}
 
-    assert len(keys | fixed) == 5 + 3 * len({one, other})
+    assert len(keys | fixed) == 5 + 4 * len({one, other})
 
 
 # Tokens and projects
@@ -173,12 +180,18 @@ def test_keys_of_different_records_differ(one: str, other: str) -> None:
 
 @given(TOKENS)
 def test_a_token_is_written_completely(token: Token) -> None:
-    [key, used], [version, channel, _, requests, last_used, forget_at, *rest] = redis_schema.encode_token(token)
+    keys, arguments = redis_schema.encode_token(token)
+    key, used, identity, previous = keys
+    version, channel, _, requests, last_used, forget_at, works_until, is_active, *rest = arguments
     fields = named(rest)
     policy = str(fields.pop("policy")).encode()
 
     assert used == f"llmproxy:{{v1}}:used:token:{token.id}"
+    assert identity == f"llmproxy:{{v1}}:identity:{token.id}"
     assert key == redis_schema.token_key(token.digest)
+    assert previous == redis_schema.token_key(token.previous_digest or token.digest)
+    assert works_until == (0 if token.previous_until is None else redis_schema.to_ms(token.previous_until))
+    assert is_active == (1 if token.is_active else 0)
     assert channel == redis_schema.CONTROL_CHANNEL
     assert (msgspec.json.decode(policy, type=Policy) if policy else Policy()) == token.policy
     assert (version, requests) == (token.version, token.request_count)
@@ -188,7 +201,6 @@ def test_a_token_is_written_completely(token: Token) -> None:
         "id": token.id,
         "label": token.label,
         "project_id": token.project_id,
-        "is_active": 1 if token.is_active else 0,
         "expires_at": redis_schema.to_ms(token.expires_at),
         "max_requests": "" if token.max_requests is None else token.max_requests,
         "limits": encode_limits(token.limits),
@@ -196,7 +208,7 @@ def test_a_token_is_written_completely(token: Token) -> None:
 
 
 def test_a_limit_of_zero_is_not_the_same_as_no_limit() -> None:
-    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][6:] for limit in (0, None)]
+    written = [redis_schema.encode_token(replace(TOKEN, max_requests=limit))[1][8:] for limit in (0, None)]
 
     assert [named(fields)["max_requests"] for fields in written] == [0, ""]
 
@@ -205,7 +217,7 @@ def test_a_limit_of_zero_is_not_the_same_as_no_limit() -> None:
 def test_a_token_without_a_policy_of_its_own_has_nothing_to_be_read(policy: Policy, written: str) -> None:
     _, arguments = redis_schema.encode_token(replace(TOKEN, policy=policy))
 
-    assert named(arguments[6:])["policy"] == written
+    assert named(arguments[8:])["policy"] == written
 
 
 @pytest.mark.parametrize(
@@ -275,10 +287,32 @@ def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
     assert redis_schema.decode_admission(reply) == caller
 
 
+def test_the_tightest_limits_are_those_at_the_places_told() -> None:
+    a_day, a_month = Limit(Measure.TOKENS, Window.DAY, 100), Limit(Measure.COST, Window.MONTH, 7)
+    record = msgspec.json.encode(replace(PROJECT, limits=(a_day,)))
+    limits = [b"5", b"", encode_limits([a_month])]
+
+    caller = redis_schema.decode_admission([b"", b"t1", b"demo", b"", 3, record, b"", *limits, 2, 6, 2000, 0, 4, -1])
+
+    assert isinstance(caller, Caller)
+    assert caller.standing == (
+        LimitState(Scope.GLOBAL, Measure.COST, Window.MONTH, 7, 6, 2000),
+        LimitState(Scope.TOKEN, Measure.REQUESTS, Window.LIFE, 5, 4, None),
+    )
+    of_life = (Scope.TOKEN, Limit(Measure.REQUESTS, Window.LIFE, 5))
+    assert caller.limits == (of_life, (Scope.PROJECT, a_day), (Scope.GLOBAL, a_month))
+
+
+@pytest.mark.parametrize("standing", [[1, 5, 60], [0, 5], [0], [0, b"many", 60], [0, 5, b"never"], [None, 5, 60]])
+def test_a_standing_that_does_not_fit_is_a_contract_error(standing: list[bytes | int]) -> None:
+    with pytest.raises(ContractError):
+        redis_schema.decode_admission([b"", b"t1", b"demo", b"", 3, RECORD, b"", b"5", b"", b"", *standing])
+
+
 @given(TOKENS)
 def test_a_policy_is_read_as_it_was_published(token: Token) -> None:
     _, arguments = redis_schema.encode_token(token)
-    reply = [b"", b"t1", b"demo", str(named(arguments[6:])["policy"]).encode(), 1, RECORD, *REST]
+    reply = [b"", b"t1", b"demo", str(named(arguments[8:])["policy"]).encode(), 1, RECORD, *REST]
 
     assert redis_schema.decode_admission(reply) == Caller("t1", "demo", PROJECT, 1, token.policy)
 
@@ -328,7 +362,7 @@ def test_a_reply_that_does_not_fit_is_a_contract_error_and_never_an_admission(re
 JUNK = st.none() | st.integers() | st.binary(max_size=20) | st.sampled_from([b"", RECORD, b"token_expired"])
 
 
-@given(st.lists(JUNK, max_size=7))
+@given(st.lists(JUNK, max_size=14))
 def test_no_reply_makes_another_error(reply: list[bytes | int]) -> None:
     try:
         verdict = redis_schema.decode_admission(reply)

@@ -12,6 +12,7 @@ revision = "0004"
 down_revision = "0003"
 
 _TIME = sa.DateTime(timezone=True)
+_PENDING = sa.text("published_version < version")
 _INDEXED = [
     ("projects", "deleted_at", False),
     ("tokens", "previous_digest", True),
@@ -39,6 +40,7 @@ def upgrade() -> None:
         op.add_column(table, column)
     for table, name, is_unique in _INDEXED:
         op.create_index(op.f(f"ix_{table}_{name}"), table, [name], unique=is_unique)
+    op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -114,6 +116,7 @@ def downgrade() -> None:
     """Take back. Operators and the audit's chain are gone then; projects that were deleted are only inactive."""
     for name in ("audit_chain", "job_runs", "leases", "idempotent_answers", "operators", "tombstones"):
         op.drop_table(name)
+    op.drop_index("ix_tokens_pending", table_name="tokens")
     for table, name, _ in reversed(_INDEXED):
         op.drop_index(op.f(f"ix_{table}_{name}"), table_name=table)
     for table, column in reversed(_columns()):

@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 import redis
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from manager import create_app, logins, tallies
+from manager.principals import Principal
 from shared import limits_schema, models, redis_schema, sealing, settings, tokens
 from shared.redis_schema import BreakerChange
 from shared.settings import Plane, Settings
@@ -53,6 +54,9 @@ class Api:
 
     def patch(self, path: str, **body: Any) -> TestResponse:
         return self.send("PATCH", path, json=body)
+
+    def put(self, path: str, **body: Any) -> TestResponse:
+        return self.send("PUT", path, json=body)
 
     def delete(self, path: str) -> TestResponse:
         return self.send("DELETE", path)
@@ -178,6 +182,19 @@ def api(client: FlaskClient) -> Api:
 def lonely(serve: Serve, database_url: str) -> Api:
     """An operator of the same database whose service cannot reach Redis."""
     return Api(serve(DATABASE_URL=database_url, REDIS_URL=NOBODY).test_client())
+
+
+@pytest.fixture
+def signed_in(app: Flask) -> Iterator[Callable[[Principal], None]]:
+    """Makes somebody else send what is sent from now on, whatever token comes with it."""
+    hooks: list[Any] = app.before_request_funcs.setdefault(None, [])
+    known = list(hooks)
+
+    def sign_in(principal: Principal) -> None:
+        hooks[:] = [*known, lambda: setattr(g, "principal", principal)]
+
+    yield sign_in
+    hooks[:] = known
 
 
 @pytest.fixture

@@ -37,8 +37,9 @@ def told(sessions: db.Sessions) -> Told:
 
 
 def listed(api: Api, **query: Any) -> list[dict[str, Any]]:
+    """What was done, beside making things."""
     found: list[dict[str, Any]] = api.get("audit", **query).json["items"]
-    return found
+    return [event for event in found if not event["action"].endswith(".create")]
 
 
 def cut(sessions: db.Sessions) -> None:
@@ -94,6 +95,7 @@ def test_switching_a_project_off_is_told_once_and_deleting_it_with_its_tokens(ap
 
     assert [(event["action"], event["project_id"], event["detail"]) for event in listed(api)] == [
         ("project.delete", project_id, {"revoked_tokens": 1}),
+        ("project.activate", project_id, {}),
         ("project.deactivate", project_id, {}),
     ]
 
@@ -154,8 +156,8 @@ def test_pages_show_every_event_once_newest_first(api: Api) -> None:
     for number in range(3):
         api.delete(f"projects/{api.project(f'team {number}')['id']}")
 
-    first = api.get("audit", limit=2).json
-    second = api.get("audit", limit=2, cursor=first["next_cursor"]).json
+    first = api.get("audit", action="project.delete", limit=2).json
+    second = api.get("audit", action="project.delete", limit=2, cursor=first["next_cursor"]).json
 
     ids = [event["id"] for event in first["items"] + second["items"]]
     assert len(ids) == 3 and ids == sorted(ids, reverse=True) and second["next_cursor"] is None

@@ -72,6 +72,7 @@ def test_a_new_project_is_answered_in_full_with_its_key_masked(api: Api) -> None
         "created_at": moment,
         "updated_at": moment,
         "deactivated_at": None,
+        "deleted_at": None,
     }
     assert before <= datetime.fromisoformat(moment) <= datetime.now(UTC)
     assert uuid.UUID(project_id).version == uuid.UUID(key_id).version == 7
@@ -194,7 +195,7 @@ def test_a_name_is_text_and_nothing_else(api: Api, name: str) -> None:
 
 
 def test_space_around_a_name_does_not_count(api: Api) -> None:
-    api.project("  search team\n")
+    api.project("  search team ")
 
     assert problem(api.post("projects", name="search team", api_key=PROVIDER_KEY)) == (409, "conflict")
 
@@ -448,15 +449,24 @@ def test_deleting_a_project_again_keeps_the_first_moments(api: Api) -> None:
     assert again[0]["deactivated_at"] == first[0]["deactivated_at"] and again[1] == first[1]
 
 
-def test_the_tokens_of_a_deleted_project_stay_revoked_when_it_is_switched_on(api: Api, published: Published) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {"is_active": True}),
+        ("PATCH", "", {"name": "other"}),
+        ("PUT", "", {"name": "other"}),
+        ("POST", "/activate", None),
+        ("POST", "/keys", {"api_key": OTHER_KEY}),
+    ],
+    ids=["on by patch", "patch", "put", "on", "key"],
+)
+def test_a_deleted_project_cannot_be_changed(api: Api, method: str, path: str, body: Any) -> None:
     made = api.project()
-    token = api.token(made["id"])
     api.delete(f"projects/{made['id']}")
+    left = api.get(f"projects/{made['id']}").json
 
-    api.patch(f"projects/{made['id']}", is_active=True)
-
-    assert api.get(f"tokens/{token['id']}").json["is_active"] is False
-    assert published.token(token["token"])["is_active"] == "0"
+    assert problem(api.send(method, f"projects/{made['id']}{path}", json=body)) == (409, "conflict")
+    assert api.get(f"projects/{made['id']}").json == left and left["deleted_at"] == left["deactivated_at"]
 
 
 @pytest.mark.parametrize("path", [f"projects/{NOBODYS}", "projects/not-an-id", "projects/"])

@@ -133,6 +133,7 @@ def test_what_nobody_knows_is_null(api: Api, sessions: db.Sessions) -> None:
         ({"project_id": SEARCH, "token_id": WEEKLY}, [3]),
         ({"project_id": uuid.UUID(int=9)}, []),
         ({"limit": 3}, [4, 3, 2]),
+        ({"sort": "occurred_at"}, [1, 2, 3, 4]),
     ],
 )
 def test_requests_are_listed_newest_first_and_filtered(
@@ -160,7 +161,7 @@ def test_a_cursor_that_this_list_did_not_give_out_is_refused(api: Api, cursor: s
 @one_database
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("token_id", "nightly"), ("project_id", "\0"), ("limit", 0), ("limit", 201), ("model", "gpt-4o")],
+    [("token_id", "nightly"), ("project_id", "\0"), ("limit", 0), ("limit", 201), ("digest", "x"), ("model", "\0")],
 )
 def test_a_faulty_or_unknown_filter_is_refused(api: Api, field: str, value: Any) -> None:
     assert faulty(api.get("requests", **{field: value})) == [field]
@@ -170,3 +171,72 @@ def test_a_faulty_or_unknown_filter_is_refused(api: Api, field: str, value: Any)
 @pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
 def test_the_record_cannot_be_changed(api: Api, method: str) -> None:
     assert problem(api.send(method, "requests")) == (405, "method_not_allowed")
+
+
+# Searching
+
+
+@pytest.mark.parametrize(
+    ("query", "numbers"),
+    [
+        ({"model": "gpt-5"}, [2]),
+        ({"model": "gpt"}, []),
+        ({"route": "embeddings"}, [3]),
+        ({"provider": "anthropic"}, [4]),
+        ({"status": 502}, [3]),
+        ({"status_class": 5}, [4, 3]),
+        ({"outcome": "cut"}, [2]),
+        ({"error_code": "upstream_error"}, [3]),
+        ({"is_stream": "false"}, [4]),
+        ({"min_duration_ms": 5000}, [4]),
+        ({"provider_request_id": "req-1"}, [1]),
+        ({"status_class": 5, "provider": "anthropic"}, [4]),
+        ({"from": "2001-01-01T00:00:00Z", "until": "2001-01-02T00:00:00Z"}, []),
+        ({"from": "2001-01-01T00:00:00Z"}, [4, 3, 2, 1]),
+    ],
+    ids=str,
+)
+def test_requests_are_found_by_what_they_were(
+    api: Api, sessions: db.Sessions, query: dict[str, Any], numbers: list[int]
+) -> None:
+    record(
+        sessions,
+        request(1, provider_request_id="req-1"),
+        request(2, model="gpt-5", outcome="cut"),
+        request(3, route="embeddings", status=502, error_code="upstream_error"),
+        request(4, provider="anthropic", status=500, is_stream=False, duration_ms=5000.0),
+    )
+
+    assert listed(api, **query) == numbers
+
+
+def test_one_request_is_shown_as_in_the_list(api: Api, sessions: db.Sessions) -> None:
+    record(sessions, request(1))
+    [shown] = api.get("requests").json["items"]
+
+    assert api.get(f"requests/{shown['request_id']}").json == shown
+    assert api.get("requests", request_id=shown["request_id"]).json["items"] == [shown]
+
+
+@pytest.mark.parametrize("request_id", ["unknown", "%00", "a%00b", "%F0%9F%98%80"])
+def test_a_request_that_is_not_there_is_not_found(api: Api, request_id: str) -> None:
+    assert problem(api.get(f"requests/{request_id}")) == (404, "not_found")
+
+
+@one_database
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("outcome", "well"),
+        ("status", "+200"),
+        ("status", "²"),
+        ("status_class", 9),
+        ("from", "today"),
+        ("is_stream", "maybe"),
+        ("min_duration_ms", -1),
+        ("model", "x" * 257),
+        ("sort", "model"),
+    ],
+)
+def test_a_faulty_search_is_refused(api: Api, field: str, value: Any) -> None:
+    assert faulty(api.get("requests", **{field: value})) == [field]

@@ -1,5 +1,7 @@
 """Rules of usage: sums by whatever is asked for, of what is asked for, and unknown costs are shown as such."""
 
+import csv
+import io
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +12,7 @@ from manager import db
 from manager.tables import HourlyUsage
 from manager.usage import SUMS
 from tests.manager.api.conftest import Api, faulty, one_database
+from tests.manager.conftest import Rows
 
 SEARCH, FIND = uuid.UUID(int=1), uuid.UUID(int=2)
 NIGHTLY, WEEKLY = uuid.UUID(int=11), uuid.UUID(int=12)
@@ -147,3 +150,51 @@ def test_what_is_too_much_is_cut_and_says_so(api: Api) -> None:
 )
 def test_what_cannot_be_asked_for_is_refused(api: Api, query: dict[str, Any], field: str) -> None:
     assert faulty(api.get("usage", **query)) == [field]
+
+
+# Of providers, and as a table
+
+
+def test_usage_is_summed_by_provider_and_found_by_class(api: Api, sessions: db.Sessions, rows: Rows) -> None:
+    openai = rows.project(name="a", provider="openai")
+    anthropic = rows.project(name="b", provider="anthropic")
+    with sessions.begin() as session:
+        session.add(hour("2026-03-01T00:00", requests=3, project_id=openai.id))
+        session.add(hour("2026-03-01T00:00", requests=4, project_id=anthropic.id, status_class=5))
+        session.add(hour("2026-03-01T01:00", requests=5, project_id=anthropic.id))
+
+    assert sums(api, "provider") == [("anthropic", 9), ("openai", 3)]
+    assert sums(api, "status_class", provider="anthropic") == [(2, 5), (5, 4)]
+    assert sums(api, "provider", status_class=5) == [("anthropic", 4)]
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize(
+    ("query", "headers"), [({"format": "csv"}, {}), ({}, {"accept": "text/csv"})], ids=["format", "accept"]
+)
+def test_usage_comes_as_a_table_too(api: Api, query: dict[str, str], headers: dict[str, str]) -> None:
+    answer = api.send("GET", "usage", headers, query_string={"group_by": "month,route", **query})
+
+    assert answer.content_type == "text/csv; charset=utf-8"
+    table = list(csv.DictReader(io.StringIO(answer.text)))
+    assert [(row["month"], row["route"], row["requests"]) for row in table] == [
+        ("2026-02-01T00:00:00+00:00", "chat.completions", "2"),
+        ("2026-03-01T00:00:00+00:00", "chat.completions", "8"),
+        ("2026-03-01T00:00:00+00:00", "embeddings", "4"),
+    ]
+    assert list(table[0])[:3] == ["month", "route", "requests"] and "day" not in table[0]
+
+
+@pytest.mark.parametrize("model", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_cell_of_a_table_is_a_formula(api: Api, sessions: db.Sessions, model: str) -> None:
+    with sessions.begin() as session:
+        session.add(hour("2026-03-01T00:00", model=model))
+
+    [row] = csv.DictReader(io.StringIO(api.get("usage", group_by="model", format="csv").text))
+    assert row["model"] == f"'{model}"
+
+
+@one_database
+@pytest.mark.parametrize(("field", "value"), [("format", "xlsx"), ("status_class", 9), ("provider", "\0")])
+def test_a_faulty_wish_is_refused(api: Api, field: str, value: Any) -> None:
+    assert faulty(api.get("usage", **{field: value})) == [field]

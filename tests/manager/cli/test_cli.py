@@ -12,7 +12,7 @@ from manager import db
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "mock-provider", "db", "audit"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore"]
 
 
 @pytest.fixture
@@ -38,7 +38,11 @@ def test_help_lists_every_command() -> None:
     ] == COMMANDS
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, "db upgrade", "audit verify", "audit export"])
+SUBCOMMANDS = ["audit verify", "audit export", "keys rotate", "keys status"]
+SUBCOMMANDS += ["db upgrade", "db downgrade", "db status", "db copy"]
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, *SUBCOMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     shown = CliRunner().invoke(main, [*command.split(), "--help"])
 

@@ -28,6 +28,21 @@ async def test_a_question_is_answered_and_noted(ask: Any) -> None:
     assert (seen["bytes"], seen["stream"]) == (len(answer.body), False)
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "used"),
+    [({}, {"prompt_tokens": 2, "completion_tokens": 4}), ({"status": 500}, None), ({"status": 204}, None)],
+    ids=["answered", "failed", "bare"],
+)
+async def test_what_an_answer_uses_is_noted_only_if_it_is_given(
+    ask: Any, behaviour: dict[str, Any], used: dict[str, int] | None
+) -> None:
+    app = create_app(Behaviour(**behaviour))
+
+    await ask(app)
+
+    assert app.provider.ledger.answered() == ({} if used is None else {"req_mock_1": used})
+
+
 async def test_a_stream_is_sent_event_by_event(ask: Any) -> None:
     app, body = create_app(), {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
 

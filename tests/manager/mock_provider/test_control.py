@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from manager.mock_provider import control
+from manager.mock_provider.answers.told import Used
 from manager.mock_provider.behaviour import Behaviour
 from manager.mock_provider.keys import presented
+from manager.mock_provider.ledger import Outcome
 from manager.mock_provider.provider import Provider
 
 
@@ -72,6 +74,16 @@ def test_the_ledger_is_read_and_reset(provider: Provider) -> None:
     status, answer = told(provider, "DELETE", "ledger")
 
     assert (status, answer["requests"], answer["recent"], answer["held"]) == (200, 0, [], 0)
+
+
+def test_what_answers_have_used_is_read(provider: Provider) -> None:
+    entry = provider.ledger.open("POST", "/v1/completions", presented([]))
+    entry.used = Used(3, 5)
+    provider.ledger.close(entry, Outcome.FINISHED)
+
+    answer = told(provider, "GET", "answered")
+
+    assert answer == (200, {"answered": {"req_mock_1": {"prompt_tokens": 3, "completion_tokens": 5}}})
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"count": null}', b'{"count": 3}'])

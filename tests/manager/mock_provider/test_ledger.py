@@ -2,6 +2,9 @@
 
 import hashlib
 
+import pytest
+
+from manager.mock_provider.answers.told import Used
 from manager.mock_provider.keys import presented
 from manager.mock_provider.ledger import RECENT, Ledger, Outcome
 
@@ -82,6 +85,7 @@ def test_requests_paths_leaks_and_outcomes_are_counted() -> None:
 
     assert counts == {
         "requests": 4,
+        "most_at_once": 1,
         "by_path": {"/v1/models": 2, "/v1/chat/completions": 2},
         "leaked_tokens": 1,
         "finished": 2,
@@ -100,6 +104,38 @@ def test_only_the_last_thousand_requests_and_a_thousand_paths_are_remembered() -
     assert (shown["requests"], len(shown["recent"])) == (RECENT + 5, RECENT)
     assert shown["recent"][0]["path"] == "/5"
     assert shown["by_path"]["(other)"] == 5
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("used", [None, Used(3, 5)])
+def test_what_whole_answers_have_used_is_remembered_by_their_ids(outcome: Outcome, used: Used | None) -> None:
+    ledger = Ledger()
+    entry = ledger.open("POST", "/v1/chat/completions", CALLER)
+    entry.used = used
+
+    ledger.close(entry, outcome)
+
+    is_whole = used is not None and outcome is Outcome.FINISHED
+    expected = {"req_mock_1": {"prompt_tokens": 3, "completion_tokens": 5}} if is_whole else {}
+    assert ledger.answered() == expected
+    ledger.reset()
+    assert ledger.answered() == {}
+
+
+def test_the_most_requests_at_once_are_counted_anew_after_a_reset() -> None:
+    ledger = Ledger()
+    first, second = (ledger.open("GET", "/v1/models", CALLER) for _ in range(2))
+    ledger.close(first, Outcome.FINISHED)
+    ledger.open("GET", "/v1/models", CALLER)
+    before = ledger.shown()["most_at_once"]
+
+    ledger.reset()
+    for _ in range(2):
+        ledger.close(ledger.open("GET", "/v1/models", CALLER), Outcome.FINISHED)
+    ledger.close(second, Outcome.FINISHED)
+    ledger.open("GET", "/v1/models", CALLER)
+
+    assert (before, ledger.shown()["most_at_once"]) == (2, 1)
 
 
 def test_a_reset_forgets_answers_still_open_but_never_reuses_a_number() -> None:

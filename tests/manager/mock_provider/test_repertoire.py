@@ -7,7 +7,7 @@ import pytest
 
 from manager.mock_provider.answers.question import Question
 from manager.mock_provider.errors import ProviderError
-from manager.mock_provider.repertoire import Repertoire
+from manager.mock_provider.repertoire import Repertoire, Worked
 from manager.mock_provider.routes import Route, find
 
 CHAT = find("POST", "/v1/chat/completions")
@@ -29,7 +29,7 @@ def test_the_same_question_is_worked_out_once() -> None:
 
     first, again = (answers.answer(route, b"{}", None, number) for number in (7, 8))
 
-    assert (first, again) == ((None, b'{"id":"7"}'), (None, b'{"id":"8"}'))
+    assert (first, again) == (Worked(None, b'{"id":"7"}'), Worked(None, b'{"id":"8"}'))
     assert len(asked) == 1
 
 

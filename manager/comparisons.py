@@ -1,0 +1,198 @@
+"""What Redis says beside what SQL says, batch by batch: each kind of record has a function that tells the differences.
+
+Counters of requests may be ahead of SQL, which learns of them later, but never behind. Nothing here writes.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import redis
+import sqlalchemy as sa
+from redis.client import Pipeline
+from sqlalchemy.orm import Session
+
+from manager import prices, publications, published
+from manager.tables import Project, Token, UpstreamKey
+from shared import limits_schema, redis_schema
+from shared.models import Scope
+from shared.prices import encode_table
+
+# One glob for the keys of tokens, identities, projects and what they have used; the others that it lets in are few.
+RECORDS = redis_schema.PREFIX + "[tipu][odrs][keo]*"
+_COUNTERS = (b"requests", b"last_used_at")
+_SHARED = redis_schema.used_key(Scope.GLOBAL)
+_KEY_SUBJECT = redis_schema.key_subject("")
+
+type Fields = dict[bytes, bytes]
+_NO_HASH: Fields = {b"version": b""}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that differs: `problem` is missing, stale, newer, changed, damaged, purged, orphan or leftover.
+
+    `id` is that of the row, or the key's name if there is none; `fields` are the names of those that differ.
+    """
+
+    kind: str
+    id: str
+    problem: str
+    fields: tuple[str, ...] = ()
+
+
+def of_tokens(client: "redis.Redis", rows: Sequence[Token], now: datetime) -> list[Difference]:
+    """Compare the records of tokens, what is known of them by their ids, and the ways from secrets they had."""
+    expected = [redis_schema.encode_token(published.published_token(row)) for row in rows]
+    with client.pipeline(transaction=False) as pipeline:
+        for keys, _ in expected:
+            for key in (keys[0], keys[2], keys[3]):
+                pipeline.hgetall(key)
+        found = _hashes(pipeline)
+    differences = []
+    for row, (keys, arguments), at in zip(rows, expected, range(0, len(found), 3), strict=True):
+        differences.append(_of_token(row, keys, arguments, found[at : at + 3], now))
+    return [difference for difference in differences if difference]
+
+
+def of_projects(client: "redis.Redis", rows: Sequence[Project]) -> list[Difference]:
+    """Compare the records of projects."""
+    expected = [redis_schema.encode_project(published.published_project(row)) for row in rows]
+    with client.pipeline(transaction=False) as pipeline:
+        for [key], _ in expected:
+            pipeline.hgetall(key)
+        found = _hashes(pipeline)
+    differences = [
+        _compared("project", row, known, _pairs(arguments[3:]))
+        for row, (_, arguments), known in zip(rows, expected, found, strict=True)
+    ]
+    return [difference for difference in differences if difference]
+
+
+def of_the_rest(client: "redis.Redis", session: Session) -> list[Difference]:
+    """Compare what there is once: the limits of everything together, the prices, the origins of all projects."""
+    limits = limits_schema.encode_limits(publications.global_limits(session))
+    differences = []
+    if (client.get(redis_schema.GLOBAL_LIMITS) or b"") != limits:
+        differences.append(Difference("limits", redis_schema.GLOBAL_LIMITS, "changed"))
+    if client.get(redis_schema.PRICES) != encode_table(prices.table(session)):
+        differences.append(Difference("prices", redis_schema.PRICES, "changed"))
+    known = {origin.decode() for origin in cast(set[bytes], client.smembers(redis_schema.CORS_ORIGINS))} - {""}
+    if known != set(published.cors_origins(session)):
+        differences.append(Difference("origins", redis_schema.CORS_ORIGINS, "changed"))
+    return differences
+
+
+def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Difference]:
+    """Tell which keys of Redis belong to nothing that SQL knows."""
+    by_kind: dict[str, dict[str, str]] = {"token": {}, "identity": {}, "project": {}, "used": {}}
+    for key in map(bytes.decode, names):
+        kind, _, rest = key.removeprefix(redis_schema.PREFIX).partition(":")
+        if rest and kind in by_kind and key != _SHARED:
+            by_kind[kind][rest] = key
+    ids = [*by_kind["identity"], *by_kind["project"], *(rest.partition(":")[2] for rest in by_kind["used"])]
+    known_ids, digests = _known_ids(session, ids), _known_digests(session, list(by_kind["token"]), now)
+    strange = [Difference("token", name, "orphan") for rest, name in by_kind["token"].items() if rest not in digests]
+    for kind in ("identity", "project", "used"):
+        for rest, name in by_kind[kind].items():
+            if (rest.partition(":")[2] if kind == "used" else rest) not in known_ids:
+                strange.append(Difference(kind, name, "orphan"))
+    return strange
+
+
+def of_used(session: Session, fields: Iterable[bytes]) -> list[Difference]:
+    """Tell which fields count what projects have used that SQL does not know."""
+    # `<project id>:<measure>:<window>`; those of everything together have no id.
+    owned = {field.decode(): field.decode().split(":")[0] for field in fields if field.count(b":") == 2}
+    known = _known_ids(session, set(owned.values()))
+    return [Difference("usage", field, "leftover") for field, owner in owned.items() if owner not in known]
+
+
+def of_breakers(session: Session, fields: Iterable[bytes]) -> list[Difference]:
+    """Tell which breakers are of keys that are gone or switched off."""
+    subjects = [field.decode() for field in fields if field.startswith(_KEY_SUBJECT.encode())]
+    ids = _uuids(subject.removeprefix(_KEY_SUBJECT) for subject in subjects)
+    query = sa.select(UpstreamKey.id).where(UpstreamKey.id.in_(ids), UpstreamKey.is_active)
+    known = {redis_schema.key_subject(str(key_id)) for key_id in session.scalars(query)}
+    return [Difference("breaker", subject, "leftover") for subject in subjects if subject not in known]
+
+
+def _of_token(
+    row: Token, keys: list[str], arguments: list[Any], found: Sequence[Fields], now: datetime
+) -> Difference | None:
+    record, identity, previous = found
+    if b"purged" in identity:
+        return Difference("token", str(row.id), "purged")
+    fields = _pairs(arguments[8:]) | {b"is_active": _bytes(arguments[7])}
+    if difference := _compared("token", row, record, fields):
+        return difference
+    counted = dict(zip(_COUNTERS, arguments[3:5], strict=True))
+    if not all(record.get(name, b"").isdigit() for name in counted):
+        return Difference("token", str(row.id), "damaged")
+    if wrong := [name.decode() for name, value in counted.items() if int(record[name]) < value]:
+        return Difference("token", str(row.id), "changed", tuple(wrong))
+    known = {b"version": _bytes(row.version), b"record": keys[0].encode(), b"is_active": _bytes(arguments[7])}
+    if difference := _compared("identity", row, identity, known):
+        return difference
+    if keys[3] == keys[0] or row.previous_until is None or row.previous_until <= now:
+        return None
+    leads = {b"moved_to": keys[0].encode(), b"moved_until": _bytes(arguments[6])}
+    return _compared("alias", row, previous, leads, versioned=False)
+
+
+def _compared(
+    kind: str, row: Token | Project, found: Fields, expected: Fields, versioned: bool = True
+) -> Difference | None:
+    if b"purged" in found:
+        return Difference(kind, str(row.id), "purged")
+    if not found:
+        return Difference(kind, str(row.id), "missing")
+    version = found.get(b"version", b"")
+    if not version.isdigit():
+        return Difference(kind, str(row.id), "damaged")
+    if versioned and int(version) != row.version:
+        return Difference(kind, str(row.id), "stale" if int(version) < row.version else "newer")
+    wrong = [name.decode() for name, value in expected.items() if found.get(name) != value]
+    return Difference(kind, str(row.id), "changed", tuple(sorted(wrong))) if wrong else None
+
+
+def _known_ids(session: Session, ids: Iterable[str]) -> set[str]:
+    wanted = _uuids(ids)
+    found = [*session.scalars(sa.select(Token.id).where(Token.id.in_(wanted)))]
+    found += session.scalars(sa.select(Project.id).where(Project.id.in_(wanted)))
+    return {str(known) for known in found}
+
+
+def _known_digests(session: Session, digests: Sequence[str], now: datetime) -> set[str]:
+    known = set(session.scalars(sa.select(Token.digest).where(Token.digest.in_(digests))))
+    replaced = sa.select(Token.previous_digest).where(Token.previous_digest.in_(digests), Token.previous_until > now)
+    return known | {digest for digest in session.scalars(replaced) if digest}
+
+
+def _uuids(texts: Iterable[str]) -> list[UUID]:
+    found = []
+    for text in texts:
+        try:
+            found.append(UUID(text))
+        except ValueError:
+            continue
+    return found
+
+
+def _hashes(pipeline: "Pipeline") -> list[Fields]:
+    """Run commands that read hashes; what is none reads as damaged."""
+    answers = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, redis.RedisError) and "WRONGTYPE" not in str(answer):
+            raise answer
+    return [_NO_HASH if isinstance(answer, redis.RedisError) else cast(Fields, answer) for answer in answers]
+
+
+def _pairs(arguments: Sequence[Any]) -> Fields:
+    return {_bytes(name): _bytes(value) for name, value in zip(arguments[::2], arguments[1::2], strict=True)}
+
+
+def _bytes(value: str | int | bytes) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -1,0 +1,50 @@
+"""What the data plane gets to know of each row, before it is encoded."""
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from manager import tables
+from shared import models
+
+
+def published_project(row: tables.Project) -> models.Project:
+    """Return what the data plane gets to know of a project: active keys only, sealed."""
+    return models.Project(
+        id=str(row.id),
+        provider=row.provider,
+        is_active=row.is_active,
+        base_url=row.base_url,
+        keys=tuple(models.UpstreamKey(str(key.id), key.sealed, key.weight) for key in row.keys if key.is_active),
+        version=row.version,
+        fallback_urls=tuple(row.fallback_urls),
+        policy=row.policy,
+        cors_origins=tuple(row.cors_origins),
+        features={models.Feature(name): is_on for name, is_on in row.features.items()},
+        limits=row.limits,
+    )
+
+
+def published_token(row: tables.Token) -> models.Token:
+    """Return what the data plane gets to know of a token, and of the secret that it had before."""
+    return models.Token(
+        id=str(row.id),
+        digest=row.digest,
+        project_id=str(row.project_id),
+        label=row.label,
+        is_active=row.is_active,
+        expires_at=row.expires_at,
+        max_requests=row.max_requests,
+        request_count=row.request_count,
+        last_used_at=row.last_used_at,
+        version=row.version,
+        policy=row.policy,
+        limits=row.limits,
+        previous_digest=row.previous_digest or "",
+        previous_until=row.previous_until,
+    )
+
+
+def cors_origins(session: Session) -> list[str]:
+    """Return the origins that active projects allow."""
+    lists = session.scalars(sa.select(tables.Project.cors_origins).where(tables.Project.is_active)).all()
+    return sorted({origin for origins in lists for origin in origins})

@@ -1,0 +1,283 @@
+"""Rules of reconciling: each way in which Redis can differ is found and mended, and nothing else is touched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+import redis
+import sqlalchemy as sa
+
+from manager import db, publications, tombstones
+from manager.publications import Name
+from manager.publisher import Publisher
+from manager.reconcile import BATCH, Reconciler
+from manager.tables import Project, Token, UpstreamKey
+from shared import redis_schema
+from shared.models import Limit, Measure, Scope, Window
+from shared.redis_schema import BreakerChange
+from tests.manager.conftest import NOW, Rows
+from tests.manager.test_publisher import admit, once_read
+
+LIMIT = {"measure": "requests", "window": "day", "amount": 5, "on_outage": "closed"}
+STRANGER = UUID("018f0000-0000-7000-8000-0000000000ff")
+
+
+@dataclass
+class World:
+    """A project with a key and an origin, two tokens, of which one was refreshed; all of it published."""
+
+    client: redis.Redis
+    sessions: db.Sessions
+    rows: Rows
+    reconciler: Reconciler
+    project: Project
+    token: Token
+    refreshed: Token
+
+    def record(self, digest: str = "d1") -> str:
+        return redis_schema.token_key(digest)
+
+    def identity(self) -> str:
+        return redis_schema.identity_key(str(self.token.id))
+
+    def found(self) -> list[tuple[str, str]]:
+        return [(each.kind, each.problem) for each in self.reconciler.check().differences]
+
+
+@pytest.fixture
+def world(redis_client: redis.Redis, sessions: db.Sessions, rows: Rows) -> World:
+    project = rows.project("sealed", cors_origins=["https://a.example.org"])
+    token = rows.token(project, request_count=3, limits=(Limit(Measure.TOKENS, Window.LIFE, 100),))
+    later = datetime.now(UTC) + timedelta(hours=1)
+    refreshed = rows.token(project, digest="d3", previous_digest="d2", previous_until=later, version=2)
+    publisher = Publisher(redis_client, sessions)
+    publisher.republish_all()
+    reconciler = Reconciler(redis_client, sessions, pause=0.0)
+    return World(redis_client, sessions, rows, reconciler, project, token, refreshed)
+
+
+def set_limits(world: World) -> None:
+    with world.sessions.begin() as session:
+        publications.set_global_limits(session, NOW, [LIMIT])
+
+
+def strange_identity(world: World) -> None:
+    world.client.hset(redis_schema.identity_key(str(STRANGER)), mapping={"version": 1, "record": "x", "is_active": 1})
+
+
+def strange_breaker(world: World, key_id: UUID = STRANGER) -> None:
+    subject = redis_schema.key_subject(str(key_id))
+    payload = redis_schema.encode_control(BreakerChange(subject, True, "status_401", 9, 1))
+    world.client.hset(redis_schema.BREAKERS, subject, payload)
+
+
+def switched_off_key(world: World) -> None:
+    strange_breaker(world, world.project.keys[0].id)
+    other = UpstreamKey(project_id=world.project.id, sealed="other", masked="sk", created_at=NOW)
+    world.rows.add(other)
+    world.rows.change(world.project.keys[0], is_active=False)
+    world.rows.change(world.project, version=2)
+    Publisher(world.client, world.sessions).publish_pending()
+
+
+def purged(world: World, key: str) -> None:
+    world.client.delete(key)
+    world.client.hset(key, mapping={"version": 9, "purged": 1, "is_active": 0})
+
+
+def price(world: World) -> None:
+    world.client.set(redis_schema.PRICES, b"{}")
+
+
+# What is done to Redis or to SQL behind the other's back, and what is said of it.
+FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
+    "no epoch": (lambda w: w.client.delete(redis_schema.EPOCH), [("epoch", "missing")]),
+    "token lost": (lambda w: w.client.delete(w.record()), [("token", "missing")]),
+    "identity lost": (lambda w: w.client.delete(w.identity()), [("identity", "missing")]),
+    "alias lost": (lambda w: w.client.delete(w.record("d2")), [("alias", "missing")]),
+    "alias led astray": (lambda w: w.client.hset(w.record("d2"), "moved_to", "x"), [("alias", "changed")]),
+    "token older": (lambda w: w.rows.change(w.token, version=4, label="new"), [("token", "stale")]),
+    "token newer": (lambda w: w.client.hset(w.record(), "version", 7), [("token", "newer")]),
+    "token switched on": (
+        lambda w: [w.rows.change(w.token, is_active=False), w.client.hset(w.record(), "is_active", 1)],
+        [("token", "changed")],
+    ),
+    "limit raised": (lambda w: w.client.hset(w.record(), "max_requests", 9), [("token", "changed")]),
+    "limits gone": (lambda w: w.client.hset(w.record(), "limits", ""), [("token", "changed")]),
+    "field gone": (lambda w: w.client.hdel(w.record(), "expires_at"), [("token", "changed")]),
+    "count taken back": (lambda w: w.client.hset(w.record(), "requests", 1), [("token", "changed")]),
+    "count unreadable": (lambda w: w.client.hset(w.record(), "requests", "x"), [("token", "damaged")]),
+    "version unreadable": (lambda w: w.client.hset(w.record(), "version", "x"), [("token", "damaged")]),
+    "no record": (lambda w: w.client.set(w.record(), "no record"), [("token", "damaged")]),
+    "token counts as purged": (lambda w: purged(w, w.identity()), [("token", "purged")]),
+    "project lost": (
+        lambda w: w.client.delete(redis_schema.project_key(str(w.project.id))),
+        [("project", "missing")],
+    ),
+    "project changed": (
+        lambda w: w.client.hset(redis_schema.project_key(str(w.project.id)), "record", "{}"),
+        [("project", "changed")],
+    ),
+    "project newer": (
+        lambda w: w.client.hset(redis_schema.project_key(str(w.project.id)), "version", 7),
+        [("project", "newer")],
+    ),
+    "project counts as purged": (
+        lambda w: purged(w, redis_schema.project_key(str(w.project.id))),
+        [("project", "purged")],
+    ),
+    "strange token": (
+        lambda w: w.client.copy(w.record(), w.record("d9")),
+        [("token", "orphan")],
+    ),
+    "secret that has ended": (
+        lambda w: w.rows.change(w.refreshed, previous_until=datetime(2026, 1, 1, tzinfo=UTC)),
+        [("token", "orphan")],
+    ),
+    "strange identity": (strange_identity, [("identity", "orphan")]),
+    "strange project": (
+        lambda w: w.client.hset(redis_schema.project_key("nobody"), "version", 1),
+        [("project", "orphan")],
+    ),
+    "strange usage": (
+        lambda w: w.client.hset(redis_schema.used_key(Scope.TOKEN, str(STRANGER)), "tokens:life", ":5"),
+        [("used", "orphan")],
+    ),
+    "usage of a strange project": (
+        lambda w: w.client.hset(redis_schema.used_key(Scope.GLOBAL), f"{STRANGER}:tokens:life", ":5"),
+        [("usage", "leftover")],
+    ),
+    "limits of all": (set_limits, [("limits", "changed")]),
+    "prices": (price, [("prices", "changed")]),
+    "origin lost": (lambda w: w.client.delete(redis_schema.CORS_ORIGINS), [("origins", "changed")]),
+    "origin added": (
+        lambda w: w.client.sadd(redis_schema.CORS_ORIGINS, "https://evil.example.org"),
+        [("origins", "changed")],
+    ),
+    "breaker of nobody's key": (strange_breaker, [("breaker", "leftover")]),
+    "breaker of a key that is off": (switched_off_key, [("breaker", "leftover")]),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_what_differs_is_found_and_mended(world: World, name: str) -> None:
+    spoil, expected = FAULTS[name]
+    before = world.found()
+    spoil(world)
+
+    found, mended, left = world.found(), world.reconciler.mend(), world.found()
+
+    assert before == []
+    assert found == expected
+    assert [(each.kind, each.problem) for each in mended.differences] == expected
+    assert left == []
+
+
+def test_what_is_mended_works_as_sql_says(world: World) -> None:
+    world.client.hset(world.record(), "version", 9)
+    world.client.delete(world.record("d2"))
+
+    world.reconciler.mend()
+
+    assert admit(world.client, "d1") and admit(world.client, "d2")
+    assert world.rows.fresh(world.token).version == 10
+
+
+def test_a_record_of_nobody_lets_nobody_in_any_longer(world: World) -> None:
+    world.client.copy(world.record(), world.record("d9"))
+    before = admit(world.client, "d9")
+
+    world.reconciler.mend()
+
+    assert before and not admit(world.client, "d9")
+    assert admit(world.client, "d1")
+
+
+def test_the_fields_that_differ_are_named_and_no_values(world: World) -> None:
+    world.client.hset(world.record(), mapping={"label": "secret", "limits": ""})
+
+    [difference] = world.reconciler.check().differences
+
+    assert (difference.id, difference.fields) == (str(world.token.id), ("label", "limits"))
+    assert "secret" not in str(world.reconciler.check().to_json())
+
+
+def test_what_was_purged_and_is_remembered_is_no_difference(world: World) -> None:
+    with world.sessions.begin() as session:
+        tombstones.add(session, "token", world.token.id, 2, datetime.now(UTC), "d1")
+        session.execute(sa.delete(Token).where(Token.id == world.token.id))
+    Publisher(world.client, world.sessions).publish_tombstones()
+
+    assert world.found() == []
+    assert world.client.exists(world.identity())
+
+
+def test_counts_that_sql_has_not_heard_of_are_no_difference(world: World) -> None:
+    admit(world.client, "d1")
+
+    assert world.found() == []
+
+
+def test_what_projects_and_everything_have_used_is_no_difference(world: World) -> None:
+    fields = {f"{world.project.id}:tokens:life": "1:5", "tokens:life": "1:5"}
+    world.client.hset(redis_schema.used_key(Scope.GLOBAL), mapping=fields)
+
+    assert world.found() == []
+    world.reconciler.mend()
+    assert len(world.client.hgetall(redis_schema.used_key(Scope.GLOBAL))) == 2
+
+
+def test_tokens_that_are_long_forgotten_are_no_difference(world: World) -> None:
+    world.rows.token(world.project, digest="old", expires_at=datetime.now(UTC) - timedelta(days=8))
+
+    assert world.found() == []
+
+
+def test_a_change_that_is_on_its_way_is_no_difference(world: World) -> None:
+    world.rows.change(world.token, version=2, label="new")
+    publisher = Publisher(world.client, world.sessions)
+    reconciler = Reconciler(world.client, world.sessions, sleep=lambda _: (publisher.publish_pending(), None)[1])
+
+    assert reconciler.check().is_equal
+
+
+def test_a_token_that_is_purged_while_it_is_looked_at_is_no_difference(world: World, engine: sa.Engine) -> None:
+    def purge() -> None:
+        with world.sessions.begin() as session:
+            tombstones.add(session, "token", world.token.id, 2, datetime.now(UTC), "d1")
+            session.execute(sa.delete(Token).where(Token.id == world.token.id))
+        Publisher(world.client, world.sessions).publish_tombstones()
+
+    once_read(engine, "tokens", purge)
+
+    assert world.reconciler.check().is_equal
+
+
+def test_checking_changes_nothing(world: World) -> None:
+    world.client.delete(world.record())
+    world.client.copy(world.record("d3"), world.record("d9"))
+    before = sorted(world.client.keys("*"))
+
+    world.reconciler.check()
+
+    assert sorted(world.client.keys("*")) == before
+
+
+def test_more_than_one_batch_is_compared_completely(world: World) -> None:
+    world.rows.tokens(world.project, BATCH + 1)
+    Publisher(world.client, world.sessions).publish_pending()
+    world.client.delete(redis_schema.token_key(f"{BATCH:064}"), redis_schema.token_key(f"{0:064}"))
+
+    report = world.reconciler.check()
+
+    assert report.counts == {"token.missing": 2}
+    assert report.compared["tokens"] == BATCH + 3
+
+
+def test_prices_that_change_are_published_by_mending(world: World) -> None:
+    with world.sessions.begin() as session:
+        publications.touch(session, Name.PRICES, NOW)
+
+    assert world.found() == []  # Nothing but the number of the version has changed.
