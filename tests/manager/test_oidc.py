@@ -175,7 +175,7 @@ def test_a_key_serves_its_own_algorithm_alone(oidc: Oidc, issuer: Issuer) -> Non
         assert is_refused(oidc, written({"alg": other, "kid": key.key_id}, issuer.claims(), signature))
 
 
-@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"typ": "logout+jwt"}, {"typ": ""}], ids=str)
+@pytest.mark.parametrize("header", [{"crit": ["exp"]}, {"crit": []}, {"typ": "logout+jwt"}], ids=str)
 def test_a_header_that_demands_something_else_is_refused(oidc: Oidc, issuer: Issuer, header: dict[str, Any]) -> None:
     assert is_refused(oidc, issuer.token(RSA, header))
 
@@ -205,7 +205,7 @@ def test_a_header_that_is_nested_without_end_is_refused(oidc: Oidc, issuer: Issu
     for _ in range(900):
         nested = [nested]
     text = written({"alg": "RS256"}, {})
-    deep = "W1tb" * 2000  # [[[[…
+    deep = "W1tb" * 50_000  # [[[[…
 
     assert is_refused(oidc, f"{deep}.{text.split('.')[1]}.x") and is_refused(oidc, written({"alg": nested}, {}, b"x"))
 
