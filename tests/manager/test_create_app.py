@@ -38,7 +38,6 @@ def test_an_app_serves_the_api_and_its_health_and_no_files(make: Make) -> None:
         "/healthz",
         "/readyz",
         "/metrics",
-        "/manage/docs",
     }
     assert "static" not in app.view_functions
 
