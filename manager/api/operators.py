@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db, operators
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, PageQuery
+from manager.api.fields import Changes, Duration, PageQuery, sort_field
 from manager.api.services import now, principal, services, source
 from manager.audit import Action
 from manager.pages import Page
@@ -24,6 +24,13 @@ _WHICH = "The only projects to be seen; null: all."
 
 def _ids(**more: Any) -> ma.fields.List[UUID]:
     return ma.fields.List(ma.fields.UUID(), allow_none=True, metadata={"description": _WHICH}, **more)
+
+
+class OperatorQuery(PageQuery):
+    """Which page, of which role."""
+
+    role = ma.fields.Enum(Role, by_value=True, load_default=None)
+    sort = sort_field(operators.SORTS)
 
 
 class NewOperator(ma.Schema):
@@ -93,7 +100,7 @@ class _WithToken:
 class Operators(MethodView):
     """All operators."""
 
-    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.arguments(OperatorQuery, location="query")
     @blueprint.response(200, OperatorPage)
     def get(self, query: dict[str, Any]) -> Page[Operator]:
         """List operators, newest first, those that were revoked as well."""
