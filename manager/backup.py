@@ -15,8 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import audit, db, portable, schema, sealed
+from manager.audit_chain import Chain
+from manager.audit_links import ChainBroken
 from manager.backup_file import BackupError, ChainHead, Manifest, Part, Writer, pepper_mark
 from manager.tables import AuditChain
+from shared import logs
 from shared.sealing import Keyring
 
 _NAME = re.compile(r"llm-proxy-(\d{8}T\d{6}\.\d{6}Z)\.backup\Z")
@@ -24,6 +27,7 @@ _MOMENT = "%Y%m%dT%H%M%S.%fZ"
 _UNFINISHED = "*.backup.unfinished"
 _CHAIN = "audit"
 _ABANDONED = timedelta(days=1)
+log = logs.get("backup")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Secrets:
 def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is_encrypted: bool) -> Backup:
     """Make a backup in a folder, and note it in the audit. Raises BackupError, SQLAlchemyError, OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sessions = db.create_sessions(engine)
+    _chain(sessions, known.keyring)
     path = folder / f"llm-proxy-{now.astimezone(UTC).strftime(_MOMENT)}.backup"
     with _appearing(path) as file:
         manifest = _write(engine, known, file, now, is_encrypted)
@@ -59,8 +65,16 @@ def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is
     def note(session: Session) -> None:
         audit.note(session, now, audit.Source(audit.COMMAND), audit.Action.BACKUP_CREATE, detail=detail)
 
-    db.transact(db.create_sessions(engine), note)
+    db.transact(sessions, note)
     return made
+
+
+def _chain(sessions: db.Sessions, keyring: Keyring) -> None:
+    # What is not chained yet could be changed in the backup without a trace.
+    try:
+        Chain(sessions, keyring).extend()
+    except ChainBroken as error:
+        log.error("audit_chain_broken", reason=str(error))  # It is kept as it is, for whoever looks into it.
 
 
 def existing(folder: Path) -> list[tuple[datetime, Path]]:

@@ -64,6 +64,12 @@ BREAKERS = f"{PREFIX}breakers"
 # How long a worker counts as there after it was last heard of.
 WORKER_MS = 15_000
 
+# What was last found out of upstream keys by asking their providers: key id → JSON.
+KEY_PROBES = f"{PREFIX}key_probes"
+# How many requests were refused: project id ("" if not known) and code → count. And what is being written down of it.
+REFUSALS = f"{PREFIX}refusals"
+REFUSALS_TAKEN = f"{PREFIX}refusals:taken"
+
 # How long a request counts as running after the last sign of its worker.
 LEASE_MS = 30_000
 
@@ -304,6 +310,17 @@ def key_subject(key_id: str) -> str:
 def probe_key(subject: str) -> str:
     """Key of the short-lived lock that lets one worker probe an open breaker."""
     return f"{PREFIX}probe:{subject}"
+
+
+def encode_refusal(project_id: str, code: str) -> str:
+    """Name the field in which refusals are counted."""
+    return f"{project_id}|{code}"
+
+
+def decode_refusal(field: bytes) -> tuple[str, str]:
+    """Return project id ("" if not known) and code of a field."""
+    project_id, _, code = field.decode().rpartition("|")
+    return project_id, code
 
 
 def encode_event(event: UsageEvent) -> dict[str, bytes]:

@@ -170,6 +170,14 @@ def _optional_duration(text: str) -> timedelta | None:
     return durations.parse(text) if text else None
 
 
+def _header(text: str) -> str:
+    name, colon, value = text.partition(":")
+    is_name = bool(name) and all(part.isalnum() for part in name.split("-"))
+    if text and not (colon and is_name and value.strip() and text.isascii() and text.isprintable()):
+        raise ValueError("must be like `Authorization: Bearer …`")
+    return text
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -317,6 +325,30 @@ class Settings:
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
     )  # fmt: skip
+    token_retention: timedelta | None = _variable(
+        "LLM_PROXY_TOKEN_RETENTION", "P90D",
+        "How long tokens that have expired can still be looked up, at least P7D; empty: for good. Usage stays.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    reconcile_every: timedelta | None = _variable(
+        "LLM_PROXY_RECONCILE_EVERY", "PT15M",
+        "How often Redis is compared with SQL as a whole, and mended; empty: only by `llm-proxy reconcile`.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    key_probe_every: timedelta | None = _variable(
+        "LLM_PROXY_KEY_PROBE_EVERY", "PT15M",
+        "How often providers are asked about keys that are set aside or were never asked about; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    export_url: str = _variable(
+        "LLM_PROXY_EXPORT_URL", "",
+        "Where usage and audit rows are shipped as JSON lines: an HTTP collector, or a folder (file:///…); empty: off.",
+        _url("http", "https", "file"), Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
+    export_header: str = _variable(
+        "LLM_PROXY_EXPORT_HEADER", "", "A header for the collector that lets us in, as `Name: value`.",
+        _header, Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
     audit_retention: timedelta | None = _variable(
         "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
         _optional_duration, Plane.CONTROL,
@@ -388,6 +420,7 @@ class Settings:
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
         values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
+        values += [*_passwords(self.export_url), self.export_header.partition(":")[2].strip()]
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
 

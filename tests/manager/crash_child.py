@@ -1,8 +1,8 @@
 """A manager in a process of its own that dies, as by `kill -9`, at a point that the tests name.
 
 Points are the moments before each statement that writes and each commit, before and after each word to Redis, and
-before its own answer: what lies between two of them changes nothing that is kept. Requests come as lines of JSON; each is served by a fork of this process, so that it
-starts fresh and quickly. The product knows nothing of all this.
+before its own answer: what lies between two of them changes nothing that is kept. Requests come as lines of JSON; each
+is served by a fork of this process, so that it starts fresh and quickly. The product knows nothing of all this.
 """
 
 import json
