@@ -38,10 +38,12 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
 
 @schemathesis.hook
 def map_body(context: schemathesis.HookContext, body: Any) -> Any:
-    """Keep to what is told in words only: one limit for each pair, ends to come, and after beginnings."""
+    """Keep to what is told in words only: one limit for each pair, ends to come, no project unknown."""
     if isinstance(body, dict):
         if isinstance(body.get("limits"), list):
             body["limits"] = list({_pair(limit): limit for limit in body["limits"]}.values())
+        if isinstance(body.get("project_ids"), list) and body["project_ids"]:
+            body["project_ids"] = None
         if _is_over(body.get("expires_at")):
             body["expires_at"] = LATE.replace(tzinfo=UTC).isoformat()
         moments = [body.get("valid_from"), body.get("valid_until")]
