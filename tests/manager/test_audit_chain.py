@@ -162,17 +162,18 @@ def test_a_chain_that_another_process_begins_at_the_same_time_is_gone_on_with(
     other = db.create_engine(database_url)
     write(sessions, 2)
 
+    came: list[int] = []
+
     def come_between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-        if "FROM audit_chain" in statement:
-            sa.event.remove(engine, "after_cursor_execute", come_between)
-            assert Chain(db.create_sessions(other), KEYRING).extend() == 2
+        if "FROM audit_chain" in statement and not came:
+            came.append(Chain(db.create_sessions(other), KEYRING).extend())
             write(sessions, 1)
 
     sa.event.listen(engine, "after_cursor_execute", come_between)
     assert chain.extend() == 1
 
     other.dispose()
-    assert chain.verify().is_whole and chain.verify().rows == 3
+    assert came == [2] and chain.verify().is_whole and chain.verify().rows == 3
 
 
 def test_the_key_is_stored_sealed_and_nowhere_else(chained: Chain, rows: Rows) -> None:
