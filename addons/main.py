@@ -35,6 +35,7 @@ from addons.meter import Meter  # noqa: E402
 from addons.metrics import Metrics  # noqa: E402
 from addons.model_asked import ModelAsked  # noqa: E402
 from addons.outage import Outage  # noqa: E402
+from addons.presence import Presence  # noqa: E402
 from addons.price_list import PriceList  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
 from addons.recovery import Recovery  # noqa: E402
@@ -148,6 +149,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         usage_log,
         prices,
         Control(store, breakers, revocation),
+        Presence(store),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         refusals,
         sharing,

@@ -7,6 +7,7 @@ by theirs. While Redis does not answer, requests are told so at once.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import cast
 
 import redis.asyncio
@@ -148,6 +149,24 @@ class Store:
             return cast(bytes, await self._client.get(redis_schema.PRICES)) or b""
         except _FAULTS as error:
             raise self._failed(f"prices could not be read: {error}") from error
+
+    async def appear(self, worker: str) -> None:
+        """Say that a worker is there, and forget those that were not heard of for long. Raises StoreUnavailable."""
+        now_ms = redis_schema.to_ms(datetime.now(UTC))
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.zadd(redis_schema.WORKERS, {worker: now_ms})
+                pipeline.zremrangebyscore(redis_schema.WORKERS, "-inf", now_ms - 4 * redis_schema.WORKER_MS)
+                await pipeline.execute()
+        except _FAULTS as error:
+            raise self._failed(f"presence could not be told: {error}") from error
+
+    async def leave(self, worker: str) -> None:
+        """Say that a worker is no longer there. Raises StoreUnavailable."""
+        try:
+            await self._client.zrem(redis_schema.WORKERS, worker)
+        except _FAULTS as error:
+            raise self._failed(f"leaving could not be told: {error}") from error
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.

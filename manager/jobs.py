@@ -9,25 +9,32 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from typing import cast
 
 import redis
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, servers
+from manager import backup_schedule, db, servers
 from manager.audit_chain import Chain
+from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
 from manager.exclusive import Exclusive, Report, lead, run_now
 from manager.leases import LIFE, Leadership
+from manager.logins import Logins
 from manager.periodic import jobs_of
 from manager.publisher import Publisher, PublishError
 from manager.stores import connect_redis
+from manager.tallies import SafeTallies
 from shared import logs
 from shared.settings import Settings
 
 COLLECT_BLOCK_MS = 500
 HEAL_SECONDS = 0.5
 CHAIN_SECONDS = 0.5
+LOGINS_SECONDS = 10.0
 # How often the leader renews its lease, and a follower tries to get it; and how often a job asks whether it is due.
 LEAD_SECONDS = LIFE.total_seconds() / 3
 LOOK_SECONDS = 1.0
@@ -108,18 +115,32 @@ def run_once(settings: Settings, name: str) -> Report:
 
 
 def _jobs(settings: Settings, client: "redis.Redis", sessions: db.Sessions) -> tuple[list[Job], Leadership]:
-    leadership = Leadership(sessions, "jobs")
-    chain = Chain(sessions, settings.encryption_keys)
+    leadership, chain = Leadership(sessions, "jobs"), Chain(sessions, settings.encryption_keys)
+    logins = Logins(sessions, SafeTallies(client))
+    everywhere = [
+        Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
+        Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
+        Job("chain", _led(leadership, chain.extend), CHAIN_SECONDS),
+        Job("failed_logins", _led(leadership, lambda: logins.flush(datetime.now(UTC))), LOGINS_SECONDS),
+    ]
+    if schedule := BackupSchedule.of(settings, cast(sa.Engine, sessions.kw["bind"])):
+        back_up = _led(leadership, lambda: schedule.run(datetime.now(UTC)))
+        everywhere.append(Job("backup", back_up, backup_schedule.PAUSE_SECONDS))
     periodic = [
         Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)
         for job in jobs_of(settings, client, sessions, chain)
     ]
-    everywhere = [
-        Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
-        Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
-        Job("chain", lambda: leadership.is_held() and chain.extend(), CHAIN_SECONDS),
-    ]
     return [*everywhere, *periodic], leadership
+
+
+def _led(leadership: Leadership, run: Callable[[], object]) -> Callable[[], None]:
+    """Return what runs something only in the process that leads."""
+
+    def led() -> None:
+        if leadership.is_held():
+            run()
+
+    return led
 
 
 @contextmanager

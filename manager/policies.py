@@ -1,15 +1,18 @@
 """Policies of projects and tokens: which limits on models and parameters are taken."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from manager import texts
 from manager.errors import Invalid
 from shared.models import Policy
 
 MOST_ENTRIES = 100
 GLOB_LENGTH = 200
 PARAMETER_LENGTH = 100
+_PLAIN = re.compile(texts.PLAIN_PATTERN.replace("$", r"\Z"))
 
 
 def check(wanted: Mapping[str, Any]) -> Policy:
@@ -41,8 +44,8 @@ def _text(text: str, part: str, length: int) -> str:
     if not 1 <= len(text) <= length:
         raise _fault(part, f"each entry must have 1 to {length} characters.")
     # What is compared with these texts has no space around it, so an entry with some would never fit.
-    if not text.isprintable() or text != text.strip():
-        raise _fault(part, "each entry must be printable, without space around it.")
+    if not _PLAIN.match(text):
+        raise _fault(part, "each entry must be without control characters, and without space around it.")
     return text
 
 

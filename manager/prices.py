@@ -148,11 +148,9 @@ def _key(rules: Rules, wanted: Mapping[str, Any]) -> dict[str, Any]:
     provider, model, above = wanted["provider"], wanted["model"], wanted.get("above", 0)
     if provider not in rules.table.providers:
         raise Invalid("provider", f"Unknown provider; known are {', '.join(sorted(rules.table.providers))}.")
-    if not 1 <= len(model) <= MODEL_LENGTH or model != model.strip():
-        raise Invalid("model", f"Must have 1 to {MODEL_LENGTH} characters, without space around them.")
     if not 0 <= above <= MOST:
         raise Invalid("above", f"Must be a number of tokens from 0 to {MOST}.")
-    key = {"provider": provider, "model": texts.check_text(model, "model"), "above": above}
+    key = {"provider": provider, "model": texts.check_plain(model, "model", MODEL_LENGTH), "above": above}
     return key | {"valid_from": wanted.get("valid_from")}
 
 

@@ -90,6 +90,11 @@ def status(connection: sa.Connection) -> Status:
     return Status(revision, head, tuple(step.revision for step in reversed(steps)))
 
 
+def known() -> set[str]:
+    """Return every revision that this release has."""
+    return {script.revision for script in ScriptDirectory(str(_MIGRATIONS)).walk_revisions()}
+
+
 def is_current(connection: sa.Connection) -> bool:
     """Tell whether the schema is the one that this release expects."""
     found = MigrationContext.configure(connection).get_current_heads()

@@ -19,9 +19,11 @@ _FORMATS = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
 )
 _CONTROLS = "\u0000-\u001f\u007f-\u009f"
+_SPACES = "\u0020\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 # What the description of the API says of texts and names; the same rules as below.
 TEXT_PATTERN = f"^[^{_CONTROLS}]*$"
 NAME_PATTERN = f"^[^{_CONTROLS}]*[^{_CONTROLS}{_FORMATS}{_BLANK}][^{_CONTROLS}]*$"
+PLAIN_PATTERN = f"^[^{_CONTROLS}{_SPACES}]([^{_CONTROLS}]*[^{_CONTROLS}{_SPACES}])?$"
 _VISIBLE = re.compile(f"[^{_CONTROLS}{_FORMATS}{_BLANK}]")
 
 
@@ -40,6 +42,13 @@ def check_label(text: str) -> str:
     if len(text) > NAME_LENGTH:
         raise Invalid("label", f"Must have at most {NAME_LENGTH} characters.")
     return check_text(text, "label")
+
+
+def check_plain(text: str, field: str, length: int) -> str:
+    """Return a text of 1 to `length` characters, without space around it. Raises Invalid."""
+    if not 1 <= len(text) <= length or text != text.strip():
+        raise Invalid(field, f"Must have 1 to {length} characters, without space around them.")
+    return check_text(text, field)
 
 
 def check_text(text: str, field: str) -> str:
@@ -62,8 +71,14 @@ def matching[Row](
     """
     place = sa.func.instr if session.get_bind().dialect.name == "sqlite" else sa.func.strpos
     if part is not None:
-        query = query.where(place(column, check_text(part, f"{column.key}_contains")) > 0)
+        query = query.where(place(column, _check_part(part, f"{column.key}_contains")) > 0)
     if beginning is not None:
-        text = check_text(beginning, f"{column.key}_prefix")
+        text = _check_part(beginning, f"{column.key}_prefix")
         query = query.where(sa.func.substr(column, 1, len(text)) == text)
     return query
+
+
+def _check_part(text: str, field: str) -> str:
+    if len(text) > NAME_LENGTH:
+        raise Invalid(field, f"Must have at most {NAME_LENGTH} characters.")
+    return check_text(text, field)

@@ -195,8 +195,9 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        held, limits = as_bytes(hold) or None, _all_limits(most, of_token, as_bytes(record), of_all)
-        states = _standing(limits, standing)
+        held = as_bytes(hold) or None
+        limits = _all_limits(most, of_token, as_bytes(record), of_all) if standing else ()
+        states = _standing(limits, standing) if standing else ()
         return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, states, limits)
     except (TypeError, ValueError, IndexError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
@@ -222,7 +223,7 @@ def _standing(limits: Sequence[tuple[Scope, Limit]], told: Iterable[Any]) -> tup
     states = zip(map(limits.__getitem__, values), values, values, strict=True)
     return tuple(
         [
-            LimitState(scope, limit.measure, limit.window, limit.amount, int(left), None if reset < 0 else int(reset))
+            LimitState(scope, limit.measure, limit.window, limit.amount, int(left), None if reset < 0 else reset)
             for (scope, limit), left, reset in states
         ]
     )

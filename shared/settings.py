@@ -380,6 +380,22 @@ class Settings:
         "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
         _roles, Plane.CONTROL,
     )  # fmt: skip
+    backup_every: timedelta | None = _variable(
+        "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    backup_dir: Path | None = _variable(
+        "LLM_PROXY_BACKUP_DIR", "", "Folder of the backups; empty: `backups` in the data folder.",
+        _optional_folder, Plane.CONTROL,
+    )  # fmt: skip
+    backup_keep: int = _variable(
+        "LLM_PROXY_BACKUP_KEEP", "7", "How many backups that the jobs process has made are kept.",
+        _number(1, 10_000), Plane.CONTROL,
+    )  # fmt: skip
+    backup_encrypt: bool = _variable(
+        "LLM_PROXY_BACKUP_ENCRYPT", "true", "Encrypt backups with the first key of ENCRYPTION_KEYS.",
+        _truth, Plane.CONTROL,
+    )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
         _one_of("debug", "info", "warning", "error"), ALL,

@@ -17,6 +17,12 @@ from manager import db
 from manager.tables import Base
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let scripts/fuzz say how thorough it is."""
+    said = "How many examples of each operation of the management API are made up."
+    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=10, help=said)
+
+
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """A PostgreSQL server of this session, reached through a unix socket."""

@@ -9,7 +9,7 @@ from flask.views import MethodView
 
 from manager import audit, audit_export, audit_search, db
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery
+from manager.api.fields import Label, PageQuery
 from manager.api.services import now, scope, services, source
 from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
@@ -27,15 +27,15 @@ class AuditFilters(ma.Schema):
     """Of which events."""
 
     action = ma.fields.String(load_default=None, validate=ma.validate.OneOf(list(audit.Action)))
-    actor = ma.fields.String(load_default=None, validate=ma.validate.Length(1, NAME_LENGTH))
-    outcome = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[a-z_]{1,32}\Z"))
+    actor = Label(load_default=None, validate=ma.validate.Length(1, NAME_LENGTH))
+    outcome = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[a-z_]{1,32}$"))
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
     subject_id = ma.fields.UUID(load_default=None, metadata={"description": "What was done to, if neither of these."})
-    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp(r"[A-Za-z0-9._-]{1,64}\Z"))
+    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[A-Za-z0-9._-]{1,64}$"))
     since = ma.fields.AwareDateTime(load_default=None, data_key="from", metadata={"description": "Then or later."})
     until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Before."})
-    text = ma.fields.String(
+    text = Label(
         load_default=None,
         validate=ma.validate.Length(1, 200),
         metadata={"description": "Found in actor, address or details, whatever its case."},
@@ -56,7 +56,11 @@ class VerifyQuery(ma.Schema):
     """What is held against the chain."""
 
     anchor = ma.fields.String(
-        load_default=None, metadata={"description": "`position:mac`, the end as it was told at an earlier time."}
+        load_default=None,
+        metadata={
+            "description": "`position:mac`, the end as it was told at an earlier time.",
+            "pattern": "^[0-9]{1,18}:[0-9A-Za-z]{64}$",
+        },
     )
 
 

@@ -6,7 +6,7 @@
 `conflicts`  it may be refused with 409
 `is_open`    it needs no token
 `csv`        it also answers with CSV
-`links`      name → (method, path, parameters): what can be done with what it answers
+`links`      name → (method, path, parameters): what can be done with what it answers; parameters of the body as `body`
 """
 
 from collections.abc import Mapping
@@ -52,6 +52,13 @@ def link(method: str, path: str) -> str:
     return f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"
 
 
+def _link(method: str, path: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    body = parameters.get("body")
+    named = {name: value for name, value in parameters.items() if name != "body"}
+    found = {"operationRef": link(method, path), "parameters": named}
+    return found if body is None else {**found, "requestBody": body}
+
+
 def _describe_success(responses: dict[Any, Any], method: str, says: Mapping[str, Any]) -> None:
     successes = [response for status, response in responses.items() if str(status)[0] == "2"]
     is_tagged = says.get("is_tagged") or (says.get("tagged") and method in ("get", "put", "patch"))
@@ -66,7 +73,7 @@ def _describe_success(responses: dict[Any, Any], method: str, says: Mapping[str,
             response["content"]["text/csv"] = {"schema": {"type": "string"}}
         for name, (target, path, parameters) in says.get("links", {}).items():
             links = response.setdefault("links", {})
-            links[name] = {"operationRef": link(target, path), "parameters": parameters}
+            links[name] = _link(target, path, parameters)
     if says.get("tagged") and method == "get":
         responses[304] = {"description": "It is as the caller knows it.", "headers": {"X-Request-ID": _REQUEST_ID}}
 
@@ -91,7 +98,7 @@ def _parameters(method: str, says: Mapping[str, Any]) -> list[dict[str, Any]]:
         found.append(_header(name, f"The ETag of what the caller knows: {what} it is as it was."))
     if says.get("once"):
         known = "The same request with the same key is carried out once, and answered alike for 24 hours."
-        found.append(_header("Idempotency-Key", known, minLength=1, maxLength=255, pattern=r"^[!-~]+$"))
+        found.append(_header("Idempotency-Key", f"{known} 1 to 255 printable ASCII characters without spaces."))
     return found
 
 

@@ -31,6 +31,7 @@ def _described(**facts: Any) -> "type[ma.fields.String]":
 
 Name = _described(minLength=1, maxLength=NAME_LENGTH, pattern=texts.NAME_PATTERN)
 Label = _described(maxLength=NAME_LENGTH, pattern=texts.TEXT_PATTERN)
+Plain = _described(minLength=1, pattern=texts.PLAIN_PATTERN)
 ProviderKey = _described(
     minLength=keys.KEY_LENGTHS[0],
     maxLength=keys.KEY_LENGTHS[-1],
@@ -42,18 +43,27 @@ Fallback = _described(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,
 Origin = _described(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,3}}$")
 
 
-class Weight(ma.fields.Integer):
+class Whole(ma.fields.Integer):
+    """A number without a fraction, and not a text that reads like one; JSON makes no difference between 1 and 1.0."""
+
+    def _validated(self, value: Any) -> int:
+        if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class Weight(Whole):
     """The share of a key."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(strict=True, **_with(more, minimum=keys.WEIGHTS[0], maximum=keys.WEIGHTS[-1]))
+        super().__init__(**_with(more, minimum=keys.WEIGHTS[0], maximum=keys.WEIGHTS[-1]))
 
 
-class MostRequests(ma.fields.Integer):
+class MostRequests(Whole):
     """How many requests a token is for; null: any number."""
 
     def __init__(self, **more: Any) -> None:
-        super().__init__(strict=True, allow_none=True, **_with(more, minimum=1, maximum=MOST))
+        super().__init__(allow_none=True, **_with(more, minimum=1, maximum=MOST))
 
 
 def names(sent: Any) -> set[str]:
@@ -93,6 +103,7 @@ class Duration(ma.fields.Field[timedelta]):
         super().__init__(metadata={**said, **(metadata or {})}, **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> timedelta:
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ma.ValidationError("A duration is whole seconds or ISO 8601 like PT15M, P30D.")
         try:
@@ -162,8 +173,7 @@ class PageQuery(ma.Schema):
     limit = WholeNumber(load_default=50, validate=ma.validate.Range(1, 200))
     cursor = ma.fields.String(
         load_default=None,
-        validate=ma.validate.Length(max=2000),
-        metadata={"description": "The `next_cursor` of the page before."},
+        metadata={"description": "The `next_cursor` of the page before; empty: the first page.", "format": "cursor"},
     )
 
 

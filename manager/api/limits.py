@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, limits, publications
 from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
+from manager.api.fields import Whole
 from manager.api.services import note, now, services
 from manager.principals import Role
 from shared.models import MOST, WINDOWS, Measure, OnOutage, Scope, Window
@@ -22,6 +23,7 @@ class Amount(ma.fields.Field[Any]):
     """A whole number, or a text in US dollars."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int | str:
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise ma.ValidationError('An amount is a whole number, or for cost a text in US dollars like "12.50".')
         return value
@@ -42,8 +44,7 @@ class LimitShape(ma.Schema):
             "oneOf": [{"type": "integer"}, {"type": "string"}],
         },
     )
-    burst = ma.fields.Integer(
-        strict=True,
+    burst = Whole(
         allow_none=True,
         load_default=None,
         metadata={"description": "How many requests may come at once; null: as many as the amount."},

@@ -5,12 +5,14 @@ from typing import Any
 from uuid import UUID
 
 import marshmallow as ma
+from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
 
 from manager import audit, db, operators
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, PageQuery
+from manager.api.fields import Changes, Duration, Name, PageQuery
+from manager.api.once import once
 from manager.api.services import now, principal, services, source
 from manager.audit import Action
 from manager.pages import Page
@@ -18,18 +20,26 @@ from manager.principals import Role
 from manager.tables import Operator
 
 blueprint = ManageBlueprint("operators", "Who may use this API, and as what.", reads=Role.ADMIN, writes=Role.ADMIN)
+_ONE, _ID = "/manage/operators/{operator_id}", {"operator_id": "$response.body#/id"}
+_LINKS = {
+    "get": ("get", _ONE, _ID),
+    "change": ("patch", _ONE, _ID),
+    "rotate": ("post", f"{_ONE}/rotate", _ID),
+    "revoke": ("delete", _ONE, _ID),
+}
 _UNTIL = "Seconds, or ISO 8601 like P30D, from now on; null: for good."
 _WHICH = "The only projects to be seen; null: all."
 
 
 def _ids(**more: Any) -> ma.fields.List[UUID]:
-    return ma.fields.List(ma.fields.UUID(), allow_none=True, metadata={"description": _WHICH}, **more)
+    said = {"description": _WHICH, "schema": {"minItems": 1, "maxItems": operators.MOST_PROJECTS}}
+    return ma.fields.List(ma.fields.UUID(), allow_none=True, metadata=said, **more)
 
 
 class NewOperator(ma.Schema):
     """What an operator is made of."""
 
-    name = ma.fields.String(required=True)
+    name = Name(required=True)
     role = ma.fields.Enum(Role, by_value=True, required=True)
     project_ids = _ids(load_default=None)
     expires_in = Duration(allow_none=True, load_default=None, metadata={"description": _UNTIL})
@@ -38,7 +48,7 @@ class NewOperator(ma.Schema):
 class OperatorChanges(Changes):
     """What may be changed; a field that is left out stays."""
 
-    name = ma.fields.String()
+    name = Name()
     role = ma.fields.Enum(Role, by_value=True)
     project_ids = _ids()
     expires_in = Duration(allow_none=True, metadata={"description": _UNTIL})
@@ -100,9 +110,10 @@ class Operators(MethodView):
         with db.reading(services().sessions) as session:
             return operators.list_page(session, **query)
 
+    @blueprint.says(once=True, conflicts=True, links=_LINKS)
     @blueprint.arguments(NewOperator)
     @blueprint.response(201, OperatorWithTokenView)
-    def post(self, body: dict[str, Any]) -> _WithToken:
+    def post(self, body: dict[str, Any]) -> _WithToken | Response:
         """Create an operator; the answer is the only one that shows its token."""
 
         def create(session: Session) -> _WithToken:
@@ -110,7 +121,7 @@ class Operators(MethodView):
             _note(session, Action.OPERATOR_CREATE, row, {"after": operators.shown(row)})
             return _WithToken(row, token)
 
-        return services().transact(create)
+        return once(OperatorWithTokenView(), create, lambda made: made)
 
 
 @blueprint.route("/operators/<uuid:operator_id>")
@@ -123,6 +134,7 @@ class OneOperator(MethodView):
         with db.reading(services().sessions) as session:
             return operators.get(session, operator_id)
 
+    @blueprint.says(conflicts=True)
     @blueprint.arguments(OperatorChanges)
     @blueprint.response(200, OperatorView)
     def patch(self, body: dict[str, Any], operator_id: UUID) -> Operator:
@@ -157,6 +169,7 @@ class OneOperator(MethodView):
 class Rotation(MethodView):
     """The token of an operator."""
 
+    @blueprint.says(conflicts=True)
     @blueprint.response(200, OperatorWithTokenView)
     def post(self, operator_id: UUID) -> _WithToken:
         """Give an operator another token, shown only here; the old one ends at once."""

@@ -1,6 +1,6 @@
 """/manage/prices."""
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import marshmallow as ma
@@ -9,15 +9,17 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db, money, prices
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import PageQuery, Yes
+from manager.api.fields import Exact, PageQuery, Plain, Whole, Yes
 from manager.api.services import note, now, services
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import Price
+from shared.models import MOST
 
 blueprint = ManageBlueprint("prices", "What models cost: the price list, and overrides of it.")
 _ID = {"price_id": "$response.body#/id"}
 _EXAMPLE = {"provider": "openai", "model": "gpt-5*", "prompt": "1.25", "cached": "0.125", "completion": "10.00"}
+DOLLARS = r"^(0|[1-9][0-9]{0,5}|[1-8][0-9]{6})(\.[0-9]{1,9})?$"
 _PER_MILLION = "US dollars for a million tokens, as a text."
 
 
@@ -29,14 +31,14 @@ class Usd(ma.fields.String):
 
 
 def _rate(description: str) -> Usd:
-    return Usd(allow_none=True, metadata={"description": f"{description} {_PER_MILLION}"})
+    return Usd(allow_none=True, metadata={"description": f"{description} {_PER_MILLION}", "pattern": DOLLARS})
 
 
 class PriceShape(ma.Schema):
     """A price. A part without a rate costs as the whole; without a rate of the whole, its cost is not known."""
 
     provider = ma.fields.String(required=True)
-    model = ma.fields.String(required=True, metadata={"description": "A glob of `*` and `?`, in any case."})
+    model = Plain(required=True, metadata={"description": "A glob of `*` and `?`, in any case.", "maxLength": 256})
     prompt = _rate("Tokens of the prompt.")
     cached = _rate("Those of them that were read from the provider's cache.")
     cache_write = _rate("Those of them that were written to it.")
@@ -44,11 +46,16 @@ class PriceShape(ma.Schema):
     completion = _rate("Tokens of the completion.")
     reasoning = _rate("Those of them that were spent on reasoning.")
     audio_completion = _rate("Those of them that are audio.")
-    request = Usd(allow_none=True, metadata={"description": "US dollars for each request, as a text."})
-    above = ma.fields.Integer(
-        strict=True,
+    request = Usd(
+        allow_none=True, metadata={"description": "US dollars for each request, as a text.", "pattern": DOLLARS}
+    )
+    above = Whole(
         load_default=0,
-        metadata={"description": "Holds for prompts with more tokens than this; 0: of any size."},
+        metadata={
+            "minimum": 0,
+            "maximum": MOST,
+            "description": "Holds for prompts with more tokens than this; 0: of any size.",
+        },
     )
     valid_from = ma.fields.AwareDateTime(
         allow_none=True, load_default=None, metadata={"description": "Null: ever since."}
@@ -56,10 +63,15 @@ class PriceShape(ma.Schema):
     valid_until = ma.fields.AwareDateTime(
         allow_none=True, load_default=None, metadata={"description": "Null: until further notice."}
     )
+    facts: ClassVar[dict[str, Any]] = {
+        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in prices.RATES]
+    }
 
 
 class PriceView(PriceShape):
     """A price as it may be shown."""
+
+    facts: ClassVar[dict[str, Any]] = {}
 
     id = ma.fields.UUID()
     source = ma.fields.String(metadata={"description": "What it is from; empty for an override."})
@@ -76,8 +88,8 @@ class PricePage(ma.Schema):
 class PriceQuery(PageQuery):
     """Which page, of which prices. `model` is the glob itself."""
 
-    provider = ma.fields.String(load_default=None)
-    model = ma.fields.String(load_default=None)
+    provider = Exact()
+    model = Exact()
     is_override = Yes(load_default=None)
 
 

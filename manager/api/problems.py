@@ -1,5 +1,6 @@
 """Every error as a problem document (RFC 9457): type, title, status, detail, and a `code` that stays the same."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -40,10 +41,12 @@ class ProblemApi(Api):  # type: ignore[misc]
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
-    def describe(self) -> None:
-        """Add to the description what schemas state as `facts` and fields as `schema`, in the words of JSON Schema."""
+    def describe(self, providers: Sequence[str]) -> None:
+        """Add to the description what schemas state as `facts`, in the words of JSON Schema, and the providers."""
         for key, name in self.ma_plugin.converter.refs.items():
             self.spec.components.schemas[name].update(getattr(key[0], "facts", {}))
+        for name in ("NewProject", "PriceShape"):
+            self.spec.components.schemas[name]["properties"]["provider"]["enum"] = list(providers)
 
     def _register_responses(self) -> None:
         # The first thing that a new description needs.

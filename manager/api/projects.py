@@ -16,7 +16,9 @@ from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import (
     BaseUrl,
     Changes,
+    Exact,
     Fallback,
+    Label,
     Name,
     Origin,
     PageQuery,
@@ -52,6 +54,8 @@ LINKS = {
     "list keys": ("get", f"{_ONE}/keys", _ID),
     "add key": ("post", f"{_ONE}/keys", _ID),
     "revoke tokens": ("post", f"{_ONE}/tokens/revoke", _ID),
+    "make token": ("post", "/manage/tokens", {"body": {"project_id": "$response.body#/id"}}),
+    "make tokens": ("post", "/manage/tokens/batch", {"body": {"project_id": "$response.body#/id"}}),
 }
 _EXAMPLE = {
     "name": "search team",
@@ -138,9 +142,9 @@ class ProjectQuery(PageQuery):
     sort = sort_field(projects.SORTS)
     deleted = Yes(load_default=False, metadata={"description": "Those that were deleted, and none else."})
     is_active = Yes(load_default=None)
-    provider = ma.fields.String(load_default=None)
-    name_contains = ma.fields.String(load_default=None, metadata={"description": "By exact letters."})
-    name_prefix = ma.fields.String(load_default=None, metadata={"description": "By exact letters."})
+    provider = Exact()
+    name_contains = Label(load_default=None, metadata={"description": "By exact letters."})
+    name_prefix = Label(load_default=None, metadata={"description": "By exact letters."})
 
 
 class DeletionQuery(ma.Schema):

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, limits, tokens
 from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, names, sort_field
+from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, Whole, names, sort_field
 from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
 from manager.api.once import once
 from manager.api.policies import PolicyShape
@@ -84,7 +84,7 @@ class NewToken(TokenSettings):
 class NewTokens(TokenSettings):
     """What many tokens are made of: how many, or a label for each."""
 
-    count = ma.fields.Integer(strict=True, validate=ma.validate.Range(1, tokens.MOST_AT_ONCE))
+    count = Whole(validate=ma.validate.Range(1, tokens.MOST_AT_ONCE))
     labels = ma.fields.List(Label(), validate=ma.validate.Length(1, tokens.MOST_AT_ONCE))
 
     facts: ClassVar[dict[str, Any]] = {

@@ -262,6 +262,24 @@ def test_a_row_that_was_taken_back_to_be_chained_anew_is_missed(chained: Chain, 
     assert (fault(chained).kind, fault(chained).position) == (FaultKind.MISSING, 4)
 
 
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_row_of_a_time_before_the_chain_was_set_back_does_not_fit(
+    chained: Chain, sessions: db.Sessions, rows: Rows, tamper: Tamper, later: int
+) -> None:
+    [record] = rows.all(AuditChain)
+    write(sessions, 1)
+    chained.extend()
+    old = row_at(rows, EVENTS + 1)
+    remove(sessions, EVENTS + 1)
+    change_record(sessions, position=record.position, mac=record.mac, seal=record.seal)
+    write(sessions, 1 + later)
+    assert chained.verify().is_whole
+
+    tamper(EVENTS + 1, **{name: getattr(old, name) for name in OTHERS})
+
+    assert (fault(chained).kind, fault(chained).position) == (FaultKind.CHANGED, EVENTS + 1 + later)
+
+
 def test_a_row_that_lost_its_place_alone_is_not_chained_anew(chained: Chain, tamper: Tamper, rows: Rows) -> None:
     rows.add(AuditEvent(occurred_at=NOW, action="login", actor="x", outcome="success", detail={}, mac="0" * 64))
 

@@ -38,7 +38,7 @@ def test_each_change_of_a_project_is_told(api: Api, told: Any) -> None:
     api.put(path, name="find team", limits=[{"measure": "cost", "window": "day", "amount": "1"}])
     [(first, _, policy), (second, _, limits)] = told()
     assert (first, set(policy["after"])) == ("project.update", {"policy"})
-    assert (second, limits["before"], limits["after"][0]["amount"]) == ("limits.change", [], "1")
+    assert (second, limits["before"], limits["after"][0]["amount"]) == ("limits.change", [], "1.00")
 
     api.post(f"{path}/deactivate")
     api.post(f"{path}/deactivate")
@@ -93,4 +93,4 @@ def test_each_change_of_prices_is_told(api: Api, told: Any) -> None:
 
     found = told()
     assert [action for action, _, _ in found] == ["price.put", "price.put", "price.delete"]
-    assert (found[1][2]["before"]["prompt"], found[1][2]["prompt"]) == ("1", "2")
+    assert (found[1][2]["before"]["prompt"], found[1][2]["prompt"]) == ("1.00", "2.00")

@@ -137,7 +137,7 @@ def test_a_life_is_seconds_or_iso_8601(api: Api, project_id: str, expires_in: An
         ("max_requests", 0),
         ("max_requests", -1),
         ("max_requests", 2**53 + 1),
-        ("max_requests", 5.0),
+        ("max_requests", 5.5),
         ("max_requests", "5"),
         ("max_requests", True),
         ("label", None),
