@@ -113,19 +113,29 @@ def run_once(settings: Settings, name: str) -> Report:
 
 def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> tuple[list[Job], Leadership]:
     sessions = db.create_sessions(engine)
-    leadership = Leadership(sessions, "jobs")
-    chain, logins = Chain(sessions, settings.encryption_keys), Logins(sessions, SafeTallies(client))
+    leadership, chain = Leadership(sessions, "jobs"), Chain(sessions, settings.encryption_keys)
+    logins = Logins(sessions, SafeTallies(client))
+    everywhere = [
+        Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
+        Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
+        Job("chain", _led(leadership, chain.extend), CHAIN_SECONDS),
+        Job("failed_logins", _led(leadership, lambda: logins.flush(datetime.now(UTC))), LOGINS_SECONDS),
+    ]
     periodic = [
         Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)
         for job in jobs_of(settings, client, engine)
     ]
-    everywhere = [
-        Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
-        Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
-        Job("failed_logins", lambda: logins.flush(datetime.now(UTC)), LOGINS_SECONDS),
-        Job("chain", lambda: leadership.is_held() and chain.extend(), CHAIN_SECONDS),
-    ]
     return [*everywhere, *periodic], leadership
+
+
+def _led(leadership: Leadership, run: Callable[[], object]) -> Callable[[], None]:
+    """Return what runs something only in the process that leads."""
+
+    def led() -> None:
+        if leadership.is_held():
+            run()
+
+    return led
 
 
 @contextmanager
