@@ -55,6 +55,8 @@ def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is
     """Make a backup in a folder, and note it in the audit. Raises BackupError, SQLAlchemyError, OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     sessions = db.create_sessions(engine)
+    with portable.snapshot(engine) as connection:
+        _checked_schema(connection)
     _chain(sessions, known.keyring)
     path = folder / f"llm-proxy-{now.astimezone(UTC).strftime(_MOMENT)}.backup"
     with _appearing(path) as file:
@@ -67,6 +69,13 @@ def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is
 
     db.transact(sessions, note)
     return made
+
+
+def _checked_schema(connection: sa.Connection) -> str:
+    found = schema.status(connection)
+    if found.revision is None or not found.is_current:
+        raise BackupError("the database has another schema; run `llm-proxy db upgrade` first")
+    return found.revision
 
 
 def _chain(sessions: db.Sessions, keyring: Keyring) -> None:
@@ -113,16 +122,14 @@ def _part(writer: Writer, connection: sa.Connection, table: sa.Table) -> Part:
 
 
 def _manifest(connection: sa.Connection, known: Secrets, now: datetime, write: Callable[[sa.Table], Part]) -> Manifest:
-    found = schema.status(connection)
-    if found.revision is None or not found.is_current:
-        raise BackupError("the database has another schema; run `llm-proxy db upgrade` first")
+    revision = _checked_schema(connection)
     with Session(connection) as session:
         counts = {name: count.total() for name, count in sealed.in_use(session).items()}
         head = sa.select(AuditChain.position, AuditChain.mac).where(AuditChain.name == _CHAIN)
         chain = session.execute(head).one_or_none()
     return Manifest(
         product=version("llm-proxy"),
-        schema=found.revision,
+        schema=revision,
         created_at=now,
         database=connection.dialect.name,
         key_ids=counts,
