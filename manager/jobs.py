@@ -17,7 +17,7 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import backup_schedule, db, servers
+from manager import db, servers
 from manager.audit_chain import Chain
 from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
@@ -125,7 +125,7 @@ def _jobs(settings: Settings, client: "redis.Redis", sessions: db.Sessions) -> t
     ]
     if schedule := BackupSchedule.of(settings, cast(sa.Engine, sessions.kw["bind"])):
         back_up = _led(leadership, lambda: schedule.run(datetime.now(UTC)))
-        everywhere.append(Job("backup", back_up, backup_schedule.PAUSE_SECONDS))
+        everywhere.append(Job("backup", back_up, LEAD_SECONDS))
     periodic = [
         Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)
         for job in jobs_of(settings, client, sessions, chain)
