@@ -70,6 +70,7 @@ class Call:
     dialect: str = "openai"
     token_id: str = ""
     token_label: str = ""
+    project_id: str = ""
     caller: Caller | None = None
     is_admitted: bool = False
     standing: tuple[LimitState, ...] = ()

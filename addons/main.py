@@ -40,6 +40,7 @@ from addons.price_list import PriceList  # noqa: E402
 from addons.realtime import Realtime  # noqa: E402
 from addons.recovery import Recovery  # noqa: E402
 from addons.redaction import Redaction  # noqa: E402
+from addons.refusal_counts import RefusalCounts  # noqa: E402
 from addons.release import Release  # noqa: E402
 from addons.request_body import RequestBody, RequestKind  # noqa: E402
 from addons.request_head import RequestHead  # noqa: E402
@@ -105,6 +106,7 @@ def compose(configuration: settings.Settings) -> list[object]:
     metrics = Metrics(configuration.metrics_dir)
     store = Store.connect(configuration.redis_url, configuration.redis_timeout_ms, metrics.redis_failed)
     calls, sharing, holds, prices = Calls(), Sharing(store), Holds(), PriceList(store)
+    refusals = RefusalCounts(store)
     usage_log = UsageLog(store, holds, metrics.usage_waiting)
     outage = Outage(calls, configuration.workers)
     gate = Gate(store, table, holds, outage)
@@ -141,7 +143,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Budget(calls, store, holds, prices, interrupts, metrics.stream_cut),
         LimitHeaders(calls),
         RequestLog(calls),
-        RequestMetrics(calls, metrics),
+        RequestMetrics(calls, metrics, refusals.note),
         Release(),
         Leases(store, holds, usage_log.append, prices),
         usage_log,
@@ -149,6 +151,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Control(store, breakers, revocation),
         Presence(store),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
+        refusals,
         sharing,
         store,
         Flushing(metrics),

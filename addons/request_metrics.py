@@ -1,5 +1,6 @@
 """Counts each request once, when it ends, with what ended it; and those that have not ended."""
 
+from collections.abc import Callable
 from weakref import WeakSet
 
 from mitmproxy import http
@@ -28,11 +29,15 @@ def late_failure(call: Call, message: str) -> str | None:
 
 
 class RequestMetrics:
-    """Sees every request, refused ones too. A flow that vanishes without an end is in flight no longer."""
+    """Sees every request, refused ones too. A flow that vanishes without an end is in flight no longer.
 
-    def __init__(self, calls: Calls, metrics: Metrics) -> None:
+    `note_refusal` counts refusals by project ("" if not known) and code.
+    """
+
+    def __init__(self, calls: Calls, metrics: Metrics, note_refusal: Callable[[str, str], None]) -> None:
         self.calls = calls
         self._metrics = metrics
+        self._note_refusal = note_refusal
         self._running: WeakSet[http.HTTPFlow] = WeakSet()
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
@@ -70,6 +75,7 @@ class RequestMetrics:
         self._metrics.request_ended(provider, route, status, outcome.value, call.elapsed_ms() / 1000, first_byte)
         if outcome is Outcome.REFUSED and call.refused_with is not None:
             self._metrics.refused(call.refused_with)
+            self._note_refusal(call.project_id, call.refused_with)
         if (usage := call.answer.usage) != _NOTHING_USED:
             self._metrics.tokens_used(provider, usage.prompt_tokens, usage.completion_tokens)
 

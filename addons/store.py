@@ -5,7 +5,7 @@ by theirs. While Redis does not answer, requests are told so at once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import cast
@@ -202,6 +202,16 @@ class Store:
         except _FAULTS as error:
             raise self._failed(f"breakers could not be read: {error}") from error
         return [change for change in changes if isinstance(change, BreakerChange)]
+
+    async def count_refusals(self, counts: Mapping[tuple[str, str], int]) -> None:
+        """Add up refusals by (project id, code). Raises StoreUnavailable, and then none or all have been added."""
+        try:
+            async with self._client.pipeline(transaction=True) as pipeline:
+                for (project_id, code), count in counts.items():
+                    pipeline.hincrby(redis_schema.REFUSALS, redis_schema.encode_refusal(project_id, code), count)
+                await pipeline.execute()
+        except _FAULTS as error:
+            raise self._failed(f"refusals could not be counted: {error}") from error
 
     async def allows_origin(self, origin: str) -> bool:
         """Tell whether any active project lets pages of this origin in. Raises StoreUnavailable."""

@@ -112,7 +112,12 @@ def _beyond(record: AuditChain, walk: Walk, row: "sa.Row[Any]") -> Fault | None:
 
 
 def _ended(record: AuditChain, walk: Walk) -> Fault | None:
-    return missing(walk.position + 1, record.position) if walk.position < record.position else None
+    if walk.position < record.position:
+        return missing(walk.position + 1, record.position)
+    if walk.mac != record.mac:
+        # A row of another time, when the same chain was set back and went on in another way.
+        return Fault(FaultKind.CHANGED, f"Another row is at position {walk.position}, the end.", walk.position)
+    return None
 
 
 def _stray(session: Session, *conditions: "sa.ColumnElement[bool]") -> Fault | None:

@@ -19,11 +19,15 @@ class Refused(Exception):
     """The token does not let anybody in; the message may be told to whoever sent it."""
 
 
+class IssuerAway(Exception):
+    """Whoever could vouch for a token cannot be asked."""
+
+
 class Issuer(Protocol):
     """Vouches for people by tokens that it has signed; see manager/oidc.py."""
 
-    def identify(self, token: str, now: datetime) -> Principal:
-        """Return whose token it is. Raises Refused."""
+    def identify(self, token: str) -> Principal:
+        """Return whose token it is. Raises Refused, IssuerAway."""
         ...
 
 
@@ -37,14 +41,14 @@ class Authenticator:
         self._issuer = issuer
 
     def identify(self, token: str, now: datetime) -> Principal:
-        """Return whose token it is. Raises Refused."""
+        """Return whose token it is. Raises Refused, IssuerAway."""
         # Digests have one length, so that comparing them takes the same time whatever was sent.
         if hmac.compare_digest(_fingerprint(token), self._expected):
             return Principal(audit.MANAGEMENT, Role.ADMIN)
         if token.startswith(tokens.OPERATOR_PREFIX):
             return self._operator(token, now)
         if self._issuer is not None and token.count(".") == 2:
-            return self._issuer.identify(token, now)
+            return self._issuer.identify(token)
         raise Refused("The token is not known.")
 
     def _operator(self, token: str, now: datetime) -> Principal:

@@ -1,12 +1,15 @@
 """What the control plane tells Prometheus: how far recording is behind, what could not be recorded, what has prices."""
 
+from collections.abc import Sequence
+
 import redis
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import audit_chain, collector, db, dead_letters, prices
+from manager import audit_chain, collector, db, dead_letters, job_runs, prices
 from manager.db import Sessions
+from manager.tables import JobRun
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -35,10 +38,25 @@ def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
     try:
         with db.reading(sessions) as session:
             count, (end, unchained) = prices.count(session), audit_chain.progress(session)
+            runs = job_runs.all_latest(session)
     except SQLAlchemyError:
         return False
     Gauge("llm_proxy_prices", "Prices there are; without any, all costs are unknown.", registry=registry).set(count)
     behind = "Events of the audit that are not in its chain yet."
     Gauge("llm_proxy_audit_unchained", behind, registry=registry).set(unchained)
     Gauge("llm_proxy_audit_position", "Position of the last event in the audit's chain.", registry=registry).set(end)
+    _of_jobs(runs, registry)
     return True
+
+
+def _of_jobs(runs: Sequence[JobRun], registry: CollectorRegistry) -> None:
+    ended = "When the last run of a periodic job ended, in seconds since 1970."
+    last = Gauge("llm_proxy_job_ended_timestamp_seconds", ended, ["job"], registry=registry)
+    failing = Gauge("llm_proxy_job_failing", "Whether the last run of a job failed.", ["job"], registry=registry)
+    for run in runs:
+        failing.labels(run.name).set(run.outcome == job_runs.FAILURE)
+        if run.ended_at is not None:
+            last.labels(run.name).set(run.ended_at.timestamp())
+        if run.name == "reconcile" and "total" in run.report:
+            differed = "What Redis said otherwise than SQL when they were last reconciled."
+            Gauge("llm_proxy_reconcile_differences", differed, registry=registry).set(run.report["total"])

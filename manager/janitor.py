@@ -1,19 +1,26 @@
-"""Keeps the database from growing without end: single requests are forgotten after the retention time."""
+"""Keeps the database from growing without end: what is old enough is forgotten, in short transactions."""
 
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import db
 from manager.db import Sessions
-from manager.tables import Request
+from manager.idempotency import KEPT
+from manager.tables import IdempotentAnswer, Project, Request, Token
+from shared import redis_schema
 
 BATCH = 5000
+# Of the projects whose tokens were cleaned up, so many are named, those with the most first.
+MOST_NAMED = 50
 
 
 def forget_requests(sessions: Sessions, now: datetime, retention: timedelta) -> int:
-    """Delete requests older than the retention time, in short transactions; return how many. Roll-ups stay."""
+    """Delete requests older than the retention time; return how many. Roll-ups stay."""
     old = sa.select(Request.request_id).where(Request.occurred_at < now - retention).limit(BATCH)
 
     def forget(session: Session) -> int:
@@ -21,6 +28,49 @@ def forget_requests(sessions: Sessions, now: datetime, retention: timedelta) -> 
         session.execute(sa.delete(Request).where(Request.request_id.in_(ids)))
         return len(ids)
 
+    return _in_batches(sessions, forget)
+
+
+def forget_answers(sessions: Sessions, now: datetime) -> int:
+    """Delete answers that were kept for requests that may be sent twice, after their day; return how many."""
+    old = sa.select(IdempotentAnswer.id).where(IdempotentAnswer.created_at < now - KEPT).limit(BATCH)
+
+    def forget(session: Session) -> int:
+        ids = session.scalars(old).all()
+        session.execute(sa.delete(IdempotentAnswer).where(IdempotentAnswer.id.in_(ids)))
+        return len(ids)
+
+    return _in_batches(sessions, forget)
+
+
+def forget_tokens(sessions: Sessions, now: datetime, retention: timedelta) -> dict[str, Any]:
+    """Delete tokens that expired longer ago than the retention time; return how many, and how many of which project.
+
+    Not before Redis has forgotten them by itself. Their usage stays.
+    """
+    limit = now - max(retention, redis_schema.REMEMBER_EXPIRED)
+    counts: Counter[str] = Counter()
+    old = sa.select(Token.id).where(Token.expires_at < limit).order_by(Token.expires_at).limit(BATCH)
+
+    def forget(session: Session) -> list[str]:
+        ids = session.scalars(old).all()
+        # Asked once more: one of them may just have been given a new life.
+        deleted = sa.delete(Token).where(Token.id.in_(ids), Token.expires_at < limit).returning(Token.project_id)
+        return [str(project_id) for project_id in session.scalars(deleted)]
+
+    while projects := db.transact(sessions, forget):
+        counts.update(projects)
+    return {"tokens": counts.total(), "projects": _named(sessions, counts)}
+
+
+def _named(sessions: Sessions, counts: Counter[str]) -> dict[str, Any]:
+    with db.reading(sessions) as session:
+        known = session.execute(sa.select(Project.id, Project.name)).all() if counts else []
+    names = {str(project_id): name for project_id, name in known}
+    return {each: {"name": names.get(each, ""), "tokens": count} for each, count in counts.most_common(MOST_NAMED)}
+
+
+def _in_batches(sessions: Sessions, forget: Callable[[Session], int]) -> int:
     forgotten = 0
     while True:
         count = db.transact(sessions, forget)

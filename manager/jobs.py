@@ -1,30 +1,41 @@
-"""The jobs process: collects usage, heals Redis, keeps retention and prices. A failing job is tried again, alone."""
+"""The jobs process: collects usage, heals Redis, chains the audit, and runs the periodic jobs of manager/periodic.py.
+
+Of several such processes all collect and heal, and one leads: it alone does the rest. A failing job is tried again,
+alone.
+"""
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
 import redis
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from manager import db, servers
 from manager.audit_chain import Chain
 from manager.collector import Collector
-from manager.janitor import forget_requests
-from manager.price_seed import PriceSeed
+from manager.exclusive import Exclusive, Report, lead, run_now
+from manager.leases import LIFE, Leadership
+from manager.logins import Logins
+from manager.periodic import jobs_of
 from manager.publisher import Publisher, PublishError
 from manager.stores import connect_redis
+from manager.tallies import SafeTallies
 from shared import logs
 from shared.settings import Settings
 
 COLLECT_BLOCK_MS = 500
 HEAL_SECONDS = 0.5
-FORGET_SECONDS = 3600.0
-SEED_SECONDS = 3600.0
 CHAIN_SECONDS = 0.5
+LOGINS_SECONDS = 10.0
+# How often the leader renews its lease, and a follower tries to get it; and how often a job asks whether it is due.
+LEAD_SECONDS = LIFE.total_seconds() / 3
+LOOK_SECONDS = 1.0
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
 
@@ -32,6 +43,10 @@ LONGEST_PAUSE = 10.0
 FORESEEN = (redis.RedisError, SQLAlchemyError, PublishError, OSError)
 
 log = logs.get("jobs")
+
+
+class NoSuchJob(Exception):
+    """There is no periodic job of this name; the message names those that there are."""
 
 
 @dataclass(frozen=True)
@@ -75,25 +90,60 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     servers.report_meanwhile(settings)
-    engine = db.open_engine(settings)
+    with _stores(settings) as (client, engine):
+        jobs, leadership = _jobs(settings, client, engine)
+        threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
+        threads.append(threading.Thread(target=lead, args=(leadership, stop, LEAD_SECONDS), name="lead"))
+        for thread in threads:
+            thread.start()
+        log.info("jobs_started", jobs=[job.name for job in jobs])
+        stop.wait()
+        for thread in threads:
+            thread.join()
+
+
+def run_once(settings: Settings, name: str) -> Report:
+    """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob."""
+    with _stores(settings) as (client, engine):
+        known = {job.name: job for job in jobs_of(settings, client, engine)}
+        if name not in known:
+            raise NoSuchJob(f"There is no such job, or it is switched off; there are {', '.join(sorted(known))}.")
+        return run_now(known[name], db.create_sessions(engine))
+
+
+def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> tuple[list[Job], Leadership]:
     sessions = db.create_sessions(engine)
-    client = connect_redis(settings.redis_url)
-    prices = PriceSeed(sessions, settings.providers_file)
-    chain = Chain(sessions, settings.encryption_keys)
-    jobs = [
+    leadership, chain = Leadership(sessions, "jobs"), Chain(sessions, settings.encryption_keys)
+    logins = Logins(sessions, SafeTallies(client))
+    everywhere = [
         Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
         Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
-        Job("forget", lambda: forget_requests(sessions, datetime.now(UTC), settings.request_retention), FORGET_SECONDS),
-        Job("seed_prices", lambda: prices.seed(datetime.now(UTC)), SEED_SECONDS),
-        Job("chain", chain.extend, CHAIN_SECONDS),
-        Job("forget_audit", lambda: chain.forget(datetime.now(UTC), settings.audit_retention), FORGET_SECONDS),
+        Job("chain", _led(leadership, chain.extend), CHAIN_SECONDS),
+        Job("failed_logins", _led(leadership, lambda: logins.flush(datetime.now(UTC))), LOGINS_SECONDS),
     ]
-    threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
-    for thread in threads:
-        thread.start()
-    log.info("jobs_started", jobs=[job.name for job in jobs])
-    stop.wait()
-    for thread in threads:
-        thread.join()
-    client.close()
-    engine.dispose()
+    periodic = [
+        Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)
+        for job in jobs_of(settings, client, engine)
+    ]
+    return [*everywhere, *periodic], leadership
+
+
+def _led(leadership: Leadership, run: Callable[[], object]) -> Callable[[], None]:
+    """Return what runs something only in the process that leads."""
+
+    def led() -> None:
+        if leadership.is_held():
+            run()
+
+    return led
+
+
+@contextmanager
+def _stores(settings: Settings) -> Iterator[tuple["redis.Redis", sa.Engine]]:
+    engine = db.open_engine(settings)
+    client = connect_redis(settings.redis_url)
+    try:
+        yield client, engine
+    finally:
+        client.close()
+        engine.dispose()

@@ -6,16 +6,19 @@ who tries tokens cannot fill the database.
 
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.audit import Action, Source
 from manager.tallies import OTHERS, SafeTallies
 from manager.throttle import neighbourhood
+from shared import logs
 
 SEEN_SECONDS = 3600
 TOLD_SECONDS = 60
 MOST_TOLD = 100
+log = logs.get("access")
 
 
 def seen(name: str, address: str | None) -> str:
@@ -32,9 +35,10 @@ class Logins:
 
     def succeeded(self, now: datetime, source: Source, role: str) -> None:
         """Tell of a login, if it is the first of this hour. While Redis is away, that is not known, and not told."""
-        is_first = self._tallies.turn(seen(source.actor, source.address), SEEN_SECONDS)
-        if is_first and self._tallies.is_shared():
-            self._note(now, source, audit.SUCCESS, {"role": role})
+        name = seen(source.actor, source.address)
+        is_first = self._tallies.look(name)[0] == 0
+        if is_first and self._tallies.is_shared() and self._note(now, source, audit.SUCCESS, {"role": role}):
+            self._tallies.hit(name, SEEN_SECONDS)
 
     def failed(self, now: datetime, address: str | None, request_id: str | None) -> None:
         """Count a failed login, and tell of it if it is time to."""
@@ -53,10 +57,18 @@ class Logins:
         if count := self._tallies.take(name):
             self._tallies.hit("told", TOLD_SECONDS)
             address = None if name == OTHERS else name
-            self._note(now, Source(audit.NOBODY, request_id, address), audit.FAILED, {"count": count})
+            if not self._note(now, Source(audit.NOBODY, request_id, address), audit.FAILED, {"count": count}):
+                self._tallies.pile(name, count)
 
-    def _note(self, now: datetime, source: Source, outcome: str, detail: dict[str, object]) -> None:
+    def _note(self, now: datetime, source: Source, outcome: str, detail: dict[str, object]) -> bool:
+        """Write an event, and tell whether that went well: nobody's login hangs on it."""
+
         def note(session: Session) -> None:
             audit.note(session, now, source, Action.LOGIN, outcome=outcome, detail=detail)
 
-        db.transact(self._sessions, note)
+        try:
+            db.transact(self._sessions, note)
+        except SQLAlchemyError as error:
+            log.error("login_not_noted", actor=source.actor, outcome=outcome, reason=db.reason(error))
+            return False
+        return True

@@ -34,7 +34,7 @@ def request_row(event: UsageEvent, prices: PriceTable = _NO_PRICES) -> dict[str,
     row |= asdict(usage)
     row |= {"project_id": UUID(event.project_id), "token_id": UUID(event.token_id), "outcome": event.outcome.value}
     row["upstream_key_id"] = UUID(event.upstream_key_id) if event.upstream_key_id else None
-    row |= {"tokens_per_second": _pace(event, usage), "cost_nano_usd": _cost(event, usage, prices)}
+    row |= {"tokens_per_second": _pace(event, usage), "cost_nano_usd": _cost(event, usage, prices), "recorded_at": None}
     return {column.name: _fitting(column, row[column.name]) for column in Request.__table__.columns}
 
 
@@ -79,6 +79,8 @@ def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
     """
     if not rows:
         return 0
+    moment = datetime.now(UTC)
+    rows = [{**row, "recorded_at": moment} for row in rows]
     once = {row["request_id"]: row for row in sorted(rows, key=lambda row: row["outcome"] != Outcome.LOST)}
     statement = db.insert(session, Request).on_conflict_do_nothing().returning(Request.request_id)
     in_order = [once[request_id] for request_id in sorted(once)]

@@ -261,6 +261,16 @@ class JobRun(Base):
     reason: Mapped[str] = mapped_column(sa.Text, default="")
 
 
+class ExportCursor(Base):
+    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py."""
+
+    __tablename__ = "export_cursors"
+
+    name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    value: Mapped[str] = mapped_column(sa.String(255))
+    updated_at: Mapped[datetime]
+
+
 class Publication(Base):
     """What is published once for everybody: the limits of everything together (`limits`), and the prices (`prices`).
 
@@ -305,6 +315,7 @@ class Price(Base):
 class Request(Base):
     """One admitted request as the meter saw it end; kept for the retention time. See shared.models.UsageEvent.
 
+    `recorded_at` is when it was written down, or corrected, here; null for those of earlier releases.
     `cost_nano_usd` is by the prices that held when it arrived; null means that it is not known, and never nothing.
     """
 
@@ -345,6 +356,9 @@ class Request(Base):
     provider_ms: Mapped[float | None]
     tokens_per_second: Mapped[float | None]
     cost_nano_usd: Mapped[int | None] = mapped_column(sa.BigInteger)
+    recorded_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),)
 
 
 class HourlyUsage(Base):

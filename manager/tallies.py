@@ -37,7 +37,7 @@ class Tallies(Protocol):
         """Tell whether it is the first time within so long."""
         ...
 
-    def pile(self, name: str) -> None:
+    def pile(self, name: str, count: int = 1) -> None:
         """Count something that stays until it is taken."""
         ...
 
@@ -76,10 +76,10 @@ class RedisTallies:
         """See Tallies."""
         return bool(self._client.set(PREFIX + name, 1, ex=seconds, nx=True))
 
-    def pile(self, name: str) -> None:
+    def pile(self, name: str, count: int = 1) -> None:
         """See Tallies."""
         is_full = int(self._client.hlen(self._pile)) >= MOST_NAMES and not self._client.hexists(self._pile, name)
-        self._client.hincrby(self._pile, OTHERS if is_full else name, 1)
+        self._client.hincrby(self._pile, OTHERS if is_full else name, count)
 
     def take(self, name: str) -> int:
         """See Tallies."""
@@ -120,11 +120,11 @@ class MemoryTallies:
         """See Tallies."""
         return self.hit(name, seconds) == 1
 
-    def pile(self, name: str) -> None:
+    def pile(self, name: str, count: int = 1) -> None:
         """See Tallies."""
         with self._lock:
             kept = name if name in self._piles or len(self._piles) < MOST_NAMES else OTHERS
-            self._piles[kept] = self._piles.get(kept, 0) + 1
+            self._piles[kept] = self._piles.get(kept, 0) + count
 
     def take(self, name: str) -> int:
         """See Tallies."""
@@ -168,9 +168,9 @@ class SafeTallies:
         """See Tallies."""
         return self._try(lambda tallies: tallies.turn(name, seconds))
 
-    def pile(self, name: str) -> None:
+    def pile(self, name: str, count: int = 1) -> None:
         """See Tallies."""
-        self._try(lambda tallies: tallies.pile(name))
+        self._try(lambda tallies: tallies.pile(name, count))
 
     def take(self, name: str) -> int:
         """Return what is in Redis and in memory, and forget it."""

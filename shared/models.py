@@ -199,7 +199,8 @@ class Caller:
     """An admitted request's owner: which token, on behalf of which project, and its number on that token.
 
     `policy` is the token's own, which narrows the project's. `standing` is the tightest limit of each measure.
-    `hold` is what settles the request later; None: it is not held. `limits` are all that count it.
+    `hold` is what settles the request later; None: it is not held. `limits` are all that count
+    it.
     """
 
     token_id: str

@@ -64,6 +64,12 @@ BREAKERS = f"{PREFIX}breakers"
 # How long a worker counts as there after it was last heard of.
 WORKER_MS = 15_000
 
+# What was last found out of upstream keys by asking their providers: key id → JSON.
+KEY_PROBES = f"{PREFIX}key_probes"
+# How many requests were refused: project id ("" if not known) and code → count. And what is being written down of it.
+REFUSALS = f"{PREFIX}refusals"
+REFUSALS_TAKEN = f"{PREFIX}refusals:taken"
+
 # How long a request counts as running after the last sign of its worker.
 LEASE_MS = 30_000
 
@@ -189,8 +195,9 @@ def decode_admission(reply: Sequence[bytes | int]) -> Caller | Denied:
             raise ContractError("an admission came without its project record")
         narrowing = _text(policy)
         narrowed = _policy_decoder.decode(narrowing) if narrowing else Policy()
-        held, limits = as_bytes(hold) or None, _all_limits(most, of_token, as_bytes(record), of_all)
-        states = _standing(limits, standing)
+        held = as_bytes(hold) or None
+        limits = _all_limits(most, of_token, as_bytes(record), of_all) if standing else ()
+        states = _standing(limits, standing) if standing else ()
         return Caller(_text(token_id), _text(label), project, int(number), narrowed, held, states, limits)
     except (TypeError, ValueError, IndexError, msgspec.MsgspecError) as error:
         raise ContractError(f"unreadable admission reply: {error}") from error
@@ -216,7 +223,7 @@ def _standing(limits: Sequence[tuple[Scope, Limit]], told: Iterable[Any]) -> tup
     states = zip(map(limits.__getitem__, values), values, values, strict=True)
     return tuple(
         [
-            LimitState(scope, limit.measure, limit.window, limit.amount, int(left), None if reset < 0 else int(reset))
+            LimitState(scope, limit.measure, limit.window, limit.amount, int(left), None if reset < 0 else reset)
             for (scope, limit), left, reset in states
         ]
     )
@@ -303,6 +310,17 @@ def key_subject(key_id: str) -> str:
 def probe_key(subject: str) -> str:
     """Key of the short-lived lock that lets one worker probe an open breaker."""
     return f"{PREFIX}probe:{subject}"
+
+
+def encode_refusal(project_id: str, code: str) -> str:
+    """Name the field in which refusals are counted."""
+    return f"{project_id}|{code}"
+
+
+def decode_refusal(field: bytes) -> tuple[str, str]:
+    """Return project id ("" if not known) and code of a field."""
+    project_id, _, code = field.decode().rpartition("|")
+    return project_id, code
 
 
 def encode_event(event: UsageEvent) -> dict[str, bytes]:

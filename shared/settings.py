@@ -170,6 +170,14 @@ def _optional_duration(text: str) -> timedelta | None:
     return durations.parse(text) if text else None
 
 
+def _header(text: str) -> str:
+    name, colon, value = text.partition(":")
+    is_name = bool(name) and all(part.isalnum() for part in name.split("-"))
+    if text and not (colon and is_name and value.strip() and text.isascii() and text.isprintable()):
+        raise ValueError("must be like `Authorization: Bearer …`")
+    return text
+
+
 _port = _number(1, 65535)
 _DATABASES = _url("sqlite", "postgresql", "postgresql+psycopg")
 _A_REDIS = _url("redis", "rediss", "unix", *redis_urls.SCHEMES)
@@ -317,6 +325,30 @@ class Settings:
         "LLM_PROXY_REQUEST_RETENTION", "P30D", "How long single requests stay searchable; roll-ups stay for good.",
         durations.parse, Plane.CONTROL,
     )  # fmt: skip
+    token_retention: timedelta | None = _variable(
+        "LLM_PROXY_TOKEN_RETENTION", "P90D",
+        "How long tokens that have expired can still be looked up, at least P7D; empty: for good. Usage stays.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    reconcile_every: timedelta | None = _variable(
+        "LLM_PROXY_RECONCILE_EVERY", "PT15M",
+        "How often Redis is compared with SQL as a whole, and mended; empty: only by `llm-proxy reconcile`.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    key_probe_every: timedelta | None = _variable(
+        "LLM_PROXY_KEY_PROBE_EVERY", "PT15M",
+        "How often providers are asked about keys that are set aside or were never asked about; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    export_url: str = _variable(
+        "LLM_PROXY_EXPORT_URL", "",
+        "Where usage and audit rows are shipped as JSON lines: an HTTP collector, or a folder (file:///…); empty: off.",
+        _url("http", "https", "file"), Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
+    export_header: str = _variable(
+        "LLM_PROXY_EXPORT_HEADER", "", "A header for the collector that lets us in, as `Name: value`.",
+        _header, Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
     audit_retention: timedelta | None = _variable(
         "LLM_PROXY_AUDIT_RETENTION", "", "How long events of the audit are kept; empty: for good.",
         _optional_duration, Plane.CONTROL,
@@ -348,6 +380,22 @@ class Settings:
         "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
         _roles, Plane.CONTROL,
     )  # fmt: skip
+    backup_every: timedelta | None = _variable(
+        "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
+        _optional_duration, Plane.CONTROL,
+    )  # fmt: skip
+    backup_dir: Path | None = _variable(
+        "LLM_PROXY_BACKUP_DIR", "", "Folder of the backups; empty: `backups` in the data folder.",
+        _optional_folder, Plane.CONTROL,
+    )  # fmt: skip
+    backup_keep: int = _variable(
+        "LLM_PROXY_BACKUP_KEEP", "7", "How many backups that the jobs process has made are kept.",
+        _number(1, 10_000), Plane.CONTROL,
+    )  # fmt: skip
+    backup_encrypt: bool = _variable(
+        "LLM_PROXY_BACKUP_ENCRYPT", "true", "Encrypt backups with the first key of ENCRYPTION_KEYS.",
+        _truth, Plane.CONTROL,
+    )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
         _one_of("debug", "info", "warning", "error"), ALL,
@@ -372,6 +420,7 @@ class Settings:
         values = [self.management_token, self.demo_provider_key, (self.token_pepper or b"").decode(), *self.mock_keys]
         values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
+        values += [*_passwords(self.export_url), self.export_header.partition(":")[2].strip()]
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
 

@@ -25,11 +25,11 @@ from manager.api import (
 )
 from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
-from manager.authentication import Authenticator
+from manager.authentication import Authenticator, Issuer
 from manager.logins import Logins
 from manager.tallies import SafeTallies
 from manager.throttle import Throttle
-from shared.settings import Settings
+from shared.settings import Settings, SettingsError
 
 MAX_BODY_BYTES = 256 << 10
 
@@ -66,9 +66,19 @@ def register(app: Flask, settings: Settings) -> None:
 
 def _guard(app: Flask, settings: Settings, made: Services) -> None:
     tallies = SafeTallies(made.access_redis)
-    issuer = None
+    issuer = _issuer(settings) if settings.oidc_issuer else None
     authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
     access.guard(app, authenticator, Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies))
     rates.limit(app, made.access_redis, settings.api_rate)
     if settings.proxies_in_front:
         app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]
+
+
+def _issuer(settings: Settings) -> Issuer:
+    try:
+        from manager.issuer_keys import IssuerKeys
+        from manager.oidc import Claims, Oidc
+    except ImportError:
+        raise SettingsError({"LLM_PROXY_OIDC_ISSUER": ["needs the extra `oidc`, which is not installed"]}) from None
+    issuer, claim = settings.oidc_issuer, settings.oidc_role_claim
+    return Oidc(Claims(issuer, settings.oidc_audience, claim, settings.oidc_roles), IssuerKeys(issuer))

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from flask import Flask, Response, abort, g, request
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import TooManyRequests, Unauthorized, UnsupportedMediaType
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized, UnsupportedMediaType
 
 from manager import audit, db
 from manager.api.services import now, principal, services, source
-from manager.authentication import Authenticator, Refused
+from manager.authentication import Authenticator, IssuerAway, Refused
 from manager.errors import Forbidden
 from manager.logins import Logins
 from manager.principals import Role
@@ -39,7 +39,7 @@ def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: 
     def mark(response: Response) -> Response:
         if response.status_code == 403 and "principal" in g:
             _note_denial(response)
-        if response.status_code == 429 and "retry_after" in g:
+        if response.status_code in (429, 503) and "retry_after" in g:
             response.headers["retry-after"] = str(g.retry_after)
         response.headers["x-request-id"] = g.request_id
         response.headers["cache-control"] = "no-store"
@@ -78,6 +78,9 @@ def _authenticate(authenticator: Authenticator, throttle: Throttle, logins: Logi
         if scheme.lower() != "bearer" or not token.strip():
             raise Refused("Send Authorization: Bearer with your token.")
         g.principal = authenticator.identify(token.strip(), datetime.now(UTC))
+    except IssuerAway as reason:
+        g.retry_after = 10
+        raise ServiceUnavailable(str(reason)) from None
     except Refused as reason:
         if sent:
             throttle.fail(address)

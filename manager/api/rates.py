@@ -37,4 +37,4 @@ def _address() -> str:
 
 
 def _remember_when(breached: RequestLimit) -> None:
-    g.retry_after = max(1, math.ceil(breached.reset_at - time.time()))
+    g.retry_after = max(1, math.ceil(breached.window.reset_time - time.time()))

@@ -15,6 +15,8 @@ _COMMANDS = {
     "db": ("manager.cli.database", "db"),
     "audit": ("manager.cli.audit", "audit"),
     "keys": ("manager.cli.keys", "keys"),
+    "backup": ("manager.cli.backup", "backup"),
+    "restore": ("manager.cli.backup", "restore"),
 }
 
 

@@ -1,5 +1,9 @@
 """The single services, as a process manager or container runs them."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
 from manager.cli.start import start
@@ -15,11 +19,34 @@ def manager() -> None:
 
 
 @click.command()
-def jobs() -> None:
-    """Run the jobs: collect usage, publish to Redis, keep retention."""
+@click.option("--run", "name", metavar="NAME", help="Run this periodic job once, now, and print its report as JSON.")
+def jobs(name: str | None) -> None:
+    """Run the jobs: collect usage, publish to Redis, keep retention, reconcile.
+
+    Several such processes may run: all of them collect and heal, and one does the rest.
+    """
     from manager.jobs import run
 
-    run(_started())
+    settings = _started()
+    if name is None:
+        run(settings)
+    else:
+        click.echo(json.dumps(_report_of(settings, name), default=str))
+
+
+def _report_of(settings: Settings, name: str) -> Mapping[str, Any]:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from manager.db import reason
+    from manager.jobs import FORESEEN, NoSuchJob, run_once
+
+    try:
+        return run_once(settings, name)
+    except NoSuchJob as error:
+        raise click.BadParameter(str(error), param_hint="--run") from None
+    except FORESEEN as error:
+        told = reason(error) if isinstance(error, SQLAlchemyError) else str(error)
+        raise click.ClickException(f"{name}: {told}") from None
 
 
 def _started() -> Settings:

@@ -94,7 +94,7 @@ if token[6] ~= '' then
   end
 end
 
--- A rate is the generic cell rate algorithm in whole numbers: a time and the level then, two doubles. Each request raises
+-- A rate is the generic cell rate algorithm in whole numbers: a time and the level then (MessagePack). Each request raises
 -- the level by the microseconds of the window, each microsecond lowers it by the amount, and it may not rise above
 -- burst * window. If the clock goes back, the level stays until the clock is there again.
 local lengths = {second = 1000000, minute = 60000000, hour = 3600000000, day = 86400000000}
@@ -102,7 +102,7 @@ local function level_now(state, amount)
   if not state then
     return 0, now
   end
-  local at, level = struct.unpack('>dd', state)
+  local at, level = cmsgpack.unpack(state)
   if at >= now then
     return level, at
   end
@@ -136,7 +136,7 @@ local function examine(scope, limits, states, skipped, changes)
       else
         if takes then
           level = level + length
-          change = struct.pack('>dd', at, level)
+          change = cmsgpack.pack(at, level)
         end
         remaining, reset = burst - ceil(level / length), ceil((at - now + level / amount) / 1000)
       end

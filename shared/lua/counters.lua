@@ -1,7 +1,7 @@
--- Counters are two doubles, which Lua reads and writes five times as fast as text: the number of the minute, day or month
--- (of UTC, year * 12 + month - 1) that they count, 0 if they never start anew, and what has been used and reserved in it.
--- A period that is over counts as zero; one that has not begun yet (the clock went back) holds until it is over. Numbers
--- go up to 2^53, which doubles hold exactly.
+-- Counters are two numbers in MessagePack, which Lua reads and writes much faster than text: the number of the minute,
+-- day or month (of UTC, year * 12 + month - 1) that they count, 0 if they never start anew, and what has been used and
+-- reserved in it. A period that is over counts as zero; one that has not begun yet (the clock went back) holds until it
+-- is over. Numbers go up to 2^53.
 local MOST = 9007199254740992
 
 -- Days since 1970 as the number of their month, and the days that are left of it, this one included.
@@ -44,7 +44,7 @@ end
 -- What a counter (false: none) says of a period: the period that holds, and what has been used in it.
 local function read_counter(counter, period)
   if counter then
-    local written, used = struct.unpack('>dd', counter)
+    local written, used = cmsgpack.unpack(counter)
     if written >= period then
       return written, used
     end
@@ -53,5 +53,5 @@ local function read_counter(counter, period)
 end
 
 local function write_counter(period, used)
-  return struct.pack('>dd', period, used < 0 and 0 or used < MOST and used or MOST)
+  return cmsgpack.pack(period, used < 0 and 0 or used < MOST and used or MOST)
 end

@@ -48,6 +48,7 @@ def gate(calls: Calls, table: RouteTable, store: FakeStore) -> Gate:
         ([("authorization", "Basic dXNlcjpwYXNz")], "missing_token"),
         ([("authorization", "Bearer sk-proj-0123456789abcdef0123456789abcdef")], "invalid_token"),
         ([("authorization", f"Bearer {tokens.PREFIX}short")], "invalid_token"),
+        ([("authorization", f"Bearer {tokens.generate(bytes(24), tokens.OPERATOR_PREFIX)}")], "invalid_token"),
         ([("authorization", f"Bearer {KNOWN}x")], "invalid_token"),
         ([("authorization", f"Bearer {KNOWN} {KNOWN}")], "invalid_token"),
         ([("authorization", f"Bearer {KNOWN[:-1]}9")], "invalid_token"),

@@ -72,7 +72,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 def room(calls: Calls, metrics: Metrics) -> RequestMetrics:
-    return RequestMetrics(calls, metrics)
+    return RequestMetrics(calls, metrics, lambda *_: None)
 
 
 # Metrics

@@ -155,6 +155,27 @@ def test_a_chain_can_be_extended_by_many_at_once(chain: Chain, sessions: db.Sess
     assert not failures and report.is_whole and (report.rows, report.unchained) == (90, 0)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_chain_that_another_process_begins_at_the_same_time_is_gone_on_with(
+    chain: Chain, engine: sa.Engine, sessions: db.Sessions, database_url: str
+) -> None:
+    other = db.create_engine(database_url)
+    write(sessions, 2)
+
+    came: list[int] = []
+
+    def come_between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM audit_chain" in statement and not came:
+            came.append(Chain(db.create_sessions(other), KEYRING).extend())
+            write(sessions, 1)
+
+    sa.event.listen(engine, "after_cursor_execute", come_between)
+    assert chain.extend() == 1
+
+    other.dispose()
+    assert came == [2] and chain.verify().is_whole and chain.verify().rows == 3
+
+
 def test_the_key_is_stored_sealed_and_nowhere_else(chained: Chain, rows: Rows) -> None:
     [record] = rows.all(AuditChain)
 
@@ -260,6 +281,24 @@ def test_a_row_that_was_taken_back_to_be_chained_anew_is_missed(chained: Chain, 
     tamper(4, position=None, mac=None, actor="somebody else")
 
     assert (fault(chained).kind, fault(chained).position) == (FaultKind.MISSING, 4)
+
+
+@pytest.mark.parametrize("later", [0, 1])
+def test_a_row_of_a_time_before_the_chain_was_set_back_does_not_fit(
+    chained: Chain, sessions: db.Sessions, rows: Rows, tamper: Tamper, later: int
+) -> None:
+    [record] = rows.all(AuditChain)
+    write(sessions, 1)
+    chained.extend()
+    old = row_at(rows, EVENTS + 1)
+    remove(sessions, EVENTS + 1)
+    change_record(sessions, position=record.position, mac=record.mac, seal=record.seal)
+    write(sessions, 1 + later)
+    assert chained.verify().is_whole
+
+    tamper(EVENTS + 1, **{name: getattr(old, name) for name in OTHERS})
+
+    assert (fault(chained).kind, fault(chained).position) == (FaultKind.CHANGED, EVENTS + 1 + later)
 
 
 def test_a_row_that_lost_its_place_alone_is_not_chained_anew(chained: Chain, tamper: Tamper, rows: Rows) -> None:

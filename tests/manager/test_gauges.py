@@ -7,7 +7,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from manager import audit, db, gauges
+from manager import audit, db, gauges, job_runs
 from manager.audit_chain import Chain
 from manager.stores import connect_redis
 from manager.tables import Price
@@ -69,3 +69,16 @@ def test_how_far_the_audit_is_chained_is_told(redis_client: redis.Redis, session
 
     found = read(redis_client, sessions)
     assert (found["llm_proxy_audit_position"], found["llm_proxy_audit_unchained"]) == (2, 1)
+
+
+def test_how_jobs_went_is_told(redis_client: redis.Redis, sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        for name, report in (("reconcile", {"total": 3}), ("export", None)):
+            job_runs.begin(session, name, NOW)
+            job_runs.end(session, name, NOW, report, "" if report else "OSError: away")
+
+    found = read(redis_client, sessions)
+
+    assert (found["llm_proxy_job_failing reconcile"], found["llm_proxy_job_failing export"]) == (0, 1)
+    assert found["llm_proxy_job_ended_timestamp_seconds reconcile"] == NOW.timestamp()
+    assert found["llm_proxy_reconcile_differences"] == 3

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from manager import db, rollup
-from manager.janitor import BATCH, forget_requests
-from manager.tables import HourlyUsage, Request
+from manager.janitor import BATCH, forget_answers, forget_requests, forget_tokens
+from manager.tables import HourlyUsage, IdempotentAnswer, Request, Token
 from tests.manager.conftest import EVENT, NOW, Rows, numbered
 
 WEEK = timedelta(days=7)
@@ -54,3 +54,53 @@ def test_many_requests_are_forgotten_in_several_transactions(
     forgotten = forget_requests(sessions, NOW + 2 * WEEK, WEEK)
 
     assert (forgotten, rows.all(Request), len(commits)) == (count, [], transactions)
+
+
+# Answers and tokens
+
+
+def test_answers_are_forgotten_after_their_day(sessions: db.Sessions, rows: Rows) -> None:
+    for number, age in enumerate((timedelta(hours=25), timedelta(hours=23))):
+        columns = {"principal": "ops", "key": f"{number}", "fingerprint": "f", "status": 201, "sealed": "s"}
+        rows.add(IdempotentAnswer(**columns, created_at=NOW - age))
+
+    assert forget_answers(sessions, NOW) == 1
+    assert [row.key for row in rows.all(IdempotentAnswer)] == ["1"]
+
+
+def test_tokens_go_when_they_expired_long_ago_and_it_is_told_whose_they_were(sessions: db.Sessions, rows: Rows) -> None:
+    ours, theirs = rows.project(name="ours"), rows.project(name="theirs")
+    for number, (project, days) in enumerate([(ours, 91), (ours, 92), (theirs, 91), (theirs, 89), (ours, -1)]):
+        rows.token(project, digest=f"d{number}", expires_at=NOW - timedelta(days=days))
+
+    report = forget_tokens(sessions, NOW, timedelta(days=90))
+
+    assert report == {
+        "tokens": 3,
+        "projects": {str(ours.id): {"name": "ours", "tokens": 2}, str(theirs.id): {"name": "theirs", "tokens": 1}},
+    }
+    assert [token.digest for token in rows.all(Token)] == ["d3", "d4"]
+    assert forget_tokens(sessions, NOW, timedelta(days=90)) == {"tokens": 0, "projects": {}}
+
+
+def test_tokens_stay_as_long_as_redis_knows_them(sessions: db.Sessions, rows: Rows) -> None:
+    rows.token(rows.project(), expires_at=NOW - timedelta(days=6))
+
+    assert forget_tokens(sessions, NOW, timedelta(days=1))["tokens"] == 0
+
+
+def test_a_token_that_was_given_a_new_life_meanwhile_stays(
+    engine: sa.Engine, sessions: db.Sessions, rows: Rows
+) -> None:
+    token = rows.token(rows.project(), expires_at=NOW - timedelta(days=91))
+    statement = sa.update(Token).where(Token.id == token.id).values(expires_at=NOW + timedelta(days=1))
+    pending = [statement]
+
+    def revive(connection: sa.Connection, _: object, text: str, *__: object) -> None:
+        if pending and text.startswith("DELETE FROM tokens"):
+            connection.execute(pending.pop())
+
+    sa.event.listen(engine, "before_cursor_execute", revive)
+
+    assert forget_tokens(sessions, NOW, timedelta(days=90))["tokens"] == 0
+    assert rows.fresh(token).expires_at == NOW + timedelta(days=1)

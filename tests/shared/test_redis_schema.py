@@ -16,6 +16,7 @@ from shared.models import (
     Denial,
     Feature,
     Limit,
+    LimitState,
     Measure,
     OnOutage,
     Outcome,
@@ -26,6 +27,7 @@ from shared.models import (
     UpstreamKey,
     Usage,
     UsageEvent,
+    Window,
 )
 from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Denied, Revoked
 
@@ -117,10 +119,6 @@ POLICY = Policy(("gpt-4o*",), ("*-preview",), ("logit_bias",), {"max_tokens": 10
 NARROWED = msgspec.json.encode(POLICY)
 # The end of a reply that holds nothing, with no limits.
 REST = [b"", b"", b"", b""]
-
-
-def limits_of(project: Project) -> tuple[tuple[Scope, Limit], ...]:
-    return tuple((Scope.PROJECT, limit) for limit in project.limits)
 
 
 def named(arguments: list[str | int]) -> dict[str | int, str | int]:
@@ -247,7 +245,7 @@ def test_a_project_reads_back_as_it_was_written(project: Project) -> None:
     assert key == redis_schema.project_key(project.id)
     assert version == project.version
     assert (fields["is_active"], fields["provider"]) == (int(project.is_active), project.provider)
-    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1, limits=limits_of(project))
+    assert redis_schema.decode_admission(reply) == Caller("t1", "demo", project, 1)
 
 
 def test_a_project_of_an_earlier_release_is_read_with_the_defaults_of_this_one() -> None:
@@ -286,7 +284,29 @@ def test_an_admission_reads_back_as_it_was_answered(caller: Caller) -> None:
     policy, record = msgspec.json.encode(caller.policy), msgspec.json.encode(caller.project)
     reply = [b"", caller.token_id.encode(), caller.token_label.encode(), policy, caller.sequence, record, *REST]
 
-    assert redis_schema.decode_admission(reply) == replace(caller, limits=limits_of(caller.project))
+    assert redis_schema.decode_admission(reply) == caller
+
+
+def test_the_tightest_limits_are_those_at_the_places_told() -> None:
+    a_day, a_month = Limit(Measure.TOKENS, Window.DAY, 100), Limit(Measure.COST, Window.MONTH, 7)
+    record = msgspec.json.encode(replace(PROJECT, limits=(a_day,)))
+    limits = [b"5", b"", encode_limits([a_month])]
+
+    caller = redis_schema.decode_admission([b"", b"t1", b"demo", b"", 3, record, b"", *limits, 2, 6, 2000, 0, 4, -1])
+
+    assert isinstance(caller, Caller)
+    assert caller.standing == (
+        LimitState(Scope.GLOBAL, Measure.COST, Window.MONTH, 7, 6, 2000),
+        LimitState(Scope.TOKEN, Measure.REQUESTS, Window.LIFE, 5, 4, None),
+    )
+    of_life = (Scope.TOKEN, Limit(Measure.REQUESTS, Window.LIFE, 5))
+    assert caller.limits == (of_life, (Scope.PROJECT, a_day), (Scope.GLOBAL, a_month))
+
+
+@pytest.mark.parametrize("standing", [[1, 5, 60], [0, 5], [0], [0, b"many", 60], [0, 5, b"never"], [None, 5, 60]])
+def test_a_standing_that_does_not_fit_is_a_contract_error(standing: list[bytes | int]) -> None:
+    with pytest.raises(ContractError):
+        redis_schema.decode_admission([b"", b"t1", b"demo", b"", 3, RECORD, b"", b"5", b"", b"", *standing])
 
 
 @given(TOKENS)

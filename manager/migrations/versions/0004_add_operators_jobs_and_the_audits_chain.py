@@ -27,6 +27,7 @@ def _columns() -> "list[tuple[str, sa.Column[Any]]]":
         ("tokens", sa.Column("refreshed_at", _TIME, nullable=True)),
         ("tokens", sa.Column("previous_digest", sa.String(length=64), nullable=True)),
         ("tokens", sa.Column("previous_until", _TIME, nullable=True)),
+        ("requests", sa.Column("recorded_at", _TIME, nullable=True)),
         ("audit_events", sa.Column("subject_id", sa.Uuid(), nullable=True)),
         ("audit_events", sa.Column("address", sa.String(length=64), nullable=True)),
         ("audit_events", sa.Column("position", sa.BigInteger(), nullable=True)),
@@ -40,6 +41,7 @@ def upgrade() -> None:
         op.add_column(table, column)
     for table, name, is_unique in _INDEXED:
         op.create_index(op.f(f"ix_{table}_{name}"), table, [name], unique=is_unique)
+    op.create_index("ix_requests_recorded_at", "requests", ["recorded_at", "request_id"])
     op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
@@ -90,6 +92,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
     )
     op.create_table(
+        "export_cursors",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("value", sa.String(length=255), nullable=False),
+        sa.Column("updated_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_export_cursors")),
+    )
+    op.create_table(
         "job_runs",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("started_at", _TIME, nullable=False),
@@ -114,9 +123,18 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back. Operators and the audit's chain are gone then; projects that were deleted are only inactive."""
-    for name in ("audit_chain", "job_runs", "leases", "idempotent_answers", "operators", "tombstones"):
+    for name in (
+        "audit_chain",
+        "job_runs",
+        "export_cursors",
+        "leases",
+        "idempotent_answers",
+        "operators",
+        "tombstones",
+    ):
         op.drop_table(name)
     op.drop_index("ix_tokens_pending", table_name="tokens")
+    op.drop_index("ix_requests_recorded_at", table_name="requests")
     for table, name, _ in reversed(_INDEXED):
         op.drop_index(op.f(f"ix_{table}_{name}"), table_name=table)
     for table, column in reversed(_columns()):

@@ -12,7 +12,7 @@ from manager import db
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore"]
 
 
 @pytest.fixture

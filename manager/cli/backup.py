@@ -1,0 +1,87 @@
+"""The commands that make and restore backups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from manager.cli.database import database, shown
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from manager.backup import Secrets
+    from shared.settings import Settings
+
+
+@click.command()
+@click.option(
+    "--to", "folder", type=click.Path(file_okay=False, path_type=Path), help="LLM_PROXY_BACKUP_DIR by default."
+)
+@click.option("--keep", type=click.IntRange(1), help="Then delete all backups there but the newest so many.")
+@click.option("--encrypt/--no-encrypt", default=None, help="LLM_PROXY_BACKUP_ENCRYPT by default.")
+def backup(folder: Path | None, keep: int | None, encrypt: bool | None) -> None:
+    """Make a backup of the database while everything runs; the last line is its path."""
+    from manager import backup as backups
+    from manager.backup_schedule import folder_of
+
+    with _telling() as (settings, engine, known):
+        is_encrypted = settings.backup_encrypt if encrypt is None else encrypt
+        where, now = folder or folder_of(settings), datetime.now(UTC)
+        made = backups.create(engine, known, where, now, is_encrypted=is_encrypted)
+        pruned = backups.prune(where, keep, now) if keep else []
+    size = made.path.stat().st_size / 1e6
+    click.echo(f"{made.rows} rows, {size:.1f} MB, {'encrypted' if is_encrypted else 'not encrypted'}")
+    if pruned:
+        click.echo(f"deleted {len(pruned)} older ones")
+    click.echo(made.path)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Check the backup and the database, and change nothing.")
+@click.option("--replace", is_flag=True, help="Put it in the place of what the database holds, which is lost.")
+@click.option("--other-pepper", is_flag=True, help="Take it though its tokens do not work with this TOKEN_PEPPER.")
+def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool) -> None:
+    """Put the backup FILE into the database of DATABASE_URL, of either kind.
+
+    It is checked first: every checksum, every key, the schema. Stop manager and jobs before.
+    """
+    from manager import restore as restoring
+
+    with _telling() as (settings, engine, known):
+        if dry_run:
+            manifest = restoring.check(file, known, with_pepper=not other_pepper)
+            restoring.check_target(engine, replace=replace)
+            click.echo(
+                f"fine: schema {manifest.schema}, made {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; nothing changed"
+            )
+            return
+        now = datetime.now(UTC)
+        done = restoring.restore(file, engine, known, now, replace=replace, with_pepper=not other_pepper)
+    kept = ", ".join(f"{count} {kind}" for kind, count in done.kept_revoked.items() if count)
+    moment = f"{done.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    click.echo(f"restored {done.rows} rows of {moment} to {shown(settings.database_url)}")
+    if kept:
+        click.echo(f"still revoked as they were before: {kept}")
+    click.echo("start manager and jobs: everything is published to Redis anew")
+
+
+@contextmanager
+def _telling() -> Iterator[tuple[Settings, sa.Engine, Secrets]]:
+    """Settings, an engine, and what opens a backup; what goes wrong is told in plain words."""
+    from manager.backup import Secrets
+    from manager.backup_file import BackupError
+    from manager.portable import PortableError
+    from manager.sealed import KeysMissing
+
+    with database() as (settings, engine):
+        try:
+            yield settings, engine, Secrets(settings.encryption_keys, settings.token_pepper)
+        except (BackupError, PortableError, KeysMissing, OSError) as error:
+            raise click.ClickException(str(error)) from None

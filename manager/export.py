@@ -1,0 +1,156 @@
+"""Ships usage and audit rows as JSON lines: to an HTTP collector, or to files in a folder.
+
+Each kind has a cursor in SQL that moves on after a batch has arrived, so every row arrives at least once. A batch that
+is sent again has the same key, by which a collector can tell.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote, urlsplit
+from uuid import UUID
+
+import requests
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from manager import db, local_http
+from manager.db import Sessions
+from manager.tables import AuditEvent, ExportCursor, Request
+
+BATCH = 500
+# Of each kind, so many batches are shipped in one run; the rest waits for the next one.
+MOST_BATCHES = 200
+SECONDS = (5.0, 30.0)
+# A row is shipped when no transaction can still bring one that was recorded before it.
+SETTLED = timedelta(seconds=30)
+
+
+class ExportError(OSError):
+    """A batch could not be delivered; it will be sent again."""
+
+
+class Sink(Protocol):
+    """Where batches go."""
+
+    def deliver(self, kind: str, key: str, lines: bytes) -> None:
+        """Deliver JSON lines; raises ExportError if they may not have arrived."""
+
+
+@dataclass(frozen=True)
+class HttpSink:
+    """POSTs to a URL, with one more header if it is given as `Name: value`. Follows no redirect."""
+
+    url: str
+    header: str = ""
+
+    def deliver(self, kind: str, key: str, lines: bytes) -> None:
+        """Send one request; any answer but 2xx means that nothing has arrived."""
+        name, _, value = self.header.partition(":")
+        headers = {"content-type": "application/x-ndjson", "idempotency-key": key, "x-llm-proxy-export": kind}
+        headers |= {name.strip(): value.strip()} if name else {}
+        try:
+            with local_http.session() as session:
+                answer = session.post(self.url, lines, headers=headers, timeout=SECONDS, allow_redirects=False)
+        except requests.RequestException as error:
+            raise ExportError(f"the collector could not be reached: {type(error).__name__}") from None
+        if not 200 <= answer.status_code < 300:
+            raise ExportError(f"the collector answered {answer.status_code}")
+
+
+@dataclass(frozen=True)
+class FolderSink:
+    """Appends to one file for each kind and day (of UTC), readable by their owner only."""
+
+    folder: Path
+
+    def deliver(self, kind: str, key: str, lines: bytes) -> None:
+        """Append, and wait until the disk has it."""
+        path = self.folder / f"{kind}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "ab") as file:
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise ExportError(f"the file could not be written: {error.strerror}") from None
+
+
+def sink_of(url: str, header: str = "") -> Sink:
+    """Return the sink that a URL names: `http:`, `https:` or `file:`."""
+    parts = urlsplit(url)
+    return FolderSink(Path(unquote(parts.path))) if parts.scheme == "file" else HttpSink(url, header)
+
+
+class Export:
+    """Ships what has come since the last time. Raises ExportError and SQLAlchemyError."""
+
+    def __init__(self, sessions: Sessions, sink: Sink, batch: int = BATCH) -> None:
+        self._sessions = sessions
+        self._sink = sink
+        self._batch = batch
+
+    def ship(self, now: datetime) -> dict[str, int]:
+        """Ship requests and events of the audit; return how many of each."""
+        return {"requests": self._ship("requests", now), "audit": self._ship("audit", now)}
+
+    def _ship(self, kind: str, now: datetime) -> int:
+        shipped = 0
+        for _ in range(MOST_BATCHES):
+            with db.reading(self._sessions) as session:
+                cursor = session.scalar(sa.select(ExportCursor.value).where(ExportCursor.name == kind)) or ""
+                rows, following = _READERS[kind](session, cursor, now, self._batch)
+            if not rows:
+                break
+            lines = b"".join(json.dumps(row, default=_plain, ensure_ascii=False).encode() + b"\n" for row in rows)
+            self._sink.deliver(kind, hashlib.sha256(f"{kind}|{cursor}|{following}".encode()).hexdigest()[:32], lines)
+            self._move(kind, following, now)
+            shipped += len(rows)
+            if len(rows) < self._batch:
+                break
+        return shipped
+
+    def _move(self, kind: str, value: str, now: datetime) -> None:
+        def move(session: Session) -> None:
+            moved = {"value": value, "updated_at": now}
+            statement = db.insert(session, ExportCursor).values(name=kind, **moved)
+            session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=moved))
+
+        db.transact(self._sessions, move, is_repeatable=True)
+
+
+def _requests(session: Session, cursor: str, now: datetime, limit: int) -> tuple[Sequence[Mapping[str, Any]], str]:
+    query = sa.select(Request.__table__).where(Request.recorded_at < now - SETTLED)
+    if cursor:
+        moment, _, request_id = cursor.partition("|")
+        after = sa.tuple_(Request.recorded_at, Request.request_id)
+        recorded = sa.literal(datetime.fromisoformat(moment), Request.recorded_at.type)
+        query = query.where(after > sa.tuple_(recorded, sa.literal(request_id)))
+    rows = session.execute(query.order_by(Request.recorded_at, Request.request_id).limit(limit)).mappings().all()
+    return [
+        dict(row) for row in rows
+    ], f"{rows[-1]['recorded_at'].isoformat()}|{rows[-1]['request_id']}" if rows else ""
+
+
+def _events(session: Session, cursor: str, _: datetime, limit: int) -> tuple[Sequence[Mapping[str, Any]], str]:
+    query = sa.select(AuditEvent.__table__).where(AuditEvent.position > int(cursor or 0))
+    rows = session.execute(query.order_by(AuditEvent.position).limit(limit)).mappings().all()
+    return [dict(row) for row in rows], str(rows[-1]["position"]) if rows else ""
+
+
+_READERS = {"requests": _requests, "audit": _events}
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} has no place in an export")
