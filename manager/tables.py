@@ -161,7 +161,7 @@ class Token(Base):
     label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     masked: Mapped[str] = mapped_column(sa.String(64))
-    is_active: Mapped[bool] = mapped_column(default=True, index=True)
+    is_active: Mapped[bool] = mapped_column(default=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
     max_requests: Mapped[int | None] = mapped_column(sa.BigInteger)
     request_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)

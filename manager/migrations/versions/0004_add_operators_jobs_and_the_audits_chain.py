@@ -42,6 +42,8 @@ def upgrade() -> None:
     for table, name, is_unique in _INDEXED:
         op.create_index(op.f(f"ix_{table}_{name}"), table, [name], unique=is_unique)
     op.create_index("ix_requests_recorded_at", "requests", ["recorded_at", "request_id"])
+    # Next to all tokens are active: whoever goes by this index has to sort them all.
+    op.drop_index(op.f("ix_tokens_is_active"), table_name="tokens")
     op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
@@ -134,6 +136,7 @@ def downgrade() -> None:
     ):
         op.drop_table(name)
     op.drop_index("ix_tokens_pending", table_name="tokens")
+    op.create_index(op.f("ix_tokens_is_active"), "tokens", ["is_active"])
     op.drop_index("ix_requests_recorded_at", table_name="requests")
     for table, name, _ in reversed(_INDEXED):
         op.drop_index(op.f(f"ix_{table}_{name}"), table_name=table)
