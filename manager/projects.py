@@ -18,7 +18,7 @@ from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
 from manager.rules import Rules
-from manager.tables import HourlyUsage, Project, Request, Token, new_id
+from manager.tables import DailyUsage, HourlyUsage, Project, Request, Token, new_id
 from shared import models
 from shared.models import Feature, Policy
 
@@ -175,7 +175,7 @@ def purge(session: Session, now: datetime, project: Project) -> int:
         tombstones.add(session, "token", token_id, version + 1, now, digest)
         count += 1
     tombstones.add(session, "project", project.id, project.version + 1, now)
-    for table in (Request, HourlyUsage, Token):
+    for table in (Request, HourlyUsage, DailyUsage, Token):
         owned = sa.delete(table).where(table.project_id == project.id)
         session.execute(owned.execution_options(synchronize_session=False))
     session.delete(project)

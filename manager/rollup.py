@@ -10,12 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import audit, db
-from manager.tables import HourlyUsage, Request, Token
+from manager.tables import DailyUsage, HourlyUsage, Request, Token
 from manager.usage import SUMS
 from shared.models import Outcome, Usage, UsageEvent
 from shared.prices import PriceTable, cost_of
 
-_KEY = ("hour", "project_id", "token_id", "route", "model", "status_class")
+_KIND = ("project_id", "token_id", "route", "model", "status_class")
 _TOKENS = tuple(name for name in Usage.__slots__ if name.endswith("_tokens"))
 _COUNTS = ("requests", "unpriced_requests", "estimated_requests")
 _PLAUSIBLE = range(2**31)
@@ -87,7 +87,9 @@ def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
     new = [once[request_id] for request_id in session.scalars(statement, in_order)]
     known = once.keys() - {row["request_id"] for row in new}
     taken_back, corrected = _correct(session, [once[request_id] for request_id in sorted(known)])
-    _add_up(session, [*map(_hourly, new), *map(_hourly, corrected), *map(_negative, map(_hourly, taken_back))])
+    hours = [*map(_hourly, new), *map(_hourly, corrected), *map(_negative, map(_hourly, taken_back))]
+    _add_up(session, HourlyUsage, "hour", hours)
+    _add_up(session, DailyUsage, "day", map(_daily, hours))
     _forget_empty(session, taken_back)
     _count(session, new)
     audit.note_cuts(session, [*new, *corrected])
@@ -109,24 +111,29 @@ def _correct(session: Session, rows: Iterable[dict[str, Any]]) -> tuple[list[dic
 def _forget_empty(session: Session, taken_back: Iterable[dict[str, Any]]) -> None:
     if hours := {_hourly(row)["hour"] for row in taken_back}:
         session.execute(sa.delete(HourlyUsage).where(HourlyUsage.hour.in_(hours), HourlyUsage.requests == 0))
+        days = {hour.replace(hour=0) for hour in hours}
+        session.execute(sa.delete(DailyUsage).where(DailyUsage.day.in_(days), DailyUsage.requests == 0))
 
 
 def _negative(entry: dict[str, Any]) -> dict[str, Any]:
     return entry | {name: -entry[name] for name in SUMS}
 
 
-def _add_up(session: Session, entries: Iterable[dict[str, Any]]) -> None:
+def _add_up(
+    session: Session, table: type[HourlyUsage] | type[DailyUsage], moment: str, entries: Iterable[dict[str, Any]]
+) -> None:
     sums: dict[tuple[Any, ...], dict[str, Any]] = {}
     for entry in entries:
-        key = tuple(entry[name] for name in _KEY)
-        known = sums.setdefault(key, entry)
-        if known is not entry:
+        key = (entry[moment], *(entry[name] for name in _KIND))
+        if (known := sums.get(key)) is None:
+            sums[key] = dict(entry)
+        else:
             known.update({name: known[name] + entry[name] for name in SUMS})
-    statement = db.insert(session, HourlyUsage)
-    added = {name: getattr(HourlyUsage, name) + statement.excluded[name] for name in SUMS}
+    statement = db.insert(session, table)
+    added = {name: getattr(table, name) + statement.excluded[name] for name in SUMS}
     # Rows are always touched in the same order, so that two collectors cannot wait for each other.
     if in_order := [sums[key] for key in sorted(sums)]:
-        session.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=added), in_order)
+        session.execute(statement.on_conflict_do_update(index_elements=[moment, *_KIND], set_=added), in_order)
 
 
 def _hourly(row: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +150,11 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
         "unpriced_requests": int(_has_usage(row) and row["cost_nano_usd"] is None),
         "estimated_requests": int(row["is_estimate"]),
     }
+
+
+def _daily(entry: dict[str, Any]) -> dict[str, Any]:
+    hour: datetime = entry["hour"]
+    return {name: value for name, value in entry.items() if name != "hour"} | {"day": hour.replace(hour=0)}
 
 
 def _has_usage(row: dict[str, Any]) -> bool:

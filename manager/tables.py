@@ -161,7 +161,7 @@ class Token(Base):
     label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     masked: Mapped[str] = mapped_column(sa.String(64))
-    is_active: Mapped[bool] = mapped_column(default=True, index=True)
+    is_active: Mapped[bool] = mapped_column(default=True)
     expires_at: Mapped[datetime] = mapped_column(index=True)
     max_requests: Mapped[int | None] = mapped_column(sa.BigInteger)
     request_count: Mapped[int] = mapped_column(sa.BigInteger, default=0)
@@ -361,15 +361,13 @@ class Request(Base):
     __table_args__ = (sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),)
 
 
-class HourlyUsage(Base):
-    """Usage rolled up per hour, project, token, route, model ('' if unknown) and class of status (0, 2, 4, 5).
+class _Sums:
+    """What usage is rolled up by besides the time, and its sums.
 
-    `cost_nano_usd` is the sum of what is known; `unpriced_requests` used tokens at a cost that is not.
+    The model is '' if unknown, the class of status 0, 2, 4 or 5. `cost_nano_usd` is the sum of what is known;
+    `unpriced_requests` used tokens at a cost that is not.
     """
 
-    __tablename__ = "usage"
-
-    hour: Mapped[datetime] = mapped_column(primary_key=True)
     project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     token_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     route: Mapped[str] = mapped_column(sa.String(128), primary_key=True)
@@ -390,6 +388,22 @@ class HourlyUsage(Base):
     cost_nano_usd: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
     unpriced_requests: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
     estimated_requests: Mapped[int] = mapped_column(sa.BigInteger, default=0, server_default=_NONE_YET)
+
+
+class HourlyUsage(_Sums, Base):
+    """Usage rolled up per hour."""
+
+    __tablename__ = "usage"
+
+    hour: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
+
+
+class DailyUsage(_Sums, Base):
+    """The same per day of UTC, so that a month is summed up quickly."""
+
+    __tablename__ = "usage_daily"
+
+    day: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
 
 
 class AuditEvent(Base):

@@ -1,15 +1,15 @@
-"""Usage as it was rolled up per hour, summed up by whatever is asked for."""
+"""Usage as it was rolled up per hour and day, summed up by whatever is asked for."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager.principals import EVERYTHING, Scope
-from manager.tables import HourlyUsage, Project, UtcDateTime
+from manager.tables import DailyUsage, HourlyUsage, Project, UtcDateTime
 
 SUMS = (
     "requests",
@@ -34,15 +34,11 @@ _BEGINNINGS = {
     "day": "%Y-%m-%d 00:00:00.000000",
     "month": "%Y-%m-01 00:00:00.000000",
 }
-_COLUMNS = {
-    "project": HourlyUsage.project_id,
-    "token": HourlyUsage.token_id,
-    "route": HourlyUsage.route,
-    "model": HourlyUsage.model,
-    "status_class": HourlyUsage.status_class,
-    "provider": Project.provider,
-}
-GROUPS = (*_BEGINNINGS, *_COLUMNS)
+_KINDS = ("project_id", "token_id", "route", "model", "status_class")
+_KEYS = {"project": "project_id", "token": "token_id", "route": "route", "model": "model"}
+_KEYS["status_class"] = "status_class"
+_DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
+GROUPS = (*_BEGINNINGS, *_KEYS, "provider")
 
 
 @dataclass(frozen=True)
@@ -65,32 +61,67 @@ def summed(
     """Return sums for each group (names as in `GROUPS`; none: of everything), sorted by the groups.
 
     Of hours that begin from `since` on and before `until`, with the given project_id, token_id, model, route,
-    status_class and provider unless None.
+    status_class and provider unless None. Whole days are taken from what was rolled up by day.
     """
-    keys = [_key(session, name).label(name) for name in dict.fromkeys(group_by)]
-    query = sa.select(*keys, *[sa.func.sum(getattr(HourlyUsage, name)).label(name) for name in SUMS])
-    if since is not None:
-        query = query.where(HourlyUsage.hour >= since)
-    if until is not None:
-        query = query.where(HourlyUsage.hour < until)
-    if scope.project_ids is not None:
-        query = query.where(HourlyUsage.project_id.in_(scope.project_ids))
-    if "provider" in group_by or wanted.get("provider") is not None:
-        query = query.join_from(HourlyUsage, Project, Project.id == HourlyUsage.project_id)
-    for name, value in wanted.items():
-        if value is not None:
-            query = query.where((Project if name == "provider" else HourlyUsage).__table__.c[name] == value)
+    provider = wanted.pop("provider", None)
+    kinds = {name: value for name, value in wanted.items() if value is not None}
+    spans = [("hour", since, until)] if "hour" in group_by else list(_spans(since, until))
+    parts = [_part(*span, scope, kinds) for span in spans]
+    source = (sa.union_all(*parts) if len(parts) > 1 else parts[0]).subquery("usage")
+    keys = [_key(session, source, name).label(name) for name in dict.fromkeys(group_by)]
+    query = sa.select(*keys, *[sa.func.sum(source.c[name]).label(name) for name in SUMS])
+    if "provider" in group_by or provider is not None:
+        query = query.join_from(source, Project, Project.id == source.c.project_id)
+    if provider is not None:
+        query = query.where(Project.provider == provider)
     rows = session.execute(query.group_by(*keys).order_by(*keys).limit(limit + 1)).mappings().all()
     return Sums([_item(row) for row in rows[:limit]], len(rows) > limit)
 
 
-def _key(session: Session, name: str) -> "sa.ColumnElement[Any]":
-    if name in _COLUMNS:
-        return sa.type_coerce(_COLUMNS[name], _COLUMNS[name].type)
+def _spans(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime | None, datetime | None]]:
+    """Take the whole days out of a span: each part with what it is counted in, its beginning and its end."""
+    first = None if since is None else _midnight(since + _DAY - _TICK)
+    last = None if until is None else _midnight(until)
+    if first is not None and last is not None and first >= last:
+        yield "hour", since, until
+        return
+    yield "day", first, last
+    if since != first:
+        yield "hour", since, first
+    if until != last:
+        yield "hour", last, until
+
+
+def _midnight(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def _part(
+    unit: str, since: datetime | None, until: datetime | None, scope: Scope, kinds: Mapping[str, Any]
+) -> "sa.Select[Any]":
+    table = HourlyUsage.__table__ if unit == "hour" else DailyUsage.__table__
+    query = sa.select(table.c[unit].label("moment"), *[table.c[name] for name in (*_KINDS, *SUMS)])
+    if since is not None:
+        query = query.where(table.c[unit] >= since)
+    if until is not None:
+        query = query.where(table.c[unit] < until)
+    if scope.project_ids is not None:
+        query = query.where(table.c.project_id.in_(scope.project_ids))
+    for name, value in kinds.items():
+        query = query.where(table.c[name] == value)
+    return query
+
+
+def _key(session: Session, source: "sa.Subquery", name: str) -> "sa.ColumnElement[Any]":
+    if name == "provider":
+        return sa.type_coerce(Project.provider, Project.provider.type)
+    if name in _KEYS:
+        column = source.c[_KEYS[name]]
+        return sa.type_coerce(column, column.type)
     if session.get_bind().dialect.name == "sqlite":
-        return sa.func.strftime(_text(_BEGINNINGS[name]), HourlyUsage.hour, type_=UtcDateTime())
+        return sa.func.strftime(_text(_BEGINNINGS[name]), source.c.moment, type_=UtcDateTime())
     # As in the line above, no parameters: PostgreSQL would not see that what is grouped by is what is asked for.
-    return sa.func.date_trunc(_text(name), HourlyUsage.hour, _text("UTC"), type_=UtcDateTime())
+    return sa.func.date_trunc(_text(name), source.c.moment, _text("UTC"), type_=UtcDateTime())
 
 
 def _text(value: str) -> "sa.ColumnElement[str]":

@@ -84,7 +84,7 @@ EARLIER = [
 ]
 TABLES = ("projects", "upstream_keys", "tokens", "requests")
 LATER_TABLES = ("usage", "audit_events", "publications", "prices", "tombstones", "operators", "idempotent_answers")
-LATER_TABLES += ("leases", "job_runs", "export_cursors", "audit_chain")
+LATER_TABLES += ("usage_daily", "leases", "job_runs", "export_cursors", "audit_chain")
 
 
 def fill(connection: sa.Connection) -> None:

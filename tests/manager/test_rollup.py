@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 
 from manager import db, rollup
-from manager.tables import HourlyUsage, Request
+from manager.tables import DailyUsage, HourlyUsage, Request
+from manager.usage import SUMS
 from shared.models import Outcome, Usage, UsageEvent
 from shared.prices import Price, PriceTable
 from tests.manager.conftest import EVENT, NOW, PROJECT_ID, TOKEN_ID, Rows, numbered
@@ -395,3 +396,34 @@ def test_a_lost_request_is_recorded_like_any_other(priced: Record, rows: Rows) -
 
     [row] = rows.all(Request)
     assert (row.outcome, row.cost_nano_usd, row.is_estimate) == ("lost", 10_000, True)
+
+
+# Days
+
+
+def added_up(rows: Rows, table: type[HourlyUsage] | type[DailyUsage]) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The sums of each day and kind."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows.all(table):
+        moment = row.day if isinstance(row, DailyUsage) else row.hour.replace(hour=0)
+        kind = (moment, row.project_id, row.token_id, row.route, row.model, row.status_class)
+        sums = found.setdefault(kind, dict.fromkeys(SUMS, 0))
+        sums.update({name: sums[name] + getattr(row, name) for name in SUMS})
+    return found
+
+
+def test_days_are_the_sums_of_their_hours_corrections_included(sessions: db.Sessions, rows: Rows) -> None:
+    events = [
+        replace(EVENT, request_id=f"r{number}", occurred_at=NOW + number * timedelta(hours=5), outcome=outcome)
+        for number, outcome in enumerate([Outcome.FINISHED, Outcome.LOST, Outcome.FINISHED, Outcome.LOST] * 3)
+    ]
+    late = [
+        replace(event, outcome=Outcome.FINISHED, model="gpt-4o") for event in events if event.outcome is Outcome.LOST
+    ]
+    for batch in (events[:5], events[3:], late[:4], late):
+        with sessions.begin() as session:
+            rollup.record(session, [rollup.request_row(event) for event in batch])
+
+    assert added_up(rows, DailyUsage) == added_up(rows, HourlyUsage)
+    assert len(rows.all(HourlyUsage)) > len(rows.all(DailyUsage)) > 3
+    assert {row.model for row in rows.all(DailyUsage)} == {"gpt-5-mini", "gpt-4o"}

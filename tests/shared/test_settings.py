@@ -534,6 +534,8 @@ def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> 
         "sk-proj-0123456789abcdefghij",
         "mock-key-one",
         "mock-key-two",
+        "collector-password",
+        "Bearer the-collector-s-token",
     }
 
 

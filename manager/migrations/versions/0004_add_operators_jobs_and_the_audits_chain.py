@@ -35,13 +35,54 @@ def _columns() -> "list[tuple[str, sa.Column[Any]]]":
     ]
 
 
+_SUMS = [
+    *("requests", "prompt_tokens", "completion_tokens", "total_tokens", "request_bytes", "response_bytes"),
+    *("cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_prompt_tokens", "audio_completion_tokens"),
+    *("cost_nano_usd", "unpriced_requests", "estimated_requests", "duration_ms"),
+]
+_KINDS = ["project_id", "token_id", "route", "model", "status_class"]
+
+
+def _sum(name: str) -> "sa.Column[Any]":
+    if name == "duration_ms":
+        return sa.Column(name, sa.Double(), nullable=False)
+    came_later = name in _SUMS[6:]
+    return sa.Column(name, sa.BigInteger(), nullable=False, server_default=sa.text("0") if came_later else None)
+
+
+def _add_days() -> None:
+    op.create_table(
+        "usage_daily",
+        sa.Column("day", _TIME, nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("token_id", sa.Uuid(), nullable=False),
+        sa.Column("route", sa.String(length=128), nullable=False),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("status_class", sa.Integer(), autoincrement=False, nullable=False),
+        *map(_sum, _SUMS),
+        sa.PrimaryKeyConstraint("day", *_KINDS, name=op.f("pk_usage_daily")),
+    )
+    for name in _KINDS[:2]:
+        op.create_index(op.f(f"ix_usage_daily_{name}"), "usage_daily", [name])
+    is_sqlite = op.get_bind().dialect.name == "sqlite"
+    day = "strftime('%Y-%m-%d 00:00:00.000000', hour)" if is_sqlite else "date_trunc('day', hour, 'UTC')"
+    kinds, sums = ", ".join(_KINDS), ", ".join(f"sum({name})" for name in _SUMS)
+    columns = f"day, {kinds}, {', '.join(_SUMS)}"
+    op.execute(
+        f"INSERT INTO usage_daily ({columns}) SELECT {day}, {kinds}, {sums} FROM usage GROUP BY {day}, {kinds}"  # noqa: S608
+    )
+
+
 def upgrade() -> None:
     """Apply."""
     for table, column in _columns():
         op.add_column(table, column)
     for table, name, is_unique in _INDEXED:
         op.create_index(op.f(f"ix_{table}_{name}"), table, [name], unique=is_unique)
+    _add_days()
     op.create_index("ix_requests_recorded_at", "requests", ["recorded_at", "request_id"])
+    # Next to all tokens are active: whoever goes by this index has to sort them all.
+    op.drop_index(op.f("ix_tokens_is_active"), table_name="tokens")
     op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
@@ -123,6 +164,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take back. Operators and the audit's chain are gone then; projects that were deleted are only inactive."""
+    op.drop_table("usage_daily")
     for name in (
         "audit_chain",
         "job_runs",
@@ -134,6 +176,7 @@ def downgrade() -> None:
     ):
         op.drop_table(name)
     op.drop_index("ix_tokens_pending", table_name="tokens")
+    op.create_index(op.f("ix_tokens_is_active"), "tokens", ["is_active"])
     op.drop_index("ix_requests_recorded_at", table_name="requests")
     for table, name, _ in reversed(_INDEXED):
         op.drop_index(op.f(f"ix_{table}_{name}"), table_name=table)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from manager import db
-from manager.tables import HourlyUsage
+from manager.tables import DailyUsage, HourlyUsage
 from manager.usage import SUMS
 from tests.manager.api.conftest import Api, faulty, one_database
 from tests.manager.conftest import Rows
@@ -25,18 +25,23 @@ def hour(moment: str, **more: Any) -> HourlyUsage:
     return HourlyUsage(**values | more)
 
 
+def day(of: HourlyUsage) -> DailyUsage:
+    """The day of an hour that is the only one of its kind in it."""
+    values = {column.name: getattr(of, column.name) for column in HourlyUsage.__table__.columns}
+    return DailyUsage(day=values.pop("hour").replace(hour=0), **values)
+
+
 @pytest.fixture
 def used(sessions: db.Sessions) -> None:
     """Four hours of two months."""
     with sessions.begin() as session:
-        session.add_all(
-            [
-                hour("2026-02-28T23:00", requests=2, cost_nano_usd=1_500_000_000),
-                hour("2026-03-01T00:00", requests=3, model="gpt-4o", token_id=WEEKLY),
-                hour("2026-03-01T23:00", requests=4, project_id=FIND, status_class=5, route="embeddings"),
-                hour("2026-03-02T05:00", requests=5, unpriced_requests=5, cost_nano_usd=0, estimated_requests=3),
-            ]
-        )
+        hours = [
+            hour("2026-02-28T23:00", requests=2, cost_nano_usd=1_500_000_000),
+            hour("2026-03-01T00:00", requests=3, model="gpt-4o", token_id=WEEKLY),
+            hour("2026-03-01T23:00", requests=4, project_id=FIND, status_class=5, route="embeddings"),
+            hour("2026-03-02T05:00", requests=5, unpriced_requests=5, cost_nano_usd=0, estimated_requests=3),
+        ]
+        session.add_all([*map(day, hours), *hours])
 
 
 def sums(api: Api, *groups: str, **query: Any) -> list[Any]:
@@ -159,9 +164,12 @@ def test_usage_is_summed_by_provider_and_found_by_class(api: Api, sessions: db.S
     openai = rows.project(name="a", provider="openai")
     anthropic = rows.project(name="b", provider="anthropic")
     with sessions.begin() as session:
-        session.add(hour("2026-03-01T00:00", requests=3, project_id=openai.id))
-        session.add(hour("2026-03-01T00:00", requests=4, project_id=anthropic.id, status_class=5))
-        session.add(hour("2026-03-01T01:00", requests=5, project_id=anthropic.id))
+        hours = [
+            hour("2026-03-01T00:00", requests=3, project_id=openai.id),
+            hour("2026-03-01T00:00", requests=4, project_id=anthropic.id, status_class=5),
+            hour("2026-03-01T01:00", requests=5, project_id=anthropic.id),
+        ]
+        session.add_all([*map(day, hours), *hours])
 
     assert sums(api, "provider") == [("anthropic", 9), ("openai", 3)]
     assert sums(api, "status_class", provider="anthropic") == [(2, 5), (5, 4)]
@@ -188,7 +196,7 @@ def test_usage_comes_as_a_table_too(api: Api, query: dict[str, str], headers: di
 @pytest.mark.parametrize("model", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
 def test_no_cell_of_a_table_is_a_formula(api: Api, sessions: db.Sessions, model: str) -> None:
     with sessions.begin() as session:
-        session.add(hour("2026-03-01T00:00", model=model))
+        session.add_all([used := hour("2026-03-01T00:00", model=model), day(used)])
 
     [row] = csv.DictReader(io.StringIO(api.get("usage", group_by="model", format="csv").text))
     assert row["model"] == f"'{model}"
