@@ -22,7 +22,7 @@ from shared import tokens
 MOST_PROJECTS = 100
 # People who come with a token of an issuer act under this prefix; see manager/oidc.py.
 PERSON_PREFIX = "oidc:"
-_RESERVED = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
+RESERVED = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
 SORTS = {"created_at": None, "name": Operator.name, "last_used_at": Operator.last_used_at}
 _STAMPED_EVERY = timedelta(minutes=1)
 
@@ -142,7 +142,9 @@ def _set(session: Session, operator: Operator, now: datetime, changes: dict[str,
     if "role" in changes:
         operator.role = changes["role"].value
     if "project_ids" in changes:
-        operator.project_ids = _checked_projects(session, changes["project_ids"])
+        # What is not valid yet, such as a name that is taken, is not to be written by a look at the projects.
+        with session.no_autoflush:
+            operator.project_ids = _checked_projects(session, changes["project_ids"])
     if operator.role == Role.ADMIN and operator.project_ids is not None:
         raise Invalid("project_ids", "An admin sees every project.")
     if "expires_in" in changes:
@@ -152,7 +154,7 @@ def _set(session: Session, operator: Operator, now: datetime, changes: dict[str,
 
 def _checked_name(text: str) -> str:
     name = texts.check_name(text, "name")
-    if name.casefold() in _RESERVED or name.casefold().startswith(PERSON_PREFIX):
+    if name.casefold() in RESERVED or name.casefold().startswith(PERSON_PREFIX):
         raise Invalid("name", "This name is reserved: others act under it.")
     return name
 

@@ -99,7 +99,8 @@ class Duration(ma.fields.Field[timedelta]):
     def __init__(self, *, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
         seconds = {"type": "integer", "minimum": 1, "maximum": int(durations.LONGEST.total_seconds())}
         text = {"type": "string", "pattern": DURATION_PATTERN, "example": "PT15M"}
-        said = {"schema": {"oneOf": [seconds, text]}, "description": "Seconds, or ISO 8601 like PT15M, P30D."}
+        null: list[dict[str, Any]] = [{"type": "null"}] if more.get("allow_none") else []
+        said = {"schema": {"oneOf": [seconds, text, *null]}, "description": "Seconds, or ISO 8601 like PT15M, P30D."}
         super().__init__(metadata={**said, **(metadata or {})}, **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> timedelta:

@@ -27,6 +27,10 @@ _LINKS = {
     "rotate": ("post", f"{_ONE}/rotate", _ID),
     "revoke": ("delete", _ONE, _ID),
 }
+_NAMED = {
+    "description": "Names under which others act are reserved.",
+    "schema": {"not": {"enum": sorted(operators.RESERVED)}},
+}
 _UNTIL = "Seconds, or ISO 8601 like P30D, from now on; null: for good."
 _WHICH = "The only projects to be seen; null: all."
 
@@ -46,7 +50,7 @@ class OperatorQuery(PageQuery):
 class NewOperator(ma.Schema):
     """What an operator is made of."""
 
-    name = Name(required=True)
+    name = Name(required=True, metadata=_NAMED)
     role = ma.fields.Enum(Role, by_value=True, required=True)
     project_ids = _ids(load_default=None)
     expires_in = Duration(allow_none=True, load_default=None, metadata={"description": _UNTIL})
@@ -55,7 +59,7 @@ class NewOperator(ma.Schema):
 class OperatorChanges(Changes):
     """What may be changed; a field that is left out stays."""
 
-    name = Name()
+    name = Name(metadata=_NAMED)
     role = ma.fields.Enum(Role, by_value=True)
     project_ids = _ids()
     expires_in = Duration(allow_none=True, metadata={"description": _UNTIL})

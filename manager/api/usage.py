@@ -34,7 +34,8 @@ class UsageQuery(ma.Schema):
     group_by = webargs.fields.DelimitedList(
         ma.fields.String(validate=ma.validate.OneOf(usage.GROUPS)),
         load_default=(),
-        metadata={"description": "Names with commas between them; none: one sum of everything."},
+        validate=ma.validate.Length(min=1),
+        metadata={"description": "Names with commas between them; left out: one sum of everything."},
     )
     limit = WholeNumber(load_default=1000, validate=ma.validate.Range(1, 1000))
     format = ma.fields.String(

@@ -9,7 +9,11 @@ from tests.manager.api.conftest import MANAGEMENT_TOKEN, Api, Serve
 from tests.manager.api.fuzzing import hold_to_its_word
 from tests.manager.conftest import numbered
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [
+    pytest.mark.timeout(3 * 3600),
+    # Of some made-up requests, even their names are long.
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 
 def furnish(api: Api, client: redis.Redis, sessions: db.Sessions) -> list[dict[str, str]]:
