@@ -130,6 +130,9 @@ class Chain:
 
     def _begin(self, session: Session) -> None:
         if session.scalar(sa.select(AuditEvent.id).where(AuditEvent.position.is_not(None)).limit(1)):
+            # Another process may have begun the chain just now: its record came with these events.
+            if session.scalar(sa.select(AuditChain.name).where(AuditChain.name == NAME)):
+                return
             raise ChainBroken(Fault(FaultKind.RECORD, "There are chained events, but the chain's record is gone."))
         key = secrets.token_bytes(_KEY_BYTES)
         values = {"name": NAME, "position": 0, "mac": "", "kept_position": 0, "kept_mac": ""}

@@ -11,17 +11,20 @@ from sqlalchemy.orm import Session
 
 from manager import texts
 from manager.errors import NotFound
-from manager.pages import Page, page
+from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
 from manager.tables import AuditEvent
 
+# By when they were written down (`id`), which is not quite when they happened.
+SORTS = {"id": None, "occurred_at": AuditEvent.occurred_at}
+
 
 def list_page(
-    session: Session, limit: int, cursor: str | None, scope: Scope = EVERYTHING, **wanted: Any
+    session: Session, limit: int, cursor: str | None, scope: Scope = EVERYTHING, sort: str = "-id", **wanted: Any
 ) -> Page[AuditEvent]:
     """Return a page of events, newest first; see `conditions`. Raises Invalid."""
     query = sa.select(AuditEvent).where(*conditions(scope, **wanted))
-    return page(session, query, AuditEvent.id, limit, cursor)
+    return sorted_page(session, query, AuditEvent.id, order(sort, SORTS), limit, cursor)
 
 
 def get(session: Session, event_id: UUID, scope: Scope = EVERYTHING) -> AuditEvent:

@@ -15,8 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import audit, db, portable, schema, sealed
+from manager.audit_chain import Chain
+from manager.audit_links import ChainBroken
 from manager.backup_file import BackupError, ChainHead, Manifest, Part, Writer, pepper_mark
 from manager.tables import AuditChain
+from shared import logs
 from shared.sealing import Keyring
 
 _NAME = re.compile(r"llm-proxy-(\d{8}T\d{6}\.\d{6}Z)\.backup\Z")
@@ -24,6 +27,7 @@ _MOMENT = "%Y%m%dT%H%M%S.%fZ"
 _UNFINISHED = "*.backup.unfinished"
 _CHAIN = "audit"
 _ABANDONED = timedelta(days=1)
+log = logs.get("backup")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class Secrets:
 def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is_encrypted: bool) -> Backup:
     """Make a backup in a folder, and note it in the audit. Raises BackupError, SQLAlchemyError, OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    sessions = db.create_sessions(engine)
+    with portable.snapshot(engine) as connection:
+        _checked_schema(connection)
+    _chain(sessions, known.keyring)
     path = folder / f"llm-proxy-{now.astimezone(UTC).strftime(_MOMENT)}.backup"
     with _appearing(path) as file:
         manifest = _write(engine, known, file, now, is_encrypted)
@@ -59,8 +67,23 @@ def create(engine: sa.Engine, known: Secrets, folder: Path, now: datetime, *, is
     def note(session: Session) -> None:
         audit.note(session, now, audit.Source(audit.COMMAND), audit.Action.BACKUP_CREATE, detail=detail)
 
-    db.transact(db.create_sessions(engine), note)
+    db.transact(sessions, note)
     return made
+
+
+def _checked_schema(connection: sa.Connection) -> str:
+    found = schema.status(connection)
+    if found.revision is None or not found.is_current:
+        raise BackupError("the database has another schema; run `llm-proxy db upgrade` first")
+    return found.revision
+
+
+def _chain(sessions: db.Sessions, keyring: Keyring) -> None:
+    # What is not chained yet could be changed in the backup without a trace.
+    try:
+        Chain(sessions, keyring).extend()
+    except ChainBroken as error:
+        log.error("audit_chain_broken", reason=str(error))  # It is kept as it is, for whoever looks into it.
 
 
 def existing(folder: Path) -> list[tuple[datetime, Path]]:
@@ -99,16 +122,14 @@ def _part(writer: Writer, connection: sa.Connection, table: sa.Table) -> Part:
 
 
 def _manifest(connection: sa.Connection, known: Secrets, now: datetime, write: Callable[[sa.Table], Part]) -> Manifest:
-    found = schema.status(connection)
-    if found.revision is None or not found.is_current:
-        raise BackupError("the database has another schema; run `llm-proxy db upgrade` first")
+    revision = _checked_schema(connection)
     with Session(connection) as session:
         counts = {name: count.total() for name, count in sealed.in_use(session).items()}
         head = sa.select(AuditChain.position, AuditChain.mac).where(AuditChain.name == _CHAIN)
         chain = session.execute(head).one_or_none()
     return Manifest(
         product=version("llm-proxy"),
-        schema=found.revision,
+        schema=revision,
         created_at=now,
         database=connection.dialect.name,
         key_ids=counts,

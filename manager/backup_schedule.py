@@ -11,7 +11,6 @@ from manager.backup import Secrets
 from shared import logs
 from shared.settings import Settings
 
-PAUSE_SECONDS = 60.0
 _FOLDER = "backups"
 log = logs.get("backup")
 

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
 
 import redis
 import sqlalchemy as sa
@@ -19,7 +18,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from manager import db, servers
 from manager.audit_chain import Chain
-from manager.backup_schedule import BackupSchedule
 from manager.collector import Collector
 from manager.exclusive import Exclusive, Report, lead, run_now
 from manager.leases import LIFE, Leadership
@@ -92,8 +90,8 @@ def run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     servers.report_meanwhile(settings)
-    with _stores(settings) as (client, sessions):
-        jobs, leadership = _jobs(settings, client, sessions)
+    with _stores(settings) as (client, engine):
+        jobs, leadership = _jobs(settings, client, engine)
         threads = [threading.Thread(target=repeat, args=(job, stop), name=job.name) for job in jobs]
         threads.append(threading.Thread(target=lead, args=(leadership, stop, LEAD_SECONDS), name="lead"))
         for thread in threads:
@@ -106,15 +104,15 @@ def run(settings: Settings) -> None:
 
 def run_once(settings: Settings, name: str) -> Report:
     """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob."""
-    with _stores(settings) as (client, sessions):
-        chain = Chain(sessions, settings.encryption_keys)
-        known = {job.name: job for job in jobs_of(settings, client, sessions, chain)}
+    with _stores(settings) as (client, engine):
+        known = {job.name: job for job in jobs_of(settings, client, engine)}
         if name not in known:
             raise NoSuchJob(f"There is no such job, or it is switched off; there are {', '.join(sorted(known))}.")
-        return run_now(known[name], sessions)
+        return run_now(known[name], db.create_sessions(engine))
 
 
-def _jobs(settings: Settings, client: "redis.Redis", sessions: db.Sessions) -> tuple[list[Job], Leadership]:
+def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> tuple[list[Job], Leadership]:
+    sessions = db.create_sessions(engine)
     leadership, chain = Leadership(sessions, "jobs"), Chain(sessions, settings.encryption_keys)
     logins = Logins(sessions, SafeTallies(client))
     everywhere = [
@@ -123,12 +121,9 @@ def _jobs(settings: Settings, client: "redis.Redis", sessions: db.Sessions) -> t
         Job("chain", _led(leadership, chain.extend), CHAIN_SECONDS),
         Job("failed_logins", _led(leadership, lambda: logins.flush(datetime.now(UTC))), LOGINS_SECONDS),
     ]
-    if schedule := BackupSchedule.of(settings, cast(sa.Engine, sessions.kw["bind"])):
-        back_up = _led(leadership, lambda: schedule.run(datetime.now(UTC)))
-        everywhere.append(Job("backup", back_up, LEAD_SECONDS))
     periodic = [
         Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)
-        for job in jobs_of(settings, client, sessions, chain)
+        for job in jobs_of(settings, client, engine)
     ]
     return [*everywhere, *periodic], leadership
 
@@ -144,11 +139,11 @@ def _led(leadership: Leadership, run: Callable[[], object]) -> Callable[[], None
 
 
 @contextmanager
-def _stores(settings: Settings) -> Iterator[tuple["redis.Redis", db.Sessions]]:
+def _stores(settings: Settings) -> Iterator[tuple["redis.Redis", sa.Engine]]:
     engine = db.open_engine(settings)
     client = connect_redis(settings.redis_url)
     try:
-        yield client, db.create_sessions(engine)
+        yield client, engine
     finally:
         client.close()
         engine.dispose()

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, texts
 from manager.errors import Conflict, Invalid, NotFound
-from manager.pages import Page, page
+from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Principal, Role, Scope
 from manager.tables import Operator, Project, new_id
 from shared import tokens
@@ -23,6 +23,7 @@ MOST_PROJECTS = 100
 # People who come with a token of an issuer act under this prefix; see manager/oidc.py.
 PERSON_PREFIX = "oidc:"
 _RESERVED = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
+SORTS = {"created_at": None, "name": Operator.name, "last_used_at": Operator.last_used_at}
 _STAMPED_EVERY = timedelta(minutes=1)
 
 
@@ -56,9 +57,17 @@ def get(session: Session, operator_id: UUID, *, for_update: bool = False) -> Ope
     return operator
 
 
-def list_page(session: Session, limit: int, cursor: str | None) -> Page[Operator]:
-    """Return a page of operators, newest first, those that were revoked as well."""
-    return page(session, sa.select(Operator), Operator.id, limit, cursor)
+def list_page(
+    session: Session, limit: int, cursor: str | None, *, role: Role | None = None, sort: str = "-created_at"
+) -> Page[Operator]:
+    """Return a page of operators, newest first, those that were revoked as well; of a role unless None.
+
+    Raises Invalid.
+    """
+    query = sa.select(Operator)
+    if role is not None:
+        query = query.where(Operator.role == role.value)
+    return sorted_page(session, query, Operator.id, order(sort, SORTS), limit, cursor)
 
 
 def update(session: Session, now: datetime, operator: Operator, **changes: Any) -> None:

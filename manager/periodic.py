@@ -6,9 +6,11 @@ from functools import partial
 from typing import Any
 
 import redis
+import sqlalchemy as sa
 
-from manager import janitor, keys
+from manager import backup, db, janitor, keys
 from manager.audit_chain import Chain
+from manager.backup_schedule import BackupSchedule
 from manager.db import Sessions
 from manager.exclusive import Periodic, Report
 from manager.export import Export, sink_of
@@ -26,12 +28,14 @@ EXPORT_EVERY = timedelta(seconds=15)
 log = logs.get("jobs")
 
 
-def jobs_of(settings: Settings, client: "redis.Redis", sessions: Sessions, chain: Chain) -> list[Periodic]:
+def jobs_of(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> list[Periodic]:
     """Return the jobs that these settings switch on."""
-    return list(_jobs(settings, client, sessions, chain))
+    return list(_jobs(settings, client, engine))
 
 
-def _jobs(settings: Settings, client: "redis.Redis", sessions: Sessions, chain: Chain) -> Iterator[Periodic]:
+def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> Iterator[Periodic]:
+    sessions = db.create_sessions(engine)
+    chain = Chain(sessions, settings.encryption_keys)
     prices = PriceSeed(sessions, settings.providers_file)
     yield Periodic("forget", partial(_forget, settings, sessions, chain), HOUR)
     yield Periodic("expired_tokens", partial(_expired_tokens, settings, sessions), HOUR, changes=_any("tokens"))
@@ -48,6 +52,9 @@ def _jobs(settings: Settings, client: "redis.Redis", sessions: Sessions, chain: 
     if settings.export_url:
         export = Export(sessions, sink_of(settings.export_url, settings.export_header))
         yield Periodic("export", export.ship, EXPORT_EVERY)
+    if schedule := BackupSchedule.of(settings, engine):
+        # The folder tells whether one is due, so that those that were made by hand count, too.
+        yield Periodic("backup", partial(_backup, schedule), MINUTE)
 
 
 def _forget(settings: Settings, sessions: Sessions, chain: Chain, now: datetime) -> Report:
@@ -65,6 +72,12 @@ def _expired_tokens(settings: Settings, sessions: Sessions, now: datetime) -> Re
     if report["tokens"]:
         log.info("expired_tokens_forgotten", count=report["tokens"])
     return report
+
+
+def _backup(schedule: BackupSchedule, now: datetime) -> Report:
+    schedule.run(now)
+    newest = backup.existing(schedule.folder)[0]
+    return {"newest": newest[1].name, "made_at": newest[0].isoformat()}
 
 
 def _seed(prices: PriceSeed, now: datetime) -> Report:

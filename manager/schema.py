@@ -19,6 +19,8 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 # Any number, as long as it is the same in every release.
 _LOCK = 0x11A9_0C1E
 _SQLITE_PATIENCE_MS = 600_000
+# Indexes of tables that are filled or made anew are written again and again.
+_SQLITE_CACHE_KB = 128 * 1024
 # Whoever waits for a table also holds up all that come later, so a migration is rather given up.
 _TABLE_PATIENCE = "30s"
 
@@ -48,6 +50,7 @@ def migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
         is_sqlite = connection.dialect.name == "sqlite"
         if is_sqlite:
             _driver(connection, f"PRAGMA busy_timeout={_SQLITE_PATIENCE_MS}")
+            _driver(connection, f"PRAGMA cache_size=-{_SQLITE_CACHE_KB}")
         try:
             with connection.begin():  # SQLite's write lock is taken here.
                 if not is_sqlite:
@@ -55,7 +58,7 @@ def migrating(engine: sa.Engine) -> Iterator[sa.Connection]:
                 yield connection
         finally:
             if is_sqlite:
-                connection.invalidate()  # It is too patient for others.
+                connection.invalidate()  # It is too patient for others, and takes too much memory.
 
 
 def upgrade(engine: sa.Engine, revision: str = "head") -> None:

@@ -53,9 +53,14 @@ def check_plain(text: str, field: str, length: int) -> str:
 
 def check_text(text: str, field: str) -> str:
     """Return a text. Raises Invalid for control characters and lone surrogates, which databases do not take."""
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if not is_text(text):
         raise Invalid(field, "Must not contain control characters.")
     return text
+
+
+def is_text(text: str) -> bool:
+    """Tell whether there are neither control characters nor lone surrogates in a text."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
 def matching[Row](

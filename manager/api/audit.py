@@ -9,7 +9,7 @@ from flask.views import MethodView
 
 from manager import audit, audit_export, audit_search, db
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Label, PageQuery
+from manager.api.fields import Label, PageQuery, sort_field
 from manager.api.services import now, scope, services, source
 from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
@@ -44,6 +44,8 @@ class AuditFilters(ma.Schema):
 
 class AuditQuery(PageQuery, AuditFilters):
     """Which page, of which events."""
+
+    sort = sort_field(audit_search.SORTS, "-id")
 
 
 class ExportQuery(AuditFilters):

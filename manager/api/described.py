@@ -47,6 +47,20 @@ def complete(doc: dict[str, Any], facts: Mapping[str, Any], *, method: str, **_:
     return doc
 
 
+def of_first(links: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the links of one thing as those of the first in a list of such things."""
+    found = {}
+    for name, (method, path, parameters) in links.items():
+        found[name] = (method, path, {at: _first(value) for at, value in parameters.items()})
+    return found
+
+
+def _first(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _first(part) for name, part in value.items()}
+    return value.replace("$response.body#/", "$response.body#/items/0/")
+
+
 def link(method: str, path: str) -> str:
     """Return the reference to an operation, for links."""
     return f"#/paths/{path.replace('~', '~0').replace('/', '~1')}/{method}"

@@ -11,7 +11,7 @@ from flask.views import MethodView
 from sqlalchemy.orm import Session
 
 from manager import audit, db, keys, projects
-from manager.api import conditions
+from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Label, PageQuery, ProviderKey, Truth, Weight
 from manager.api.once import once
@@ -30,6 +30,7 @@ LINKS = {
     "get": ("get", _ONE, _IDS),
     "change": ("patch", _ONE, _IDS),
     "rotate": ("post", f"{_ONE}/rotate", _IDS),
+    "test": ("post", f"{_ONE}/test", _IDS),
     "delete": ("delete", _ONE, _IDS),
 }
 
@@ -128,6 +129,7 @@ def _project(session: Session, project_id: UUID) -> Project:
 class Keys(MethodView):
     """All keys of a project."""
 
+    @blueprint.says(links=described.of_first(LINKS))
     @blueprint.arguments(PageQuery, location="query")
     @blueprint.response(200, KeyPage)
     def get(self, query: dict[str, Any], project_id: UUID) -> Page[ShownKey]:

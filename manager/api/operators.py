@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db, operators
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, Name, PageQuery
+from manager.api.fields import Changes, Duration, Name, PageQuery, sort_field
 from manager.api.once import once
 from manager.api.services import now, principal, services, source
 from manager.audit import Action
@@ -34,6 +34,13 @@ _WHICH = "The only projects to be seen; null: all."
 def _ids(**more: Any) -> ma.fields.List[UUID]:
     said = {"description": _WHICH, "schema": {"minItems": 1, "maxItems": operators.MOST_PROJECTS}}
     return ma.fields.List(ma.fields.UUID(), allow_none=True, metadata=said, **more)
+
+
+class OperatorQuery(PageQuery):
+    """Which page, of which role."""
+
+    role = ma.fields.Enum(Role, by_value=True, load_default=None)
+    sort = sort_field(operators.SORTS)
 
 
 class NewOperator(ma.Schema):
@@ -103,7 +110,7 @@ class _WithToken:
 class Operators(MethodView):
     """All operators."""
 
-    @blueprint.arguments(PageQuery, location="query")
+    @blueprint.arguments(OperatorQuery, location="query")
     @blueprint.response(200, OperatorPage)
     def get(self, query: dict[str, Any]) -> Page[Operator]:
         """List operators, newest first, those that were revoked as well."""

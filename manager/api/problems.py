@@ -8,11 +8,14 @@ import marshmallow as ma
 import redis
 from flask import Flask, Response, json
 from flask_smorest import Api
+from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
+from manager import db
 from manager.api import described
 from manager.errors import Conflict, DomainError, Forbidden, Invalid, KeyReused, NotFound, ProjectInactive, Stale
 from manager.publisher import PublishError
+from manager.transactions import CommitUnknown, is_transient
 from shared import logs
 
 MEDIA_TYPE = "application/problem+json"
@@ -78,6 +81,8 @@ def handle(app: Flask) -> None:
     app.register_error_handler(DomainError, _answer_domain_error)
     app.register_error_handler(PublishError, _answer_publish_error)
     app.register_error_handler(redis.RedisError, _answer_redis_error)
+    app.register_error_handler(CommitUnknown, _answer_commit_unknown)
+    app.register_error_handler(DBAPIError, _answer_database_error)
     app.register_error_handler(Exception, _answer_unforeseen)
 
 
@@ -117,6 +122,19 @@ def _answer_publish_error(error: PublishError) -> Response:
 def _answer_redis_error(error: redis.RedisError) -> Response:
     log.error("redis_away", reason=str(error))
     return problem(503, "service_unavailable", "Redis cannot be reached.", headers={"retry-after": "1"})
+
+
+def _answer_commit_unknown(error: CommitUnknown) -> Response:
+    log.error("commit_unknown", reason=str(error))
+    detail = "The database was lost while it stored the change, which may have been made: look before trying again."
+    return problem(503, "commit_unknown", detail, headers={"retry-after": "1"})
+
+
+def _answer_database_error(error: DBAPIError) -> Response:
+    if not is_transient(error):
+        return _answer_unforeseen(error)
+    log.error("database_away", reason=db.reason(error))
+    return problem(503, "service_unavailable", "The database cannot be reached.", headers={"retry-after": "1"})
 
 
 def _answer_unforeseen(error: Exception) -> Response:

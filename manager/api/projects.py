@@ -11,7 +11,7 @@ from flask.views import MethodView
 from sqlalchemy.orm import Session
 
 from manager import audit, db, etags, keys, projects, tokens
-from manager.api import conditions
+from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import (
     BaseUrl,
@@ -253,6 +253,7 @@ def _expected(session: Session, project_id: UUID) -> Project:
 class Projects(MethodView):
     """All projects."""
 
+    @blueprint.says(links=described.of_first(LINKS))
     @blueprint.arguments(ProjectQuery, location="query")
     @blueprint.response(200, ProjectPage)
     def get(self, query: dict[str, Any]) -> Page[ShownProject]:

@@ -11,7 +11,7 @@ from flask.views import MethodView
 from sqlalchemy.orm import Session
 
 from manager import audit, db, etags, limits, tokens
-from manager.api import conditions
+from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, Whole, names, sort_field
 from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
@@ -265,6 +265,7 @@ def _create(session: Session, labels: list[str], wanted: dict[str, Any]) -> list
 class Tokens(MethodView):
     """All tokens."""
 
+    @blueprint.says(links=described.of_first(LINKS))
     @blueprint.arguments(TokenQuery, location="query")
     @blueprint.response(200, TokenPage)
     def get(self, query: dict[str, Any]) -> Page[Token]:

@@ -155,6 +155,27 @@ def test_a_chain_can_be_extended_by_many_at_once(chain: Chain, sessions: db.Sess
     assert not failures and report.is_whole and (report.rows, report.unchained) == (90, 0)
 
 
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_chain_that_another_process_begins_at_the_same_time_is_gone_on_with(
+    chain: Chain, engine: sa.Engine, sessions: db.Sessions, database_url: str
+) -> None:
+    other = db.create_engine(database_url)
+    write(sessions, 2)
+
+    came: list[int] = []
+
+    def come_between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM audit_chain" in statement and not came:
+            came.append(Chain(db.create_sessions(other), KEYRING).extend())
+            write(sessions, 1)
+
+    sa.event.listen(engine, "after_cursor_execute", come_between)
+    assert chain.extend() == 1
+
+    other.dispose()
+    assert came == [2] and chain.verify().is_whole and chain.verify().rows == 3
+
+
 def test_the_key_is_stored_sealed_and_nowhere_else(chained: Chain, rows: Rows) -> None:
     [record] = rows.all(AuditChain)
 

@@ -188,3 +188,17 @@ def test_pages_show_newest_first(sessions: db.Sessions) -> None:
         first = operators.list_page(session, 2, None)
         rest = operators.list_page(session, 2, first.next_cursor)
     assert [row.name for row in [*first.items, *rest.items]] == ["eve", "bob", "ann"] and rest.next_cursor is None
+
+
+def test_operators_are_found_by_role_and_sorted_by_name_and_last_use(sessions: db.Sessions) -> None:
+    for name, role in [("bob", Role.AUDITOR), ("ann", Role.AUDITOR), ("eve", Role.ADMIN)]:
+        row, _ = create(sessions, name=name, role=role)
+    with sessions.begin() as session:
+        operators.stamp(session, row.id, NOW)
+
+    def names(**wanted: Any) -> list[str]:
+        with db.reading(sessions) as session:
+            return [row.name for row in operators.list_page(session, 10, None, **wanted).items]
+
+    assert names(role=Role.AUDITOR) == ["ann", "bob"] and names(sort="name") == ["ann", "bob", "eve"]
+    assert names(sort="-last_used_at")[0] == "eve" and names(sort="created_at") == ["bob", "ann", "eve"]

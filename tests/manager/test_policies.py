@@ -49,12 +49,12 @@ def test_there_are_up_to_a_hundred_caps() -> None:
     assert policies.check({"max_values": caps}).max_values == caps
 
 
-@pytest.mark.parametrize("text", [" gpt-4o", "gpt-4o ", "a\nb", "a\0b", "\ud800", "\u200b"], ids=ascii)
+@pytest.mark.parametrize("text", [" gpt-4o", "gpt-4o ", "a\nb", "a\0b", "\ud800", "\x85a"], ids=ascii)
 @pytest.mark.parametrize("part", ["allowed_models", "denied_models", "denied_parameters"])
 def test_a_text_that_nothing_could_fit_is_refused(part: str, text: str) -> None:
-    with pytest.raises(Invalid, match="printable"):
+    with pytest.raises(Invalid, match="control characters"):
         policies.check({part: [text]})
-    with pytest.raises(Invalid, match="printable"):
+    with pytest.raises(Invalid, match="control characters"):
         policies.check({"max_values": {text: 1}})
 
 

@@ -187,7 +187,7 @@ def test_pages_show_every_event_once_newest_first(api: Api) -> None:
         ("text", "a\0"),
         ("text", "x" * 201),
         ("since", "2026-05-04T10:20:30Z"),
-        ("sort", "id"),
+        ("sort", "actor"),
     ],
 )
 def test_a_faulty_or_unknown_filter_is_refused(api: Api, field: str, value: Any) -> None:
@@ -300,6 +300,16 @@ def test_a_text_is_no_pattern(api: Api, told: Told, text: str) -> None:
     told({"detail": {"name": "axb 100"}})
 
     assert listed(api, text=text) == []
+
+
+def test_events_are_sorted_by_when_they_were_written_down_or_happened(api: Api, told: Told) -> None:
+    told({"actor": "first", "now": NOW + timedelta(hours=1)}, {"actor": "second"})
+
+    def actors(**query: Any) -> list[str]:
+        return [event["actor"] for event in listed(api, **query)]
+
+    assert actors() == ["second", "first"] and actors(sort="id") == ["first", "second"]
+    assert actors(sort="occurred_at") == ["second", "first"] and actors(sort="-occurred_at") == ["first", "second"]
 
 
 # Verifying

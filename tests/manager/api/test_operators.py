@@ -161,6 +161,18 @@ def test_a_faulty_or_unknown_field_is_refused(api: Api, field: str, value: Any) 
 
 
 @one_database
+def test_the_list_is_filtered_and_sorted(api: Api) -> None:
+    for name, role in [("bob", "auditor"), ("ann", "operator")]:
+        made(api, name=name, role=role)
+
+    def names(**query: Any) -> list[str]:
+        return [row["name"] for row in api.get("operators", **query).json["items"]]
+
+    assert names(sort="name") == ["ann", "bob"] and names(role="auditor") == ["bob"]
+    assert faulty(api.get("operators", sort="token")) == ["sort"] and faulty(api.get("operators", role="x")) == ["role"]
+
+
+@one_database
 def test_a_change_of_nothing_is_refused(api: Api) -> None:
     assert faulty(api.patch(f"operators/{made(api)['id']}")) == ["_schema"]
 

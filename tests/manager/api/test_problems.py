@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from structlog.testing import capture_logs
 
 from manager.api import MAX_BODY_BYTES
+from manager.api.problems import handle
+from manager.transactions import CommitUnknown
 from tests.manager.api.conftest import NOBODY, PROVIDER_KEY, Api, Serve, faulty, one_database, problem
 
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
@@ -141,6 +144,26 @@ def test_what_nobody_foresaw_is_logged_and_told_without_details(broken: Api) -> 
     assert not re.search(r"sqlite|table|projects|Traceback|search team", answer.text)
     assert [entry["event"] for entry in logged] == ["unforeseen_error"]
     assert "no such table" in str(logged[0]["exc_info"]) and PROVIDER_KEY not in str(logged[0]["exc_info"])
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_service(serve: Serve) -> None:
+    away = Api(serve(DATABASE_URL="postgresql://127.0.0.1:1/away?connect_timeout=1", REDIS_URL=NOBODY).test_client())
+
+    answer = away.get("projects")
+
+    assert problem(answer) == (503, "service_unavailable")
+    assert answer.headers["retry-after"] == "1"
+
+
+def test_a_change_of_which_nobody_knows_whether_it_was_made_says_so() -> None:
+    app = Flask(__name__)
+    handle(app)
+
+    @app.get("/")
+    def lost() -> str:
+        raise CommitUnknown("the connection broke")
+
+    assert problem(app.test_client().get("/")) == (503, "commit_unknown")
 
 
 def test_a_change_that_waits_for_redis_is_logged(api: Api, lonely: Api) -> None:
