@@ -28,9 +28,14 @@ class Mending:
 
     def rows(self, differences: Sequence[Difference]) -> None:
         """Publish projects, or tokens, as SQL has them."""
-        table: type[Project] | type[Token] = Project if differences[0].kind == "project" else Token
+        is_project = differences[0].kind.startswith("project")
+        table: type[Project] | type[Token] = Project if is_project else Token
         for difference in differences:
-            if difference.problem in ("damaged", "purged"):
+            if difference.kind.endswith("_counters"):
+                self._clear_counters(difference)
+            elif is_project and "expiry" in difference.fields:
+                self._redis.persist(redis_schema.project_key(difference.id))
+            elif difference.problem in ("damaged", "purged"):
                 self._clear(table, UUID(difference.id))
             elif difference.problem == "newer":
                 self._outdo(table, UUID(difference.id))
@@ -39,6 +44,16 @@ class Mending:
     def _clear(self, table: type[Project] | type[Token], row_id: UUID) -> None:
         """Make room for what cannot be written over what is there."""
         self._redis.delete(*self._keys(table, row_id))
+
+    def _clear_counters(self, difference: Difference) -> None:
+        """Make room for counters where there is none that can be raised."""
+        if difference.problem != "damaged":
+            return
+        if difference.kind == "token_counters" and not difference.fields:
+            self._redis.delete(redis_schema.used_key(Scope.TOKEN, difference.id))
+            return
+        scope = Scope.TOKEN if difference.kind == "token_counters" else Scope.GLOBAL
+        self._redis.hdel(redis_schema.used_key(scope, difference.id), *difference.fields)
 
     def _outdo(self, table: type[Project] | type[Token], row_id: UUID) -> None:
         """Let SQL have the last word over a Redis that is ahead of it, as after a backup was restored."""
@@ -62,7 +77,9 @@ class Mending:
     def the_rest(self, differences: Sequence[Difference]) -> None:
         """Publish what there is once."""
         for difference in differences:
-            if difference.kind == "limits":
+            if difference.kind == "global_counters":
+                self._clear_counters(difference)
+            if difference.kind in ("limits", "global_counters"):
                 self._publisher.publish_limits()
             elif difference.kind == "prices":
                 self._publisher.publish_prices()

@@ -14,8 +14,10 @@ from uuid import UUID
 import redis
 import sqlalchemy as sa
 
-from manager import comparisons, db
+from manager import comparisons, db, publications
 from manager.comparisons import Difference
+from manager.counter_comparisons import of_counters
+from manager.counters import Counters
 from manager.db import Sessions
 from manager.mending import Mending
 from manager.publisher import Publisher
@@ -42,6 +44,7 @@ class Reconciler:
         self._redis = client
         self._sessions = sessions
         self._publisher = Publisher(client, sessions)
+        self._counters = Counters(client, sessions)
         self._mending = Mending(client, sessions, self._publisher)
         self._pause = pause
         self._sleep = sleep
@@ -116,16 +119,21 @@ class Reconciler:
     def _look_at_projects(self, ids: Sequence[UUID]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             rows = session.scalars(sa.select(Project).where(Project.id.in_(ids))).all()
-        return comparisons.of_projects(self._redis, rows)
+        known = list(self._counters.known_of_rows(rows, datetime.now(UTC)))
+        return comparisons.of_projects(self._redis, rows) + of_counters(self._redis, known)
 
     def _look_at_tokens(self, ids: Sequence[UUID]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             rows = session.scalars(sa.select(Token).where(Token.id.in_(ids), Token.expires_at > _forgotten())).all()
-        return comparisons.of_tokens(self._redis, rows, datetime.now(UTC))
+        now = datetime.now(UTC)
+        known = list(self._counters.known_of_rows(rows, now))
+        return comparisons.of_tokens(self._redis, rows, now) + of_counters(self._redis, known)
 
     def _look_at_the_rest(self, _: Sequence[None]) -> list[Difference]:
         with db.reading(self._sessions) as session:
-            return comparisons.of_the_rest(self._redis, session)
+            limits, differences = publications.global_limits(session), comparisons.of_the_rest(self._redis, session)
+        known = list(self._counters.known_of_all(limits, datetime.now(UTC)))
+        return differences + of_counters(self._redis, known)
 
     def _look_at_keys(self, names: Sequence[bytes]) -> list[Difference]:
         with db.reading(self._sessions) as session:

@@ -1,8 +1,9 @@
 """Rules of reconciling: each way in which Redis can differ is found and mended, and nothing else is touched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,15 +11,19 @@ import redis
 import sqlalchemy as sa
 
 from manager import db, publications, tombstones
+from manager.collector import Collector
 from manager.publications import Name
 from manager.publisher import Publisher
 from manager.reconcile import BATCH, Reconciler
 from manager.tables import Project, Token, UpstreamKey
-from shared import redis_schema
-from shared.models import Limit, Measure, Scope, Window
-from shared.redis_schema import BreakerChange
-from tests.manager.conftest import NOW, Rows
+from shared import holds_schema, redis_schema
+from shared.holds_schema import OpenRequest
+from shared.limits_schema import period_of
+from shared.models import Amounts, Caller, Limit, Measure, Scope, UsageEvent, Window
+from shared.redis_schema import BreakerChange, Denied
+from tests.manager.conftest import EVENT, NOW, Rows
 from tests.manager.test_publisher import admit, once_read
+from tests.shared.limit_scripts import counter
 
 LIMIT = {"measure": "requests", "window": "day", "amount": 5, "on_outage": "closed"}
 STRANGER = UUID("018f0000-0000-7000-8000-0000000000ff")
@@ -91,6 +96,50 @@ def price(world: World) -> None:
     world.client.set(redis_schema.PRICES, b"{}")
 
 
+def event_of(world: World, **changes: Any) -> UsageEvent:
+    """A request of the token that used thirty."""
+    return replace(EVENT, project_id=str(world.project.id), token_id=str(world.token.id), **changes)
+
+
+def take(world: World, tokens: int) -> Caller | Denied:
+    """Admit a request that may need so much, and is held."""
+    request = holds_schema.encode_request(OpenRequest("r1", NOW, "openai", "chat.completions", "POST"))
+    amounts = Amounts(tokens, 0)
+    script = world.client.register_script(redis_schema.script("admit"))
+    keys, arguments = redis_schema.encode_admission("d1", ["openai"], amounts, request, request_id="r1")
+    return redis_schema.decode_admission(script(keys, arguments))
+
+
+def settle(world: World, caller: Caller, event: UsageEvent) -> None:
+    """End it."""
+    script = world.client.register_script(redis_schema.script("settle"))
+    script(*holds_schema.encode_settlement(caller.hold, event, Amounts(event.usage.total_tokens, 0)))
+
+
+def spend(world: World) -> None:
+    """Tokens that limits of all three scopes have counted."""
+    limit = {"measure": "tokens", "window": "life", "amount": 1000, "on_outage": "closed"}
+    with world.sessions.begin() as session:
+        publications.set_global_limits(session, NOW, [limit])
+    world.rows.change(world.project, limits=(Limit(Measure.TOKENS, Window.DAY, 100),), version=2)
+    event = event_of(world, occurred_at=datetime.now(UTC))
+    world.client.xadd(redis_schema.USAGE_STREAM, redis_schema.encode_event(event))
+    Publisher(world.client, world.sessions).republish_all()
+    assert world.found() == []
+
+
+def used(world: World, scope: Scope) -> str:
+    return redis_schema.used_key(scope, str(world.token.id))
+
+
+def spoil_shared(world: World, field: str, value: bytes) -> None:
+    spend(world)
+    world.client.hset(used(world, Scope.GLOBAL), field.replace("ID", str(world.project.id)), value)
+
+
+TOMORROW = int(datetime.now(UTC).timestamp()) + 86_400
+
+
 # What is done to Redis or to SQL behind the other's back, and what is said of it.
 FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
     "no epoch": (lambda w: w.client.delete(redis_schema.EPOCH), [("epoch", "missing")]),
@@ -156,6 +205,51 @@ FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
         lambda w: w.client.sadd(redis_schema.CORS_ORIGINS, "https://evil.example.org"),
         [("origins", "changed")],
     ),
+    "what all have used lost": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.GLOBAL))],
+        [("project_counters", "behind"), ("global_counters", "behind")],
+    ),
+    "what a token has used lost": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.TOKEN))],
+        [("token_counters", "behind")],
+    ),
+    "what a token has used damaged": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.TOKEN)), w.client.set(used(w, Scope.TOKEN), "x", 10**7)],
+        [("token_counters", "damaged")],
+    ),
+    "a counter of a token damaged": (
+        lambda w: [spend(w), w.client.hset(used(w, Scope.TOKEN), "tokens:life", "x")],
+        [("token_counters", "damaged")],
+    ),
+    "a counter of a project lower": (
+        lambda w: spoil_shared(w, "ID:tokens:day", counter(29, period_of(Window.DAY, datetime.now(UTC)))),
+        [("project_counters", "behind")],
+    ),
+    "a counter of a project of yesterday": (
+        lambda w: spoil_shared(w, "ID:tokens:day", counter(99, period_of(Window.DAY, datetime.now(UTC)) - 1)),
+        [("project_counters", "behind")],
+    ),
+    "a counter of a project damaged": (
+        lambda w: spoil_shared(w, "ID:tokens:day", b"x"),
+        [("project_counters", "damaged")],
+    ),
+    "a counter of all damaged": (
+        lambda w: spoil_shared(w, "tokens:life", b""),
+        [("global_counters", "damaged")],
+    ),
+    "token for ever": (lambda w: w.client.persist(w.record()), [("token", "changed")]),
+    "token ends too early": (lambda w: w.client.expireat(w.record(), TOMORROW), [("token", "changed")]),
+    "identity ends too early": (lambda w: w.client.expireat(w.identity(), TOMORROW), [("identity", "changed")]),
+    "alias for ever": (lambda w: w.client.persist(w.record("d2")), [("alias", "changed")]),
+    "project ends": (
+        lambda w: w.client.expireat(redis_schema.project_key(str(w.project.id)), TOMORROW),
+        [("project", "changed")],
+    ),
+    "what a token has used for ever": (
+        lambda w: [spend(w), w.client.persist(used(w, Scope.TOKEN))],
+        [("token_counters", "changed")],
+    ),
+    "version beyond all": (lambda w: w.client.hset(w.record(), "version", 2**31), [("token", "damaged")]),
     "breaker of nobody's key": (strange_breaker, [("breaker", "leftover")]),
     "breaker of a key that is off": (switched_off_key, [("breaker", "leftover")]),
 }
@@ -218,6 +312,39 @@ def test_counts_that_sql_has_not_heard_of_are_no_difference(world: World) -> Non
     admit(world.client, "d1")
 
     assert world.found() == []
+
+
+def test_when_a_token_was_last_used_is_no_difference_whose_clock_it_ever_was(world: World) -> None:
+    collector = Collector(world.client, world.sessions)
+    collector.collect_once(1)
+    caller = take(world, 50)
+    assert isinstance(caller, Caller)
+    moment = datetime.now(UTC) + timedelta(milliseconds=50)  # A worker's clock is its own.
+    settle(world, caller, event_of(world, sequence=caller.sequence, occurred_at=moment))
+
+    collected = collector.collect_once(1)
+
+    assert (collected, world.rows.fresh(world.token).last_used_at) == (1, moment)
+    assert world.found() == []
+
+
+def test_counters_that_are_ahead_of_sql_are_no_difference(world: World) -> None:
+    spend(world)
+    for key, field in ((Scope.TOKEN, "tokens:life"), (Scope.GLOBAL, "tokens:life")):
+        world.client.hset(used(world, key), field, counter(99))
+    world.client.hset(used(world, Scope.GLOBAL), f"{world.project.id}:tokens:day", counter(1, 2**20))
+
+    assert world.found() == []
+
+
+def test_a_budget_whose_counter_was_lost_is_spent_again_after_mending(world: World) -> None:
+    world.rows.change(world.token, limits=(Limit(Measure.TOKENS, Window.LIFE, 30),), version=2)
+    spend(world)
+    world.client.delete(used(world, Scope.TOKEN))
+
+    admitted = [bool(take(world, 1)), world.reconciler.mend(), bool(take(world, 1))]
+
+    assert (admitted[0], admitted[2]) == (True, False)
 
 
 def test_what_projects_and_everything_have_used_is_no_difference(world: World) -> None:
