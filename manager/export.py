@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,13 +75,29 @@ class FolderSink:
         path = self.folder / f"{kind}-{datetime.now(UTC):%Y-%m-%d}.jsonl"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            try:
+                _append(descriptor, lines)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise ExportError(f"the file could not be written: {error.strerror}") from None
+
+
+def _append(descriptor: int, lines: bytes) -> None:
+    """Append all of it or nothing, in lines of its own. Raises OSError."""
+    length = os.fstat(descriptor).st_size
+    # Whoever was killed while it wrote has left a part of a line. The row itself is sent again.
+    is_torn = length > 0 and os.pread(descriptor, 1, length - 1) != b"\n"
+    rest = memoryview(b"\n" + lines if is_torn else lines)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            os.ftruncate(descriptor, length)
+        raise
 
 
 def sink_of(url: str, header: str = "") -> Sink:
