@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import requests_mock
+import sqlalchemy as sa
 
 from manager import audit, db, rollup
 from manager.audit_chain import Chain
@@ -126,6 +127,41 @@ def test_a_batch_that_did_not_arrive_is_sent_again_with_the_same_key(
     keys = [key for _, key, _ in basket.batches]
     assert keys[0] == keys[1] != keys[2]
     assert basket.ids() == ["r00000", "r00001", "r00002"] * 2 + ["r00003"]
+
+
+def test_a_batch_that_is_sent_again_is_the_same_whatever_has_come_meanwhile(
+    sessions: db.Sessions, export: Export, basket: Basket
+) -> None:
+    record(sessions, *numbered(2))
+    basket.is_away = True
+    with pytest.raises(ExportError):
+        export.ship(later())
+    record(sessions, replace(EVENT, request_id="r9"))
+    basket.is_away = False
+
+    count = export.ship(later())["requests"]
+
+    first, again, rest = basket.batches
+    assert first == again and rest[1] != first[1]
+    assert [row["request_id"] for row in rest[2]] == ["r9"] and count == 3
+
+
+def test_a_batch_whose_rows_are_gone_is_not_sent_again(
+    sessions: db.Sessions, export: Export, basket: Basket
+) -> None:
+    record(sessions, *numbered(2))
+    basket.is_away = True
+    with pytest.raises(ExportError):
+        export.ship(later())
+    with sessions.begin() as session:
+        session.execute(sa.delete(Request))
+    record(sessions, replace(EVENT, request_id="r9"))
+    basket.is_away = False
+
+    for _ in range(2):
+        export.ship(later())
+
+    assert basket.ids() == ["r00000", "r00001", "r9"]
 
 
 def test_rows_of_an_earlier_release_are_left_out(export: Export, rows: Rows) -> None:
