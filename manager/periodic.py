@@ -54,7 +54,7 @@ def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> Itera
         yield Periodic("export", export.ship, EXPORT_EVERY)
     if schedule := BackupSchedule.of(settings, engine):
         # The folder tells whether one is due, so that those that were made by hand count, too.
-        yield Periodic("backup", partial(_backup, schedule), MINUTE)
+        yield Periodic("backup", partial(_backup, schedule), MINUTE, work_every=schedule.every)
 
 
 def _forget(settings: Settings, sessions: Sessions, chain: Chain, now: datetime) -> Report:

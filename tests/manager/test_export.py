@@ -146,9 +146,7 @@ def test_a_batch_that_is_sent_again_is_the_same_whatever_has_come_meanwhile(
     assert [row["request_id"] for row in rest[2]] == ["r9"] and count == 3
 
 
-def test_a_batch_whose_rows_are_gone_is_not_sent_again(
-    sessions: db.Sessions, export: Export, basket: Basket
-) -> None:
+def test_a_batch_whose_rows_are_gone_is_not_sent_again(sessions: db.Sessions, export: Export, basket: Basket) -> None:
     record(sessions, *numbered(2))
     basket.is_away = True
     with pytest.raises(ExportError):
