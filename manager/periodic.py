@@ -8,7 +8,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
-from manager import backup, db, janitor, keys
+from manager import db, janitor, keys
 from manager.audit_chain import Chain
 from manager.backup_schedule import BackupSchedule
 from manager.db import Sessions
@@ -54,7 +54,7 @@ def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> Itera
         yield Periodic("export", export.ship, EXPORT_EVERY)
     if schedule := BackupSchedule.of(settings, engine):
         # The folder tells whether one is due, so that those that were made by hand count, too.
-        yield Periodic("backup", partial(_backup, schedule), MINUTE)
+        yield Periodic("backup", partial(_backup, schedule), MINUTE, work_every=schedule.every)
 
 
 def _forget(settings: Settings, sessions: Sessions, chain: Chain, now: datetime) -> Report:
@@ -76,8 +76,8 @@ def _expired_tokens(settings: Settings, sessions: Sessions, now: datetime) -> Re
 
 def _backup(schedule: BackupSchedule, now: datetime) -> Report:
     schedule.run(now)
-    newest = backup.existing(schedule.folder)[0]
-    return {"newest": newest[1].name, "made_at": newest[0].isoformat()}
+    newest = schedule.newest(now)
+    return {"newest": newest[1].name, "made_at": newest[0].isoformat()} if newest else {}
 
 
 def _seed(prices: PriceSeed, now: datetime) -> Report:

@@ -249,7 +249,7 @@ class Lease(Base):
 
 
 class JobRun(Base):
-    """The latest run of a job, its report, and why it failed if it did."""
+    """The latest run of a job, its report, and why it failed if it did; `attempts` counts runs since one succeeded."""
 
     __tablename__ = "job_runs"
 
@@ -257,17 +257,22 @@ class JobRun(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str] = mapped_column(sa.String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
     report: Mapped[dict[str, Any]]
     reason: Mapped[str] = mapped_column(sa.Text, default="")
 
 
 class ExportCursor(Base):
-    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py."""
+    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py.
+
+    `batch_end` is how far the batch goes that is on its way, empty if there is none.
+    """
 
     __tablename__ = "export_cursors"
 
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     value: Mapped[str] = mapped_column(sa.String(255))
+    batch_end: Mapped[str] = mapped_column(sa.String(255), default="")
     updated_at: Mapped[datetime]
 
 

@@ -136,6 +136,7 @@ def upgrade() -> None:
         "export_cursors",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("value", sa.String(length=255), nullable=False),
+        sa.Column("batch_end", sa.String(length=255), nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_export_cursors")),
     )
@@ -145,6 +146,7 @@ def upgrade() -> None:
         sa.Column("started_at", _TIME, nullable=False),
         sa.Column("ended_at", _TIME, nullable=True),
         sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("report", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_runs")),
