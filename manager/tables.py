@@ -414,8 +414,9 @@ class DailyUsage(_Sums, Base):
 class AuditEvent(Base):
     """Who did what to what, from where, and how it went. It names what may be gone by now, so it refers to no table.
 
-    `subject_id` is what was done to if it is neither a project nor a token. `position` and `mac` chain it to the row
-    before it; they are null until the chain is extended, see manager/audit_chain.py.
+    `actor_id` is the operator who did it, if it was one. `subject_id` is what was done to if it is neither a project
+    nor a token. `position`, `chained_at` and `mac` chain it to the row before it; they are null until the chain is
+    extended, see manager/audit_chain.py.
     """
 
     __tablename__ = "audit_events"
@@ -424,6 +425,7 @@ class AuditEvent(Base):
     occurred_at: Mapped[datetime] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(sa.String(64), index=True)
     actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+    actor_id: Mapped[UUID | None] = mapped_column(index=True)
     outcome: Mapped[str] = mapped_column(sa.String(32))
     project_id: Mapped[UUID | None] = mapped_column(index=True)
     token_id: Mapped[UUID | None] = mapped_column(index=True)
@@ -432,19 +434,21 @@ class AuditEvent(Base):
     address: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[dict[str, Any]]
     position: Mapped[int | None] = mapped_column(sa.BigInteger, index=True, unique=True)
+    chained_at: Mapped[datetime | None]
     mac: Mapped[str | None] = mapped_column(sa.String(64))
 
 
 class AuditChain(Base):
     """The end of the audit's chain (`position`, `mac`), its sealed key, and what retention has cut off its beginning.
 
-    There is one row. The first event kept follows on `kept_position`, whose code was `kept_mac`; `seal` authenticates
-    the row itself.
+    There is one row. The first event kept follows on `kept_position`, whose code was `kept_mac`; `chain_id` tells it
+    from a chain that was begun anew; `seal` authenticates the row itself.
     """
 
     __tablename__ = "audit_chain"
 
     name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    chain_id: Mapped[str] = mapped_column(sa.String(16), default="")
     position: Mapped[int] = mapped_column(sa.BigInteger)
     mac: Mapped[str] = mapped_column(sa.String(64))
     kept_position: Mapped[int] = mapped_column(sa.BigInteger, default=0)

@@ -28,6 +28,7 @@ class AuditFilters(ma.Schema):
 
     action = ma.fields.String(load_default=None, validate=ma.validate.OneOf(list(audit.Action)))
     actor = Label(load_default=None, validate=ma.validate.Length(1, NAME_LENGTH))
+    actor_id = ma.fields.UUID(load_default=None, metadata={"description": "Which operator."})
     outcome = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[a-z_]{1,32}$"))
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
@@ -73,6 +74,7 @@ class AuditView(ma.Schema):
     occurred_at = ma.fields.AwareDateTime()
     action = ma.fields.String()
     actor = ma.fields.String()
+    actor_id = ma.fields.UUID(allow_none=True, metadata={"description": "Of an operator; names may be alike."})
     outcome = ma.fields.String()
     project_id = ma.fields.UUID(allow_none=True)
     token_id = ma.fields.UUID(allow_none=True)

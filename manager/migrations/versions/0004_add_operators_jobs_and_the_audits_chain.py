@@ -17,6 +17,7 @@ _INDEXED = [
     ("projects", "deleted_at", False),
     ("tokens", "previous_digest", True),
     ("audit_events", "subject_id", False),
+    ("audit_events", "actor_id", False),
     ("audit_events", "position", True),
 ]
 
@@ -30,6 +31,8 @@ def _columns() -> "list[tuple[str, sa.Column[Any]]]":
         ("requests", sa.Column("recorded_at", _TIME, nullable=True)),
         ("audit_events", sa.Column("subject_id", sa.Uuid(), nullable=True)),
         ("audit_events", sa.Column("address", sa.String(length=64), nullable=True)),
+        ("audit_events", sa.Column("actor_id", sa.Uuid(), nullable=True)),
+        ("audit_events", sa.Column("chained_at", _TIME, nullable=True)),
         ("audit_events", sa.Column("position", sa.BigInteger(), nullable=True)),
         ("audit_events", sa.Column("mac", sa.String(length=64), nullable=True)),
     ]
@@ -154,6 +157,7 @@ def upgrade() -> None:
     op.create_table(
         "audit_chain",
         sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("chain_id", sa.String(length=16), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.String(length=64), nullable=False),
         sa.Column("kept_position", sa.BigInteger(), nullable=False),
