@@ -25,7 +25,7 @@ hypothesis.settings.load_profile("untimed")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let scripts/fuzz say how thorough it is."""
     said = "How many examples of each operation of the management API are made up."
-    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=8, help=said)
+    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=5, help=said)
 
 
 @pytest.fixture(scope="session")
