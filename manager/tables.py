@@ -179,6 +179,7 @@ class Token(Base):
 
     # What waits to be published is looked for all the time, and is next to nothing.
     __table_args__ = (
+        sa.Index("ix_tokens_label_id", "label", "id"),
         sa.Index(
             "ix_tokens_pending",
             "id",

@@ -86,6 +86,7 @@ def upgrade() -> None:
     op.create_index("ix_requests_recorded_at", "requests", ["recorded_at", "request_id"])
     # Next to all tokens are active: whoever goes by this index has to sort them all.
     op.drop_index(op.f("ix_tokens_is_active"), table_name="tokens")
+    op.create_index("ix_tokens_label_id", "tokens", ["label", "id"])
     op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
@@ -181,7 +182,8 @@ def downgrade() -> None:
         "tombstones",
     ):
         op.drop_table(name)
-    op.drop_index("ix_tokens_pending", table_name="tokens")
+    for name in ("ix_tokens_pending", "ix_tokens_label_id"):
+        op.drop_index(name, table_name="tokens")
     op.create_index(op.f("ix_tokens_is_active"), "tokens", ["is_active"])
     op.drop_index("ix_requests_recorded_at", table_name="requests")
     for table, name, _ in reversed(_INDEXED):

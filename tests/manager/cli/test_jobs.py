@@ -37,7 +37,9 @@ def test_a_job_runs_once_and_its_report_is_printed(sessions: db.Sessions, rows: 
     shown = run("expired_tokens")
 
     assert shown.exit_code == 0, shown.output
-    assert json.loads(shown.output)["projects"] == {str(project.id): {"name": "search team", "tokens": 1}}
+    assert json.loads(shown.output.splitlines()[-1])["projects"] == {
+        str(project.id): {"name": "search team", "tokens": 1}
+    }
     assert [token.digest for token in rows.all(Token)] == ["d2"]
     assert [(row.name, row.outcome) for row in rows.all(JobRun)] == [("expired_tokens", "success")]
 
