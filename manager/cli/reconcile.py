@@ -29,7 +29,7 @@ def reconcile(context: click.Context, check: bool, is_json: bool) -> None:
     from manager.stores import connect_redis
 
     settings = start(Plane.CONTROL)
-    engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+    engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
     try:
         reconciler = Reconciler(client, db.create_sessions(engine))
         found = reconciler.check() if check else reconciler.mend()
