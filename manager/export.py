@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from manager import db, local_http
 from manager.db import Sessions
 from manager.tables import AuditEvent, ExportCursor, Request
+from shared import logs
 
 BATCH = 500
 # Of each kind, so many batches are shipped in one run; the rest waits for the next one.
@@ -31,6 +32,8 @@ MOST_BATCHES = 200
 SECONDS = (5.0, 30.0)
 # A row is shipped when no transaction can still bring one that was recorded before it.
 SETTLED = timedelta(seconds=30)
+
+log = logs.get("export")
 
 
 class ExportError(OSError):
@@ -148,7 +151,14 @@ class Export:
     def _where(self, session: Session, kind: str, now: datetime) -> tuple[str, str]:
         """Return where the next batch begins, and where it ends if it has been sent before."""
         cursor = session.get(ExportCursor, kind)
-        return (cursor.value, cursor.batch_end) if cursor else ("", "")
+        if cursor is None:
+            return "", ""
+        if kind == "requests" and cursor.value and _moment(cursor.value) > now:
+            # A clock was ahead when these rows were recorded. What has been recorded since then cannot be told from
+            # what was before, and rather arrives twice than never.
+            log.warning("export_begins_anew", kind=kind, cursor=cursor.value)
+            return "", ""
+        return cursor.value, cursor.batch_end
 
     def _move(self, kind: str, value: str, batch_end: str, now: datetime) -> None:
         def move(session: Session) -> None:
@@ -174,8 +184,12 @@ def _requests(session: Session, start: str, end: str, now: datetime, limit: int)
 
 
 def _place(cursor: str) -> "sa.Tuple":
-    moment, _, request_id = cursor.partition("|")
-    return sa.tuple_(sa.literal(datetime.fromisoformat(moment), Request.recorded_at.type), sa.literal(request_id))
+    _, _, request_id = cursor.partition("|")
+    return sa.tuple_(sa.literal(_moment(cursor), Request.recorded_at.type), sa.literal(request_id))
+
+
+def _moment(cursor: str) -> datetime:
+    return datetime.fromisoformat(cursor.partition("|")[0])
 
 
 def _events(session: Session, start: str, end: str, _: datetime, limit: int) -> tuple[Rows, str]:
