@@ -104,6 +104,21 @@ def _append(descriptor: int, lines: bytes) -> None:
         raise
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """How far the export has come: up to requests recorded then (None: none), and up to which position of the audit."""
+
+    requests: datetime | None = None
+    audit: int = 0
+
+
+def shipped(session: Session) -> Shipped:
+    """Return how far the export has come."""
+    cursors = {cursor.name: cursor.value for cursor in session.scalars(sa.select(ExportCursor)) if cursor.value}
+    requests_until = cursors.get("requests")
+    return Shipped(_moment(requests_until) if requests_until else None, int(cursors.get("audit", 0)))
+
+
 def sink_of(url: str, header: str = "") -> Sink:
     """Return the sink that a URL names: `http:`, `https:` or `file:`."""
     parts = urlsplit(url)
