@@ -106,17 +106,22 @@ def _append(descriptor: int, lines: bytes) -> None:
 
 @dataclass(frozen=True)
 class Shipped:
-    """How far the export has come: up to requests recorded then (None: none), and up to which position of the audit."""
+    """How far the export has come: up to which request (empty: none), and up to which position of the audit."""
 
-    requests: datetime | None = None
+    requests: str = ""
     audit: int = 0
+
+    def is_behind(self) -> sa.ColumnElement[bool]:
+        """Return the condition for requests that are still to be shipped; those of earlier releases never are."""
+        is_known = Request.recorded_at.is_not(None)
+        place = sa.tuple_(Request.recorded_at, Request.request_id)
+        return sa.and_(is_known, place > _place(self.requests)) if self.requests else is_known
 
 
 def shipped(session: Session) -> Shipped:
     """Return how far the export has come."""
-    cursors = {cursor.name: cursor.value for cursor in session.scalars(sa.select(ExportCursor)) if cursor.value}
-    requests_until = cursors.get("requests")
-    return Shipped(_moment(requests_until) if requests_until else None, int(cursors.get("audit", 0)))
+    cursors = {cursor.name: cursor.value for cursor in session.scalars(sa.select(ExportCursor))}
+    return Shipped(cursors.get("requests", ""), int(cursors.get("audit") or 0))
 
 
 def sink_of(url: str, header: str = "") -> Sink:

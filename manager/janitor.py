@@ -32,7 +32,7 @@ def forget_requests(sessions: Sessions, now: datetime, retention: timedelta, shi
     """
     due = Request.occurred_at < now - retention
     if shipped is not None:
-        is_waited_for = sa.and_(_not_shipped(shipped), Request.occurred_at >= now - MOST_TIMES * retention)
+        is_waited_for = sa.and_(shipped.is_behind(), Request.occurred_at >= now - MOST_TIMES * retention)
         _tell_waiting(sessions, sa.and_(due, is_waited_for))
         due = sa.and_(due, sa.not_(is_waited_for))
     old = sa.select(Request.request_id).where(due).limit(BATCH)
@@ -43,13 +43,6 @@ def forget_requests(sessions: Sessions, now: datetime, retention: timedelta, shi
         return len(ids)
 
     return _in_batches(sessions, forget)
-
-
-def _not_shipped(shipped: Shipped) -> sa.ColumnElement[bool]:
-    # Those of earlier releases have no such time, and are never shipped.
-    is_known = Request.recorded_at.is_not(None)
-    # The last moment's rows may be shipped in part.
-    return is_known if shipped.requests is None else sa.and_(is_known, Request.recorded_at >= shipped.requests)
 
 
 def _tell_waiting(sessions: Sessions, condition: sa.ColumnElement[bool]) -> None:

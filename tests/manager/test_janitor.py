@@ -66,7 +66,7 @@ def test_what_the_export_has_not_had_yet_is_kept_for_twice_as_long(sessions: db.
             session.execute(query.values(recorded_at=recorded_at))
 
     with capture_logs() as logged:
-        forgotten = forget_requests(sessions, NOW, WEEK, Shipped(NOW - HOUR / 2))
+        forgotten = forget_requests(sessions, NOW, WEEK, Shipped(f"{(NOW - HOUR).isoformat()}|r3"))
 
     assert forgotten == 3
     assert [row.request_id for row in rows.all(Request)] == ["r2", "r5"]
