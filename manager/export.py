@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 from manager import db, local_http
 from manager.db import Sessions
 from manager.tables import AuditEvent, ExportCursor, Request
+from shared import logs
 
 BATCH = 500
 # Of each kind, so many batches are shipped in one run; the rest waits for the next one.
@@ -31,6 +32,8 @@ MOST_BATCHES = 200
 SECONDS = (5.0, 30.0)
 # A row is shipped when no transaction can still bring one that was recorded before it.
 SETTLED = timedelta(seconds=30)
+
+log = logs.get("export")
 
 
 class ExportError(OSError):
@@ -101,6 +104,26 @@ def _append(descriptor: int, lines: bytes) -> None:
         raise
 
 
+@dataclass(frozen=True)
+class Shipped:
+    """How far the export has come: up to which request (empty: none), and up to which position of the audit."""
+
+    requests: str = ""
+    audit: int = 0
+
+    def is_behind(self) -> sa.ColumnElement[bool]:
+        """Return the condition for requests that are still to be shipped; those of earlier releases never are."""
+        is_known = Request.recorded_at.is_not(None)
+        place = sa.tuple_(Request.recorded_at, Request.request_id)
+        return sa.and_(is_known, place > _place(self.requests)) if self.requests else is_known
+
+
+def shipped(session: Session) -> Shipped:
+    """Return how far the export has come."""
+    cursors = {cursor.name: cursor.value for cursor in session.scalars(sa.select(ExportCursor))}
+    return Shipped(cursors.get("requests", ""), int(cursors.get("audit") or 0))
+
+
 def sink_of(url: str, header: str = "") -> Sink:
     """Return the sink that a URL names: `http:`, `https:` or `file:`."""
     parts = urlsplit(url)
@@ -148,7 +171,14 @@ class Export:
     def _where(self, session: Session, kind: str, now: datetime) -> tuple[str, str]:
         """Return where the next batch begins, and where it ends if it has been sent before."""
         cursor = session.get(ExportCursor, kind)
-        return (cursor.value, cursor.batch_end) if cursor else ("", "")
+        if cursor is None:
+            return "", ""
+        if kind == "requests" and cursor.value and _moment(cursor.value) > now:
+            # A clock was ahead when these rows were recorded. What has been recorded since then cannot be told from
+            # what was before, and rather arrives twice than never.
+            log.warning("export_begins_anew", kind=kind, cursor=cursor.value)
+            return "", ""
+        return cursor.value, cursor.batch_end
 
     def _move(self, kind: str, value: str, batch_end: str, now: datetime) -> None:
         def move(session: Session) -> None:
@@ -174,8 +204,12 @@ def _requests(session: Session, start: str, end: str, now: datetime, limit: int)
 
 
 def _place(cursor: str) -> "sa.Tuple":
-    moment, _, request_id = cursor.partition("|")
-    return sa.tuple_(sa.literal(datetime.fromisoformat(moment), Request.recorded_at.type), sa.literal(request_id))
+    _, _, request_id = cursor.partition("|")
+    return sa.tuple_(sa.literal(_moment(cursor), Request.recorded_at.type), sa.literal(request_id))
+
+
+def _moment(cursor: str) -> datetime:
+    return datetime.fromisoformat(cursor.partition("|")[0])
 
 
 def _events(session: Session, start: str, end: str, _: datetime, limit: int) -> tuple[Rows, str]:

@@ -162,6 +162,18 @@ def test_a_batch_whose_rows_are_gone_is_not_sent_again(sessions: db.Sessions, ex
     assert basket.ids() == ["r00000", "r00001", "r9"]
 
 
+def test_a_clock_that_was_years_ahead_parks_nothing(sessions: db.Sessions, export: Export, basket: Basket) -> None:
+    record(sessions, replace(EVENT, request_id="ahead"))
+    with sessions.begin() as session:
+        session.execute(sa.update(Request).values(recorded_at=later() + timedelta(days=3650)))
+    export.ship(later() + timedelta(days=3651))
+    record(sessions, replace(EVENT, request_id="since"))
+
+    counts = [export.ship(later())["requests"] for _ in range(2)]
+
+    assert (counts, basket.ids()) == ([1, 0], ["ahead", "since"])
+
+
 def test_rows_of_an_earlier_release_are_left_out(export: Export, rows: Rows) -> None:
     rows.add(Request(**rollup.request_row(EVENT)))
 
