@@ -13,7 +13,19 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, limits, tokens
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, Whole, names, sort_field
+from manager.api.fields import (
+    Changes,
+    Duration,
+    Grace,
+    Label,
+    Moment,
+    MostRequests,
+    PageQuery,
+    Truth,
+    Whole,
+    names,
+    sort_field,
+)
 from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
 from manager.api.once import once
 from manager.api.policies import PolicyShape
@@ -31,6 +43,7 @@ LINKS = {
     "refresh": ("post", f"{_ONE}/refresh", _ID),
     "revoke": ("delete", _ONE, _ID),
 }
+SOON = "2030-01-01T00:00:00Z"
 _EXAMPLE = {
     "project_id": "019a0000-0000-7000-8000-000000000001",
     "expires_in": "PT15M",
@@ -40,15 +53,11 @@ _EXAMPLE = {
 }
 
 
-def _moment(description: str = "The end of its life, instead of `expires_in`.") -> ma.fields.AwareDateTime:
-    return ma.fields.AwareDateTime(metadata={"description": description, "example": "2030-01-01T00:00:00Z"})
-
-
 class Lives(ma.Schema):
     """How long something lives: said in one of two ways."""
 
     expires_in = Duration()
-    expires_at = _moment()
+    expires_at = Moment(metadata={"description": "The end of its life, instead of `expires_in`.", "example": SOON})
     facts: ClassVar[dict[str, Any]] = {"not": {"required": ["expires_in", "expires_at"]}}
 
     @ma.validates_schema
@@ -124,10 +133,10 @@ class Filters(ma.Schema):
     state = ma.fields.String(validate=ma.validate.OneOf(list(tokens.State)))
     label_contains = Label(metadata={"description": "By exact letters."})
     label_prefix = Label(metadata={"description": "By exact letters."})
-    expires_before = ma.fields.AwareDateTime()
-    expires_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
-    last_used_before = ma.fields.AwareDateTime(metadata={"description": "Or never."})
-    last_used_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
+    expires_before = Moment()
+    expires_after = Moment(metadata={"description": "Then or later."})
+    last_used_before = Moment(metadata={"description": "Or never."})
+    last_used_after = Moment(metadata={"description": "Then or later."})
 
 
 class TokenQuery(Filters, PageQuery):
