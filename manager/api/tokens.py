@@ -31,6 +31,7 @@ from manager.api.once import once
 from manager.api.policies import PolicyShape
 from manager.api.services import note, now, scope, services
 from manager.changes import between
+from manager.errors import Conflict
 from manager.pages import Page
 from manager.tables import Token
 
@@ -259,6 +260,13 @@ def _expected(session: Session, token_id: UUID) -> Token:
     return token
 
 
+def _check_live(session: Session, shown: list[dict[str, Any]]) -> None:
+    """Raise Conflict if tokens whose secrets were shown have been revoked since, or purged."""
+    ids = [UUID(each["id"]) for each in shown]
+    if tokens.unrevoked(session, ids) != set(ids):
+        raise Conflict("What was made under this key has been revoked since: its secret is not shown again.")
+
+
 def _create(session: Session, labels: list[str], wanted: dict[str, Any]) -> list[CreatedToken]:
     settings, longest = services().settings, services().settings.max_token_lifetime
     made = tokens.create_many(
@@ -282,13 +290,19 @@ class Tokens(MethodView):
         with db.reading(services().sessions) as session:
             return tokens.list_page(session, now=now(), scope=scope(), **query)
 
-    @blueprint.says(once=True, is_tagged=True, links=LINKS)
+    @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
     @blueprint.arguments(NewToken, example=_EXAMPLE)
     @blueprint.response(201, CreatedTokenView)
     def post(self, body: dict[str, Any]) -> CreatedToken | Response:
         """Create a token; the answer is the only one that shows it."""
         wanted = {name: value for name, value in body.items() if name != "label"}
-        made = once(CreatedTokenView(), lambda session: _create(session, [body["label"]], wanted)[0], lambda it: it)
+        made = once(
+            CreatedTokenView(),
+            lambda session: _create(session, [body["label"]], wanted)[0],
+            lambda it: it,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             row = _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(row.id))
@@ -299,13 +313,18 @@ class Tokens(MethodView):
 class Batch(MethodView):
     """Many tokens."""
 
-    @blueprint.says(once=True)
+    @blueprint.says(once=True, conflicts=True)
     @blueprint.arguments(NewTokens, example={**{k: v for k, v in _EXAMPLE.items() if k != "label"}, "count": 3})
     @blueprint.response(201, CreatedTokens)
     def post(self, body: dict[str, Any]) -> dict[str, Any] | Response:
         """Create many tokens of one project, all or none; the answer is the only one that shows them."""
         labels = body.pop("labels")
-        made = once(CreatedTokens(), lambda session: {"items": _create(session, labels, body)}, lambda answer: answer)
+        made = once(
+            CreatedTokens(),
+            lambda session: {"items": _create(session, labels, body)},
+            lambda answer: answer,
+            check=lambda session, answer: _check_live(session, answer["items"]),
+        )
         if not isinstance(made, Response):
             services().publish_created(lambda publisher: publisher.publish_tokens_of(body["project_id"]))
         return made
@@ -397,7 +416,14 @@ class Refresh(MethodView):
             note(session, audit.Action.TOKEN_REFRESH, detail={**differs, "previous_until": until}, **known)
             return CreatedToken(token, secret)
 
-        made = once(CreatedTokenView(), refresh, lambda it: it, 200)
+        made = once(
+            CreatedTokenView(),
+            refresh,
+            lambda it: it,
+            200,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(token_id))
