@@ -35,7 +35,7 @@ Plain = _described(minLength=1, pattern=texts.PLAIN_PATTERN)
 ProviderKey = _described(
     minLength=keys.KEY_LENGTHS[0],
     maxLength=keys.KEY_LENGTHS[-1],
-    pattern=rf"^(?!{formats.PREFIX})(?!.*(\*\*\*\*|\.\.\.))[!-~]+$",
+    pattern=rf"^(?!{formats.PREFIX}|{formats.OPERATOR_PREFIX})(?!.*(\*\*\*\*|\.\.\.))[!-~]+$",
     example="sk-the-providers-key",
 )
 BaseUrl = _described(maxLength=2048, pattern=rf"^(https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}})?$")
