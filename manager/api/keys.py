@@ -153,7 +153,7 @@ class Keys(MethodView):
             note(session, audit.Action.KEY_CREATE, project_id=project_id, subject_id=key.id, detail=after)
             return key
 
-        key = once(KeyView(), add, shown_without_health)
+        key = once(KeyView(), add, shown_without_health, state=keys.state)
         if isinstance(key, Response):
             return key
         services().publish_created(lambda publisher: publisher.publish_project(project_id))

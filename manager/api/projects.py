@@ -281,7 +281,7 @@ class Projects(MethodView):
             note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
             return project
 
-        project = once(ProjectView(), create, _shown_without_health)
+        project = once(ProjectView(), create, _shown_without_health, state=_state)
         if isinstance(project, Response):
             return project
         services().publish_created(lambda publisher: publisher.publish_project(project.id))
