@@ -57,9 +57,8 @@ class NewOperator(ma.Schema):
 
 
 class OperatorChanges(Changes):
-    """What may be changed; a field that is left out stays."""
+    """What may be changed; a field that is left out stays. The name stays for good."""
 
-    name = Name(metadata=_NAMED)
     role = ma.fields.Enum(Role, by_value=True)
     project_ids = _ids()
     expires_in = Duration(allow_none=True, metadata={"description": _UNTIL})
