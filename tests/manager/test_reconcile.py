@@ -10,7 +10,7 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from manager import db, publications, tombstones
+from manager import db, projects, publications, tombstones
 from manager.collector import Collector
 from manager.publications import Name
 from manager.publisher import Publisher
@@ -440,6 +440,33 @@ def test_prices_that_change_are_published_by_mending(world: World) -> None:
         publications.touch(session, Name.PRICES, NOW)
 
     assert world.found() == []  # Nothing but the number of the version has changed.
+
+
+def test_a_request_that_ends_after_its_project_was_purged_leaves_nothing_behind(world: World) -> None:
+    spend(world)
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    with world.sessions.begin() as session:
+        projects.delete(session, NOW, projects.get(session, world.project.id))
+    with world.sessions.begin() as session:
+        projects.purge(session, datetime.now(UTC), projects.get(session, world.project.id))
+    Publisher(world.client, world.sessions).publish_pending()
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.found() == []
+    assert not world.client.exists(used(world, Scope.TOKEN))
+    assert list(world.client.hgetall(used(world, Scope.GLOBAL))) == [b"tokens:life"]
+
+
+def test_what_a_token_has_used_is_forgotten_with_it_also_if_it_was_lost_while_a_request_ran(world: World) -> None:
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    world.client.delete(used(world, Scope.TOKEN))
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.client.pexpiretime(used(world, Scope.TOKEN)) == world.client.pexpiretime(world.record())
 
 
 # What is badly damaged, or belongs to somebody else
