@@ -7,7 +7,7 @@ not compared: Redis and the workers each tell it by their own clock. Nothing her
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -29,6 +29,14 @@ _FOR_EVER = -1
 # No version is larger in SQL.
 _MOST = 2**31 - 1
 _SHARED = redis_schema.used_key(Scope.GLOBAL)
+_TYPES = {
+    redis_schema.EPOCH: b"string",
+    redis_schema.GLOBAL_LIMITS: b"string",
+    redis_schema.PRICES: b"string",
+    redis_schema.CORS_ORIGINS: b"set",
+    redis_schema.BREAKERS: b"hash",
+    _SHARED: b"hash",
+}
 _KEY_SUBJECT = redis_schema.key_subject("")
 
 type Fields = dict[bytes, bytes]
@@ -46,6 +54,16 @@ class Difference:
     id: str
     problem: str
     fields: tuple[str, ...] = ()
+
+
+def text(name: bytes) -> str:
+    """Return a name of Redis as text, also one that is no UTF-8; see raw."""
+    return name.decode(errors="surrogateescape")
+
+
+def raw(name: str) -> bytes:
+    """Return the name of Redis that `text` made a text of."""
+    return name.encode(errors="surrogateescape")
 
 
 def of_tokens(client: "redis.Redis", rows: Sequence[Token], now: datetime) -> list[Difference]:
@@ -84,21 +102,40 @@ def of_projects(client: "redis.Redis", rows: Sequence[Project]) -> list[Differen
 def of_the_rest(client: "redis.Redis", session: Session) -> list[Difference]:
     """Compare what there is once: the limits of everything together, the prices, the origins of all projects."""
     limits = limits_schema.encode_limits(publications.global_limits(session))
-    differences = []
-    if (client.get(redis_schema.GLOBAL_LIMITS) or b"") != limits:
-        differences.append(Difference("limits", redis_schema.GLOBAL_LIMITS, "changed"))
-    if client.get(redis_schema.PRICES) != encode_table(prices.table(session)):
-        differences.append(Difference("prices", redis_schema.PRICES, "changed"))
-    known = {origin.decode() for origin in cast(set[bytes], client.smembers(redis_schema.CORS_ORIGINS))} - {""}
-    if known != set(published.cors_origins(session)):
-        differences.append(Difference("origins", redis_schema.CORS_ORIGINS, "changed"))
-    return differences
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.get(redis_schema.GLOBAL_LIMITS)
+        pipeline.get(redis_schema.PRICES)
+        pipeline.smembers(redis_schema.CORS_ORIGINS)
+        told = answers(pipeline)
+    # What is damaged is told by of_types.
+    kinds = [
+        ("limits", redis_schema.GLOBAL_LIMITS, (told[0] or b"") == limits),
+        ("prices", redis_schema.PRICES, told[1] == encode_table(prices.table(session))),
+        ("origins", redis_schema.CORS_ORIGINS, _origins(told[2]) == set(published.cors_origins(session))),
+    ]
+    return [
+        Difference(kind, key, "changed")
+        for (kind, key, is_same), answer in zip(kinds, told, strict=True)
+        if not is_same and not isinstance(answer, redis.RedisError)
+    ]
+
+
+def of_types(client: "redis.Redis") -> list[Difference]:
+    """Tell which of the keys that there are once are of another type than they have to be."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in _TYPES:
+            pipeline.type(key)
+        found = pipeline.execute()
+    wrong = [
+        key for (key, expected), kind in zip(_TYPES.items(), found, strict=True) if kind not in (b"none", expected)
+    ]
+    return [Difference("key", key, "damaged") for key in wrong]
 
 
 def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Difference]:
     """Tell which keys of Redis belong to nothing that SQL knows."""
     by_kind: dict[str, dict[str, str]] = {"token": {}, "identity": {}, "project": {}, "used": {}}
-    for key in map(bytes.decode, names):
+    for key in map(text, names):
         kind, _, rest = key.removeprefix(redis_schema.PREFIX).partition(":")
         if rest and kind in by_kind and key != _SHARED:
             by_kind[kind][rest] = key
@@ -115,14 +152,14 @@ def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Dif
 def of_used(session: Session, fields: Iterable[bytes]) -> list[Difference]:
     """Tell which fields count what projects have used that SQL does not know."""
     # `<project id>:<measure>:<window>`; those of everything together have no id.
-    owned = {field.decode(): field.decode().split(":")[0] for field in fields if field.count(b":") == 2}
+    owned = {text(field): text(field).split(":")[0] for field in fields if field.count(b":") == 2}
     known = _known_ids(session, set(owned.values()))
     return [Difference("usage", field, "leftover") for field, owner in owned.items() if owner not in known]
 
 
 def of_breakers(session: Session, fields: Iterable[bytes]) -> list[Difference]:
     """Tell which breakers are of keys that are gone or switched off."""
-    subjects = [field.decode() for field in fields if field.startswith(_KEY_SUBJECT.encode())]
+    subjects = [text(field) for field in fields if field.startswith(_KEY_SUBJECT.encode())]
     ids = _uuids(subject.removeprefix(_KEY_SUBJECT) for subject in subjects)
     query = sa.select(UpstreamKey.id).where(UpstreamKey.id.in_(ids), UpstreamKey.is_active)
     known = {redis_schema.key_subject(str(key_id)) for key_id in session.scalars(query)}
@@ -181,7 +218,9 @@ def _known_ids(session: Session, ids: Iterable[str]) -> set[str]:
     return {str(known) for known in found}
 
 
-def _known_digests(session: Session, digests: Sequence[str], now: datetime) -> set[str]:
+def _known_digests(session: Session, names: Sequence[str], now: datetime) -> set[str]:
+    # PostgreSQL takes no other text, and no digest is one.
+    digests = [name for name in names if name.isascii() and name.isprintable()]
     known = set(session.scalars(sa.select(Token.digest).where(Token.digest.in_(digests))))
     replaced = sa.select(Token.previous_digest).where(Token.previous_digest.in_(digests), Token.previous_until > now)
     return known | {digest for digest in session.scalars(replaced) if digest}
@@ -211,6 +250,10 @@ def _record(found: Any, forgotten: int) -> Fields:
     if isinstance(found, redis.RedisError):
         return _NO_HASH
     return found | {_EXPIRY: _bytes(forgotten)} if found else {}
+
+
+def _origins(found: Any) -> set[str]:
+    return set() if isinstance(found, redis.RedisError) else {text(origin) for origin in found} - {""}
 
 
 def _is_number(text: bytes, most: int) -> bool:

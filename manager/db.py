@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import alembic.config
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -106,11 +105,6 @@ def is_current(engine: sa.Engine) -> bool:
     """Tell whether the schema is the one that this release expects; nobody is waited for."""
     with engine.connect().execution_options(**{READING: True}) as connection:
         return schema.is_current(connection)
-
-
-def migration_config(connection: sa.Connection) -> alembic.config.Config:
-    """Return alembic's configuration, bound to an open connection."""
-    return schema.config(connection)
 
 
 def reason(error: SQLAlchemyError) -> str:

@@ -7,7 +7,7 @@ import redis
 import sqlalchemy as sa
 
 from manager import db
-from manager.comparisons import Difference
+from manager.comparisons import Difference, raw
 from manager.db import Sessions
 from manager.publisher import Publisher
 from manager.tables import Project, Token
@@ -25,6 +25,17 @@ class Mending:
         self._sessions = sessions
         self._publisher = publisher
         self._health = UpstreamHealth(client)
+
+    def types(self, differences: Sequence[Difference]) -> None:
+        """Remove what is of another type than it has to be, and publish it again; its counters are raised later."""
+        for difference in differences:
+            self._redis.delete(difference.id)
+            if difference.id == redis_schema.GLOBAL_LIMITS:
+                self._publisher.publish_limits()
+            elif difference.id == redis_schema.PRICES:
+                self._publisher.publish_prices()
+            elif difference.id == redis_schema.CORS_ORIGINS:
+                self._publisher.publish_origins()
 
     def rows(self, differences: Sequence[Difference]) -> None:
         """Publish projects, or tokens, as SQL has them."""
@@ -90,17 +101,20 @@ class Mending:
         """Remove what belongs to nothing, and cut its running requests."""
         with self._redis.pipeline(transaction=False) as pipeline:
             for difference in differences:
-                pipeline.delete(difference.id)
+                pipeline.delete(raw(difference.id))
                 row_id = difference.id.rpartition(":")[2]
-                if difference.kind in ("identity", "project"):
+                if difference.kind in ("identity", "project") and row_id.isprintable():
                     notice = Revoked("project" if difference.kind == "project" else "token", row_id)
                     pipeline.publish(redis_schema.CONTROL_CHANNEL, encode_control(notice))
             pipeline.execute()
 
     def used(self, differences: Sequence[Difference]) -> None:
         """Remove what projects have used that are gone."""
-        self._redis.hdel(redis_schema.used_key(Scope.GLOBAL), *[difference.id for difference in differences])
+        self._redis.hdel(redis_schema.used_key(Scope.GLOBAL), *[raw(difference.id) for difference in differences])
 
     def breakers(self, differences: Sequence[Difference]) -> None:
         """Close the breakers of keys that are gone."""
-        self._health.forgive_subjects([difference.id for difference in differences])
+        subjects = [difference.id for difference in differences]
+        if unreadable := [raw(subject) for subject in subjects if not subject.isprintable()]:
+            self._redis.hdel(redis_schema.BREAKERS, *unreadable)
+        self._health.forgive_subjects([subject for subject in subjects if subject.isprintable()])

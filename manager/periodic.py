@@ -90,7 +90,9 @@ def _seed(prices: PriceSeed, now: datetime) -> Report:
 
 
 def _reconcile(reconciler: Reconciler, _: datetime) -> Report:
-    found = reconciler.mend()
+    found = reconciler.mend_unattended()
+    if found.withheld:
+        log.error("redis_has_too_much", count=found.withheld, advice="run `llm-proxy reconcile --check`")
     if not found.is_equal:
         log.warning("redis_differed", **found.summary()["differences"])
     return found.summary()

@@ -239,6 +239,15 @@ class IdempotentAnswer(Base):
     __table_args__ = (sa.Index("ix_idempotent_answers_principal", "principal", "key", unique=True),)
 
 
+class DatabaseIdentity(Base):
+    """The id of this database, in the one row that there is; see manager/database_identity.py."""
+
+    __tablename__ = "database_identity"
+
+    name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    id: Mapped[UUID]
+
+
 class Lease(Base):
     """Which process does something that only one may do at a time, and until when unless it renews."""
 

@@ -613,8 +613,10 @@ def test_a_redis_restarted_while_everything_is_published_gets_it_again(
     publisher = Publisher(server.client, sessions)
     once_read(engine, "tokens", server.restart)
 
-    publisher.republish_all()
+    with pytest.raises(PublishError, match="restarted"):
+        publisher.republish_all()
 
+    assert not publisher.is_ready()
     assert [publisher.republish_if_lost() for _ in range(2)] == [True, False]
 
 

@@ -10,11 +10,12 @@ import pytest
 import redis
 import sqlalchemy as sa
 
-from manager import db, publications, tombstones
+from manager import db, projects, publications, tombstones
 from manager.collector import Collector
 from manager.publications import Name
 from manager.publisher import Publisher
-from manager.reconcile import BATCH, Reconciler
+from manager.publishing import WrongRedis
+from manager.reconcile import BATCH, REMOVED_COUNT, Reconciler
 from manager.tables import Project, Token, UpstreamKey
 from shared import holds_schema, redis_schema
 from shared.holds_schema import OpenRequest
@@ -137,6 +138,12 @@ def spoil_shared(world: World, field: str, value: bytes) -> None:
     world.client.hset(used(world, Scope.GLOBAL), field.replace("ID", str(world.project.id)), value)
 
 
+def retyped(world: World, key: str) -> None:
+    world.client.delete(key)
+    world.client.zadd(key, {"x": 1})
+
+
+UNREADABLE = b"llmproxy:{v1}:%s:\xff\xfe"
 TOMORROW = int(datetime.now(UTC).timestamp()) + 86_400
 
 
@@ -250,6 +257,31 @@ FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
         [("token_counters", "changed")],
     ),
     "version beyond all": (lambda w: w.client.hset(w.record(), "version", 2**31), [("token", "damaged")]),
+    "epoch of another type": (
+        lambda w: retyped(w, redis_schema.EPOCH),
+        [("key", "damaged"), ("epoch", "missing")],
+    ),
+    "limits of another type": (lambda w: retyped(w, redis_schema.GLOBAL_LIMITS), [("key", "damaged")]),
+    "prices of another type": (lambda w: retyped(w, redis_schema.PRICES), [("key", "damaged")]),
+    "origins of another type": (lambda w: retyped(w, redis_schema.CORS_ORIGINS), [("key", "damaged")]),
+    "breakers of another type": (lambda w: retyped(w, redis_schema.BREAKERS), [("key", "damaged")]),
+    "uses of another type": (lambda w: retyped(w, used(w, Scope.GLOBAL)), [("key", "damaged")]),
+    "token that is no text": (lambda w: w.client.hset(UNREADABLE % b"token", "id", "x"), [("token", "orphan")]),
+    "token with a zero": (lambda w: w.client.hset(w.record("a\0b"), "id", "x"), [("token", "orphan")]),
+    "identity that is no text": (lambda w: w.client.set(UNREADABLE % b"identity", "x"), [("identity", "orphan")]),
+    "project that is no text": (lambda w: w.client.set(UNREADABLE % b"project", "x"), [("project", "orphan")]),
+    "use that is no text": (
+        lambda w: w.client.hset(used(w, Scope.GLOBAL), b"\xff:tokens:life", "x"),
+        [("usage", "leftover")],
+    ),
+    "breaker that is no text": (
+        lambda w: w.client.hset(redis_schema.BREAKERS, b"key:\xff", "x"),
+        [("breaker", "leftover")],
+    ),
+    "origin that is no text": (
+        lambda w: w.client.sadd(redis_schema.CORS_ORIGINS, b"\xff"),
+        [("origins", "changed")],
+    ),
     "breaker of nobody's key": (strange_breaker, [("breaker", "leftover")]),
     "breaker of a key that is off": (switched_off_key, [("breaker", "leftover")]),
 }
@@ -408,3 +440,121 @@ def test_prices_that_change_are_published_by_mending(world: World) -> None:
         publications.touch(session, Name.PRICES, NOW)
 
     assert world.found() == []  # Nothing but the number of the version has changed.
+
+
+def test_a_request_that_ends_after_its_project_was_purged_leaves_nothing_behind(world: World) -> None:
+    spend(world)
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    with world.sessions.begin() as session:
+        projects.delete(session, NOW, projects.get(session, world.project.id))
+    with world.sessions.begin() as session:
+        projects.purge(session, datetime.now(UTC), projects.get(session, world.project.id))
+    Publisher(world.client, world.sessions).publish_pending()
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.found() == []
+    assert not world.client.exists(used(world, Scope.TOKEN))
+    assert list(world.client.hgetall(used(world, Scope.GLOBAL))) == [b"tokens:life"]
+
+
+def test_what_a_token_has_used_is_forgotten_with_it_also_if_it_was_lost_while_a_request_ran(world: World) -> None:
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    world.client.delete(used(world, Scope.TOKEN))
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.client.pexpiretime(used(world, Scope.TOKEN)) == world.client.pexpiretime(world.record())
+
+
+# What is badly damaged, or belongs to somebody else
+
+
+def test_uses_of_another_type_are_found_and_budgets_are_spent_again_after_mending(world: World) -> None:
+    spend(world)
+    retyped(world, used(world, Scope.GLOBAL))
+
+    found, _, left = world.found(), world.reconciler.mend(), world.found()
+
+    assert (found, left) == ([("key", "damaged")], [])
+
+
+def test_a_damaged_record_does_not_keep_a_lost_redis_from_being_mended(world: World) -> None:
+    world.client.delete(redis_schema.EPOCH)
+    retyped(world, world.record())
+
+    world.reconciler.mend()
+
+    assert world.found() == [] and admit(world.client)
+
+
+def test_names_that_are_no_text_can_be_told(world: World) -> None:
+    world.client.hset(UNREADABLE % b"token", "id", "x")
+
+    report = world.reconciler.check()
+
+    assert report.differences[0].id == "llmproxy:{v1}:token:\\xff\\xfe"
+    assert "\n".join(report.lines(is_mended=False)).encode()
+
+
+def belongs_to_another(world: World) -> dict[bytes, object]:
+    world.client.set(redis_schema.DATABASE, str(STRANGER))
+    world.client.copy(world.record("d3"), world.record("d9"))
+    return {key: world.client.dump(key) for key in world.client.keys("*")}
+
+
+@pytest.mark.parametrize("run", ["check", "mend", "mend_unattended"])
+def test_a_redis_of_another_database_is_not_touched(world: World, run: str) -> None:
+    before = belongs_to_another(world)
+
+    with pytest.raises(WrongRedis, match="--adopt"):
+        getattr(world.reconciler, run)()
+
+    assert {key: world.client.dump(key) for key in world.client.keys("*")} == before
+
+
+def test_a_redis_of_another_database_can_be_adopted(world: World) -> None:
+    belongs_to_another(world)
+
+    world.reconciler.mend(is_adopting=True)
+
+    assert world.found() == [] and not world.client.exists(world.record("d9"))
+
+
+def add_strangers(world: World, count: int) -> None:
+    with world.client.pipeline() as pipeline:
+        for number in range(count):
+            pipeline.hset(world.record(f"stranger{number}"), "id", "x")
+        pipeline.execute()
+
+
+def test_unattended_little_is_removed(world: World) -> None:
+    add_strangers(world, REMOVED_COUNT)
+    world.client.delete(world.record())
+
+    report = world.reconciler.mend_unattended()
+
+    assert (report.withheld, world.found()) == (0, [])
+
+
+def test_unattended_much_is_left_to_a_person_and_all_else_mended(world: World) -> None:
+    add_strangers(world, REMOVED_COUNT + 1)
+    world.client.delete(world.record())
+
+    report = world.reconciler.mend_unattended()
+
+    assert (report.withheld, report.summary()["withheld"]) == (REMOVED_COUNT + 1,) * 2
+    assert world.found() == [("token", "orphan")] * (REMOVED_COUNT + 1)
+    world.reconciler.mend()
+    assert world.found() == []
+
+
+def test_unattended_a_small_share_of_much_is_removed(world: World) -> None:
+    world.rows.tokens(world.project, 6 * REMOVED_COUNT)
+    Publisher(world.client, world.sessions).publish_pending()
+    add_strangers(world, REMOVED_COUNT + 1)
+
+    assert world.reconciler.mend_unattended().withheld == 0
+    assert world.found() == []

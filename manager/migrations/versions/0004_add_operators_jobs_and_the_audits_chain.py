@@ -130,6 +130,12 @@ def upgrade() -> None:
     unique = op.f("ix_idempotent_answers_principal")
     op.create_index(unique, "idempotent_answers", ["principal", "key"], unique=True)
     op.create_table(
+        "database_identity",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "leases",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.String(length=128), nullable=False),
@@ -177,6 +183,7 @@ def downgrade() -> None:
         "job_runs",
         "export_cursors",
         "leases",
+        "database_identity",
         "idempotent_answers",
         "operators",
         "tombstones",
