@@ -9,7 +9,7 @@ from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
 
-from manager import audit, db, operators
+from manager import audit, db, operator_names, operators
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Duration, Name, PageQuery, sort_field
 from manager.api.once import once
@@ -29,7 +29,7 @@ _LINKS = {
 }
 _NAMED = {
     "description": "Names under which others act are reserved.",
-    "schema": {"not": {"enum": sorted(operators.RESERVED)}},
+    "schema": {"not": {"enum": sorted(operator_names.OURS)}},
 }
 _UNTIL = "Seconds, or ISO 8601 like P30D, from now on; null: for good."
 _WHICH = "The only projects to be seen; null: all."
