@@ -28,7 +28,7 @@ _LINKS = {
     "revoke": ("delete", _ONE, _ID),
 }
 _NAMED = {
-    "description": "Names under which others act are reserved.",
+    "description": "Names under which others act, or that look like another one, are refused.",
     "schema": {"not": {"enum": sorted(operator_names.OURS)}},
 }
 _UNTIL = "Seconds, or ISO 8601 like P30D, from now on; null: for good."
