@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager.tables import AuditEvent, new_id
+from shared import logs
 from shared.models import Outcome
 
 
@@ -57,11 +58,15 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Source:
-    """Who does something, with which request if any, and from which network address if it is known."""
+    """Who does something, with which request if any, and from which network address if it is known.
+
+    `actor_id` is the operator's; None for whoever is none.
+    """
 
     actor: str
     request_id: str | None = None
     address: str | None = None
+    actor_id: UUID | None = None
 
 
 DATA_PLANE = "data-plane"
@@ -85,7 +90,7 @@ def note(
     outcome: str = SUCCESS,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write down something that succeeds if the session's transaction does. `detail` holds no secrets.
+    """Write down something that succeeds if the session's transaction does. What looks like a secret is masked.
 
     `subject_id` is what was done to if it is neither a project nor a token.
     """
@@ -129,10 +134,20 @@ def _event(
         "occurred_at": moment,
         "action": action.value,
         "actor": source.actor,
+        "actor_id": source.actor_id,
         "outcome": SUCCESS,
         "project_id": project_id,
         "token_id": token_id,
-        "request_id": source.request_id,
+        "request_id": None if source.request_id is None else _harmless(source.request_id),
         "address": source.address,
-        "detail": dict(detail),
+        "detail": _harmless(dict(detail)),
     }
+
+
+def _harmless(value: Any) -> Any:
+    """Mask secrets in all texts of a value, however deep; lone surrogates, which no database takes, are replaced."""
+    if isinstance(value, str):
+        return logs.redact(value.encode("utf-8", "replace").decode())
+    if isinstance(value, Mapping):
+        return {_harmless(name): _harmless(each) for name, each in value.items()}
+    return [_harmless(each) for each in value] if isinstance(value, list | tuple) else value

@@ -5,7 +5,7 @@ with a chain that was tampered with stays wrong: extending it goes on behind the
 """
 
 import secrets
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -30,15 +30,34 @@ from manager.audit_links import (
 from manager.audit_verification import Anchor, Report, look
 from manager.db import Sessions
 from manager.tables import AuditChain, AuditEvent
+from shared import logs
 from shared.sealing import Keyring
 
 _KEY_BYTES = 32
+log = logs.get("audit_chain")
 _LINK = (
     sa.update(AuditEvent)
     .where(AuditEvent.id == sa.bindparam("row"))
     .values(position=sa.bindparam("place"), mac=sa.bindparam("code"))
 )
 _WAITING = sa.and_(AuditEvent.position.is_(None), AuditEvent.mac.is_(None))
+
+
+@dataclass(frozen=True)
+class _Old:
+    """What may be cut off: recorded before `limit` and shipped, or before `last_limit` in any case."""
+
+    limit: datetime
+    last_limit: datetime
+    shipped: int | None
+
+    def covers(self, position: int, recorded_at: float) -> bool:
+        if recorded_at >= self.limit.timestamp():
+            return False
+        if self.shipped is None or position <= self.shipped or recorded_at < self.last_limit.timestamp():
+            return True
+        log.warning("retention_waits_for_export", audit_from=position)
+        return False
 
 
 class Chain:
@@ -72,16 +91,17 @@ class Chain:
             report = look(session, self._keyring, anchor)
         return report if report.fault or fault is None else replace(report, fault=fault)
 
-    def forget(self, now: datetime, retention: timedelta | None) -> int:
+    def forget(self, now: datetime, retention: timedelta | None, shipped: int | None = None) -> int:
         """Cut off events that were written down longer ago; None: never. Return how many.
 
-        What is cut off is verified first, or a forger could have it cut. Raises ChainBroken.
+        `shipped` is the position up to which events were exported, None if none are to be: what is behind it is kept
+        for up to twice as long. What is cut off is verified first, or a forger could have it cut. Raises ChainBroken.
         """
         if retention is None:
             return 0
-        limit, forgotten = now - retention, 0
+        old, forgotten = _Old(now - retention, now - 2 * retention, shipped), 0
         while True:
-            count = db.transact(self._sessions, lambda session: self._forget_once(session, now, limit))
+            count = db.transact(self._sessions, lambda session: self._forget_once(session, now, old))
             forgotten += count
             if count < BATCH:
                 return forgotten
@@ -104,11 +124,11 @@ class Chain:
             record.seal = seal(key, record)
         return len(links)
 
-    def _forget_once(self, session: Session, now: datetime, limit: datetime) -> int:
+    def _forget_once(self, session: Session, now: datetime, old: "_Old") -> int:
         record, key = self._lock(session)
         walk, count = Walk(key, record.kept_position, record.kept_mac), 0
         for row in session.execute(in_order().limit(BATCH)).all():
-            if recorded_at(row.id) >= limit.timestamp():
+            if not old.covers(row.position, recorded_at(row.id)):
                 break
             if fault := walk.step(row):
                 raise ChainBroken(fault)
@@ -117,7 +137,7 @@ class Chain:
             session.execute(sa.delete(AuditEvent).where(AuditEvent.position <= walk.position))
             record.kept_position, record.kept_mac = walk.position, walk.mac
             record.seal = seal(key, record)
-            detail = {"events": count, "until_position": walk.position, "recorded_before": limit.isoformat()}
+            detail = {"events": count, "until_position": walk.position, "recorded_before": old.limit.isoformat()}
             audit.note(session, now, audit.Source(audit.JOBS), audit.Action.AUDIT_RETENTION, detail=detail)
         return count
 

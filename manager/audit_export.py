@@ -23,6 +23,7 @@ COLUMNS = (
     "occurred_at",
     "action",
     "actor",
+    "actor_id",
     "outcome",
     "project_id",
     "token_id",

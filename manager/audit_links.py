@@ -29,6 +29,7 @@ COVERED = (
     AuditEvent.occurred_at,
     AuditEvent.action,
     AuditEvent.actor,
+    AuditEvent.actor_id,
     AuditEvent.outcome,
     AuditEvent.project_id,
     AuditEvent.token_id,
@@ -36,6 +37,7 @@ COVERED = (
     AuditEvent.subject_id,
     AuditEvent.address,
     AuditEvent.detail,
+    AuditEvent.chained_at,
 )
 COLUMNS = (*COVERED, AuditEvent.mac)
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from manager import db, servers
 from manager.audit_chain import Chain
 from manager.collector import Collector
+from manager.denials import Denials
 from manager.exclusive import Exclusive, Report, lead, run_now
 from manager.leases import LIFE, Leadership
 from manager.logins import Logins
@@ -103,7 +104,7 @@ def run(settings: Settings) -> None:
 
 
 def run_once(settings: Settings, name: str) -> Report:
-    """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob."""
+    """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob, RunsElsewhere."""
     with _stores(settings) as (client, engine):
         known = {job.name: job for job in jobs_of(settings, client, engine)}
         if name not in known:
@@ -114,12 +115,13 @@ def run_once(settings: Settings, name: str) -> Report:
 def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> tuple[list[Job], Leadership]:
     sessions = db.create_sessions(engine)
     leadership, chain = Leadership(sessions, "jobs"), Chain(sessions, settings.encryption_keys)
-    logins = Logins(sessions, SafeTallies(client))
+    logins, denials = Logins(sessions, SafeTallies(client)), Denials(sessions, client)
     everywhere = [
         Job("collect", partial(Collector(client, sessions).collect_once, COLLECT_BLOCK_MS), 0.0),
         Job("heal", partial(heal, Publisher(client, sessions)), HEAL_SECONDS),
         Job("chain", _led(leadership, chain.extend), CHAIN_SECONDS),
         Job("failed_logins", _led(leadership, lambda: logins.flush(datetime.now(UTC))), LOGINS_SECONDS),
+        Job("denials", _led(leadership, lambda: denials.flush(datetime.now(UTC))), LOGINS_SECONDS),
     ]
     periodic = [
         Job(job.name, Exclusive(job, sessions, leadership).run_if_due, LOOK_SECONDS)

@@ -6,19 +6,13 @@ who tries tokens cannot fill the database.
 
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
-
 from manager import audit, db
 from manager.audit import Action, Source
+from manager.sums import Sums, write
 from manager.tallies import OTHERS, SafeTallies
 from manager.throttle import neighbourhood
-from shared import logs
 
 SEEN_SECONDS = 3600
-TOLD_SECONDS = 60
-MOST_TOLD = 100
-log = logs.get("access")
 
 
 def seen(name: str, address: str | None) -> str:
@@ -32,43 +26,29 @@ class Logins:
     def __init__(self, sessions: db.Sessions, tallies: SafeTallies) -> None:
         self._sessions = sessions
         self._tallies = tallies
+        self._failed = Sums(tallies, "told")
 
     def succeeded(self, now: datetime, source: Source, role: str) -> None:
-        """Tell of a login, if it is the first of this hour. While Redis is away, that is not known, and not told."""
+        """Tell of a login, if it is the first of this hour; while Redis is away, as far as this process knows."""
         name = seen(source.actor, source.address)
-        is_first = self._tallies.look(name)[0] == 0
-        if is_first and self._tallies.is_shared() and self._note(now, source, audit.SUCCESS, {"role": role}):
+        if self._tallies.look(name)[0] == 0 and self._note(now, source, audit.SUCCESS, {"role": role}):
             self._tallies.hit(name, SEEN_SECONDS)
 
     def failed(self, now: datetime, address: str | None, request_id: str | None) -> None:
         """Count a failed login, and tell of it if it is time to."""
-        name = neighbourhood(address)
-        self._tallies.pile(name)
-        self._tell(now, name, request_id)
+        self._failed.add(neighbourhood(address), lambda name, count: self._tell(now, name, count, request_id))
 
     def flush(self, now: datetime) -> None:
         """Tell of what has been counted and not told, of each address whose minute is over."""
-        for name in self._tallies.piled():
-            self._tell(now, name, None)
+        self._failed.flush(lambda name, count: self._tell(now, name, count, None))
 
-    def _tell(self, now: datetime, name: str, request_id: str | None) -> None:
-        if self._tallies.look("told")[0] >= MOST_TOLD or not self._tallies.turn(f"told:{name}", TOLD_SECONDS):
-            return
-        if count := self._tallies.take(name):
-            self._tallies.hit("told", TOLD_SECONDS)
-            address = None if name == OTHERS else name
-            if not self._note(now, Source(audit.NOBODY, request_id, address), audit.FAILED, {"count": count}):
-                self._tallies.pile(name, count)
+    def flush_own(self, now: datetime) -> None:
+        """Do so with what only this process knows, since Redis was away."""
+        self._failed.flush_own(lambda name, count: self._tell(now, name, count, None))
+
+    def _tell(self, now: datetime, name: str, count: int, request_id: str | None) -> bool:
+        source = Source(audit.NOBODY, request_id, None if name == OTHERS else name)
+        return self._note(now, source, audit.FAILED, {"count": count})
 
     def _note(self, now: datetime, source: Source, outcome: str, detail: dict[str, object]) -> bool:
-        """Write an event, and tell whether that went well: nobody's login hangs on it."""
-
-        def note(session: Session) -> None:
-            audit.note(session, now, source, Action.LOGIN, outcome=outcome, detail=detail)
-
-        try:
-            db.transact(self._sessions, note)
-        except SQLAlchemyError as error:
-            log.error("login_not_noted", actor=source.actor, outcome=outcome, reason=db.reason(error))
-            return False
-        return True
+        return write(self._sessions, now, source, Action.LOGIN, outcome, detail)

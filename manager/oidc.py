@@ -12,7 +12,7 @@ import jwt
 
 from manager.authentication import Refused
 from manager.issuer_keys import IssuerKeys
-from manager.operators import PERSON_PREFIX
+from manager.operator_names import PERSON_PREFIX
 from manager.principals import Principal, Role
 
 ALGORITHMS = ("RS256", "ES256")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import audit, texts
+from manager import operator_names
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Principal, Role, Scope
@@ -20,9 +20,6 @@ from manager.tables import Operator, Project, new_id
 from shared import tokens
 
 MOST_PROJECTS = 100
-# People who come with a token of an issuer act under this prefix; see manager/oidc.py.
-PERSON_PREFIX = "oidc:"
-_RESERVED = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
 SORTS = {"created_at": None, "name": Operator.name, "last_used_at": Operator.last_used_at}
 _STAMPED_EVERY = timedelta(minutes=1)
 
@@ -41,9 +38,9 @@ def create(
 
     Without `project_ids` it sees every project, without `expires_in` its token works until it is revoked.
     """
-    operator = Operator(id=new_id(), version=0, created_at=now)
+    operator = Operator(id=new_id(), name=_free(session, operator_names.check(name)), version=0, created_at=now)
     secret = _give_token(operator, pepper)
-    _set(session, operator, now, {"name": name, "role": role, "project_ids": project_ids, "expires_in": expires_in})
+    _set(session, operator, now, {"role": role, "project_ids": project_ids, "expires_in": expires_in})
     session.add(operator)
     _flush(session)
     return operator, secret
@@ -71,7 +68,10 @@ def list_page(
 
 
 def update(session: Session, now: datetime, operator: Operator, **changes: Any) -> None:
-    """Change name, role, project_ids (None: all), expires_in (from now; None: never). Raises Invalid, Conflict."""
+    """Change role, project_ids (None: all), expires_in (from now; None: never). Raises Invalid, Conflict.
+
+    The name stays for good: the audit tells by it who it was.
+    """
     _demand_unrevoked(operator)
     _set(session, operator, now, changes)
     _flush(session)
@@ -137,12 +137,12 @@ def shown(operator: Operator) -> dict[str, Any]:
 
 
 def _set(session: Session, operator: Operator, now: datetime, changes: dict[str, Any]) -> None:
-    if "name" in changes:
-        operator.name = _checked_name(changes["name"])
     if "role" in changes:
         operator.role = changes["role"].value
     if "project_ids" in changes:
-        operator.project_ids = _checked_projects(session, changes["project_ids"])
+        # What is not valid yet, such as a name that is taken, is not to be written by a look at the projects.
+        with session.no_autoflush:
+            operator.project_ids = _checked_projects(session, changes["project_ids"])
     if operator.role == Role.ADMIN and operator.project_ids is not None:
         raise Invalid("project_ids", "An admin sees every project.")
     if "expires_in" in changes:
@@ -150,10 +150,9 @@ def _set(session: Session, operator: Operator, now: datetime, changes: dict[str,
     _touch(operator, now)
 
 
-def _checked_name(text: str) -> str:
-    name = texts.check_name(text, "name")
-    if name.casefold() in _RESERVED or name.casefold().startswith(PERSON_PREFIX):
-        raise Invalid("name", "This name is reserved: others act under it.")
+def _free(session: Session, name: str) -> str:
+    if any(operator_names.is_alike(name, other) for other in session.scalars(sa.select(Operator.name))):
+        raise Conflict("There is, or was, an operator of this name already.")
     return name
 
 
@@ -189,4 +188,4 @@ def _flush(session: Session) -> None:
     try:
         session.flush()
     except IntegrityError as error:
-        raise Conflict("There is an operator of this name already.") from error
+        raise Conflict("There is, or was, an operator of this name already.") from error

@@ -239,6 +239,15 @@ class IdempotentAnswer(Base):
     __table_args__ = (sa.Index("ix_idempotent_answers_principal", "principal", "key", unique=True),)
 
 
+class DatabaseIdentity(Base):
+    """The id of this database, in the one row that there is; see manager/database_identity.py."""
+
+    __tablename__ = "database_identity"
+
+    name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    id: Mapped[UUID]
+
+
 class Lease(Base):
     """Which process does something that only one may do at a time, and until when unless it renews."""
 
@@ -250,7 +259,7 @@ class Lease(Base):
 
 
 class JobRun(Base):
-    """The latest run of a job, its report, and why it failed if it did."""
+    """The latest run of a job, its report, and why it failed if it did; `attempts` counts runs since one succeeded."""
 
     __tablename__ = "job_runs"
 
@@ -258,17 +267,22 @@ class JobRun(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str] = mapped_column(sa.String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
     report: Mapped[dict[str, Any]]
     reason: Mapped[str] = mapped_column(sa.Text, default="")
 
 
 class ExportCursor(Base):
-    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py."""
+    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py.
+
+    `batch_end` is how far the batch goes that is on its way, empty if there is none.
+    """
 
     __tablename__ = "export_cursors"
 
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     value: Mapped[str] = mapped_column(sa.String(255))
+    batch_end: Mapped[str] = mapped_column(sa.String(255), default="")
     updated_at: Mapped[datetime]
 
 
@@ -410,8 +424,9 @@ class DailyUsage(_Sums, Base):
 class AuditEvent(Base):
     """Who did what to what, from where, and how it went. It names what may be gone by now, so it refers to no table.
 
-    `subject_id` is what was done to if it is neither a project nor a token. `position` and `mac` chain it to the row
-    before it; they are null until the chain is extended, see manager/audit_chain.py.
+    `actor_id` is the operator who did it, if it was one. `subject_id` is what was done to if it is neither a project
+    nor a token. `position`, `chained_at` and `mac` chain it to the row before it; they are null until the chain is
+    extended, see manager/audit_chain.py.
     """
 
     __tablename__ = "audit_events"
@@ -420,6 +435,7 @@ class AuditEvent(Base):
     occurred_at: Mapped[datetime] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(sa.String(64), index=True)
     actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+    actor_id: Mapped[UUID | None] = mapped_column(index=True)
     outcome: Mapped[str] = mapped_column(sa.String(32))
     project_id: Mapped[UUID | None] = mapped_column(index=True)
     token_id: Mapped[UUID | None] = mapped_column(index=True)
@@ -428,19 +444,21 @@ class AuditEvent(Base):
     address: Mapped[str | None] = mapped_column(sa.String(64))
     detail: Mapped[dict[str, Any]]
     position: Mapped[int | None] = mapped_column(sa.BigInteger, index=True, unique=True)
+    chained_at: Mapped[datetime | None]
     mac: Mapped[str | None] = mapped_column(sa.String(64))
 
 
 class AuditChain(Base):
     """The end of the audit's chain (`position`, `mac`), its sealed key, and what retention has cut off its beginning.
 
-    There is one row. The first event kept follows on `kept_position`, whose code was `kept_mac`; `seal` authenticates
-    the row itself.
+    There is one row. The first event kept follows on `kept_position`, whose code was `kept_mac`; `chain_id` tells it
+    from a chain that was begun anew; `seal` authenticates the row itself.
     """
 
     __tablename__ = "audit_chain"
 
     name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    chain_id: Mapped[str] = mapped_column(sa.String(16), default="")
     position: Mapped[int] = mapped_column(sa.BigInteger)
     mac: Mapped[str] = mapped_column(sa.String(64))
     kept_position: Mapped[int] = mapped_column(sa.BigInteger, default=0)

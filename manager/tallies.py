@@ -18,6 +18,7 @@ AWAY_SECONDS = 5.0
 MOST_NAMES = 10_000
 # What is piled up for more names than that is told of one.
 OTHERS = "others"
+PILE = "pile"
 
 type Clock = Callable[[], float]
 
@@ -53,9 +54,9 @@ class Tallies(Protocol):
 class RedisTallies:
     """Counts in Redis."""
 
-    def __init__(self, client: "redis.Redis") -> None:
+    def __init__(self, client: "redis.Redis", pile: str = PILE) -> None:
         self._client = client
-        self._pile = f"{PREFIX}pile"
+        self._pile = f"{PREFIX}{pile}"
 
     def hit(self, name: str, seconds: int) -> int:
         """See Tallies."""
@@ -149,10 +150,13 @@ class MemoryTallies:
 
 
 class SafeTallies:
-    """Counts in Redis, and in memory for the seconds after a call to Redis failed."""
+    """Counts in Redis, and in memory for the seconds after a call to Redis failed.
 
-    def __init__(self, client: "redis.Redis", clock: Clock = time.monotonic) -> None:
-        self._shared, self._own = RedisTallies(client), MemoryTallies(clock)
+    What is piled up under one name of a `pile` is apart from what is under another's.
+    """
+
+    def __init__(self, client: "redis.Redis", clock: Clock = time.monotonic, pile: str = PILE) -> None:
+        self._shared, self._own = RedisTallies(client, pile), MemoryTallies(clock)
         self._clock = clock
         self._away_until = 0.0
 
@@ -180,6 +184,14 @@ class SafeTallies:
     def piled(self) -> list[str]:
         """See Tallies."""
         return self._try(lambda tallies: tallies.piled())
+
+    def left(self) -> list[str]:
+        """Return the names of what was piled up in this process's memory, where no other one finds it."""
+        return self._own.piled()
+
+    def own_turn(self, name: str, seconds: int) -> bool:
+        """Tell whether it is the first time within so long in this process."""
+        return self._own.turn(name, seconds)
 
     def is_shared(self) -> bool:
         """Tell whether the last call reached Redis."""

@@ -63,6 +63,11 @@ def is_text(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
+def is_visible(character: str) -> bool:
+    """Tell whether a character shows something."""
+    return _VISIBLE.search(character) is not None
+
+
 def matching[Row](
     session: Session,
     query: sa.Select[Row],

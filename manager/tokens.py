@@ -276,6 +276,11 @@ def known(session: Session, ids: Sequence[UUID], *, scope: Scope = EVERYTHING) -
     return {token_id for token_id, project_id in session.execute(query) if scope.includes(project_id)}
 
 
+def unrevoked(session: Session, ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these ids tokens have that were not revoked."""
+    return set(session.scalars(sa.select(Token.id).where(Token.id.in_(ids), Token.revoked_at.is_(None))))
+
+
 def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> dict[UUID, int]:
     """Revoke for good all tokens that fit filters (see `matching`); return how many in each project."""
     found = matching(session, sa.select(Token.id), now, scope, **wanted)

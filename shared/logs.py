@@ -77,6 +77,9 @@ class Redactor:
         return text
 
 
+_SHAPES = Redactor()
+
+
 class JsonFormatter(structlog.stdlib.ProcessorFormatter):
     """Renders one redacted JSON object per line."""
 
@@ -103,13 +106,13 @@ class Handler(logging.StreamHandler[IO[str]]):
     def __init__(self, stream: IO[str], redact: Redactor) -> None:
         super().__init__(stream)
         self.setFormatter(JsonFormatter(redact))
-        self._redact = redact
+        self.redact = redact
 
     def write_event(self, event: dict[str, Any]) -> None:
         """Write one event as it is, without a record of the stdlib."""
         with self.lock or nullcontext():
             try:
-                self.stream.write(self._redact(_render(None, "", event)) + self.terminator)
+                self.stream.write(self.redact(_render(None, "", event)) + self.terminator)
                 self.flush()
             except (OSError, ValueError):
                 return
@@ -130,6 +133,13 @@ def configure(level: str, secrets: Iterable[str] = (), stream: IO[str] | None = 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+
+
+def redact(text: str) -> str:
+    """Mask in a text what is masked in this process's log lines."""
+    handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, Handler))
+    found = next(handlers, None)
+    return (found.redact if found else _SHAPES)(text)
 
 
 def write_off_thread() -> None:

@@ -26,6 +26,7 @@ from manager.api import (
 from manager.api.forwarded import Forwarded
 from manager.api.services import Services, install
 from manager.authentication import Authenticator, Issuer
+from manager.denials import Denials
 from manager.logins import Logins
 from manager.tallies import SafeTallies
 from manager.throttle import Throttle
@@ -68,8 +69,10 @@ def _guard(app: Flask, settings: Settings, made: Services) -> None:
     tallies = SafeTallies(made.access_redis)
     issuer = _issuer(settings) if settings.oidc_issuer else None
     authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
-    access.guard(app, authenticator, Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies))
+    throttle, logins = Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies)
+    access.guard(app, authenticator, throttle, logins, Denials(made.sessions, made.access_redis))
     rates.limit(app, made.access_redis, settings.api_rate)
+    access.demand_roles(app)
     if settings.proxies_in_front:
         app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]
 

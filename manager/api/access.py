@@ -5,27 +5,24 @@ import uuid
 from datetime import UTC, datetime
 
 from flask import Flask, Response, abort, g, request
-from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized, UnsupportedMediaType
 
-from manager import audit, db
-from manager.api.services import now, principal, services, source
+from manager.api.services import now, principal, scope, source
 from manager.authentication import Authenticator, IssuerAway, Refused
-from manager.errors import Forbidden
+from manager.denials import Denials
+from manager.errors import Forbidden, NotFound
 from manager.logins import Logins
-from manager.principals import Role
+from manager.principals import EVERYTHING, Role
 from manager.throttle import Throttle
-from shared import logs
 
 # What may be seen without a token: shapes, and nothing that is in them. A view may say so by `is_open`, too.
 OPEN = {"api-docs.openapi_json"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _LONGEST_PATH = 200
-log = logs.get("access")
 
 
-def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: Logins) -> None:
-    """Check each request before it is routed, and mark each answer."""
+def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: Logins, denials: Denials) -> None:
+    """Find out who sends each request, and mark each answer."""
 
     def check() -> None:
         given = request.headers.get("x-request-id", "")
@@ -33,12 +30,12 @@ def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: 
         is_managed = request.path == "/manage" or request.path.startswith("/manage/")
         if is_managed and not is_open(app, request.endpoint):
             _authenticate(authenticator, throttle, logins)
-            _demand_role(app)
-            _check_media_type()
 
     def mark(response: Response) -> Response:
-        if response.status_code == 403 and "principal" in g:
-            _note_denial(response)
+        if response.status_code in (403, 404) and "principal" in g:
+            _note_denial(denials, response)
+        logins.flush_own(now())
+        denials.flush_own(now())
         if response.status_code in (429, 503) and "retry_after" in g:
             response.headers["retry-after"] = str(g.retry_after)
         response.headers["x-request-id"] = g.request_id
@@ -48,6 +45,17 @@ def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: 
 
     app.before_request(check)
     app.after_request(mark)
+
+
+def demand_roles(app: Flask) -> None:
+    """Check what each request may; to be called when `guard` has been."""
+
+    def check() -> None:
+        if "principal" in g:
+            _demand_role(app)
+            _check_media_type()
+
+    app.before_request(check)
 
 
 def is_open(app: Flask, endpoint: str | None) -> bool:
@@ -97,19 +105,16 @@ def _demand_role(app: Flask) -> None:
         raise Forbidden(f"This needs the role {needed}." if needed else "Nobody may do this.")
 
 
-def _note_denial(response: Response) -> None:
-    problem = response.get_json(silent=True)
-    if not isinstance(problem, dict) or problem.get("code") != Forbidden.code:
-        return
-    path = request.path[:_LONGEST_PATH].encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
-    detail = {"method": request.method, "path": path, "role": principal().role, "reason": problem["detail"]}
-    moment, who = now(), source()
-    try:
-        services().transact(
-            lambda session: audit.note(session, moment, who, audit.Action.ACCESS, outcome=audit.DENIED, detail=detail)
-        )
-    except SQLAlchemyError as error:  # It stays denied.
-        log.error("denial_not_noted", reason=db.reason(error), actor=who.actor)
+def _note_denial(denials: Denials, response: Response) -> None:
+    answer = response.get_json(silent=True)
+    problem = answer if isinstance(answer, dict) else {}
+    code = problem.get("code")
+    # Who may see some projects only, and is not shown something, may have asked for another one's.
+    is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING
+    if code == Forbidden.code or is_hidden:
+        path = request.path[:_LONGEST_PATH].encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
+        detail = {"method": request.method, "path": path, "role": principal().role, "reason": problem["detail"]}
+        denials.denied(now(), source(), detail)
 
 
 def _check_media_type() -> None:

@@ -1,8 +1,11 @@
 """Where a request comes from when reverse proxies stand in front: whoever called the outermost of them."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
+
+_WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 class Forwarded:
@@ -20,7 +23,9 @@ class Forwarded:
 
 
 def _address(text: str) -> str | None:
+    # Some proxies add the port: 192.0.2.7:4711, [2001:db8::7]:4711.
+    found = _WITH_PORT.fullmatch(text.strip())
     try:
-        return str(ipaddress.ip_address(text.strip()))
+        return str(ipaddress.ip_address(found[1] or found[2] if found else text.strip()))
     except ValueError:
         return None

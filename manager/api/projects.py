@@ -32,8 +32,9 @@ from manager.api.keys import HealthView, KeyView, ShownKey, shown_without_health
 from manager.api.limits import changed, limits_field, shown_limits
 from manager.api.once import once
 from manager.api.policies import PolicyShape
-from manager.api.services import demand, demand_everything, note, now, scope, services
+from manager.api.services import demand, demand_everything, note, now, principal, scope, services
 from manager.changes import between
+from manager.errors import Forbidden
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import Project
@@ -78,7 +79,11 @@ def _features() -> "ma.fields.Dict":
 
 
 def _fallbacks() -> "ma.fields.List[Any]":
-    said = {"description": "Tried in order when that is down.", "uniqueItems": True, "maxItems": 5}
+    said = {
+        "description": "Tried in order when that is down. Only admins change them.",
+        "uniqueItems": True,
+        "maxItems": 5,
+    }
     return ma.fields.List(Fallback(), metadata=said)
 
 
@@ -91,7 +96,7 @@ def _origins() -> "ma.fields.List[Any]":
 class Settings(ma.Schema):
     """What a project is set to."""
 
-    base_url = BaseUrl(metadata={"description": "Replaces the provider's own origin."})
+    base_url = BaseUrl(metadata={"description": "Replaces the provider's own origin. Only admins change it."})
     fallback_urls = _fallbacks()
     policy = ma.fields.Nested(PolicyShape)
     limits = limits_field(metadata={"description": "Of all its tokens together."})
@@ -271,11 +276,12 @@ class Projects(MethodView):
 
         def create(session: Session) -> Project:
             project = projects.create(session, services().rules, now(), **body)
+            _demand_admin(("",), _goes_to(project))
             after = {"after": {**projects.facts(project), "masked_key": project.keys[0].masked}}
             note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
             return project
 
-        project = once(ProjectView(), create, _shown_without_health)
+        project = once(ProjectView(), create, _shown_without_health, state=_state)
         if isinstance(project, Response):
             return project
         services().publish_created(lambda publisher: publisher.publish_project(project.id))
@@ -367,6 +373,16 @@ class TokensOfProject(MethodView):
         return {"revoked": count}
 
 
+def _demand_admin(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    """Raise Forbidden for a change of where keys are sent, unless by an admin: whoever is there gets to see them."""
+    if before != after and not principal().role.covers(Role.ADMIN):
+        raise Forbidden("Where a provider's keys are sent (base_url, fallback_urls) is for admins to say.")
+
+
+def _goes_to(project: Project) -> tuple[Any, ...]:
+    return project.base_url, *project.fallback_urls
+
+
 def _change(project_id: UUID, change: Any) -> ShownProject:
     """Change a project by a function as projects.update; tell the audit and the data plane."""
 
@@ -374,7 +390,9 @@ def _change(project_id: UUID, change: Any) -> ShownProject:
         project = _expected(session, project_id)
         was_active, known, limits = project.is_active, {key.id for key in project.keys}, project.limits
         before, first = projects.facts(project), project.keys[0] if project.keys else None
+        went_to = _goes_to(project)
         change(session, services().rules, now(), project)
+        _demand_admin(went_to, _goes_to(project))
         if detail := between(before, projects.facts(project)):
             note(session, audit.Action.PROJECT_UPDATE, project_id=project_id, detail=detail)
         if was_active != project.is_active:

@@ -14,7 +14,10 @@ PREFIX = f"{redis_schema.PREFIX}rate"
 
 
 def limit(app: Flask, client: "redis.Redis", rate: str) -> None:
-    """Check each request that has been let in. To be called after access.guard, which tells who sends it."""
+    """Check each request that has been let in. To be called between access.guard and access.demand_roles.
+
+    So whoever is denied something is counted as well.
+    """
     sentence = f"Too many requests: at most {rate}."
     keys = (lambda: f"principal:{g.principal.id or g.principal.name}", lambda: f"address:{_address()}")
     limiter = Limiter(

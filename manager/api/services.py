@@ -48,10 +48,12 @@ class Services:
         engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
         sessions = db.create_sessions(engine)
         table = providers.load(settings.providers_file)
-        rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream)
-        publisher, health = Publisher(client, sessions), UpstreamHealth(client)
+        own = frozenset((settings.management_token, settings.token_pepper.decode()))
+        rules = Rules(settings.encryption_keys, table, settings.allow_http_upstream, own)
+        publisher = Publisher(client, sessions)
         readiness = Readiness(engine, client, publisher)
         access = redis_servers.client(settings.redis_url, ACCESS_SECONDS)
+        health = UpstreamHealth(access)  # What it tells is shown beside the rest, if it is there.
         return cls(settings, engine, sessions, client, access, publisher, health, readiness, rules)
 
     def transact[Result](self, work: Callable[[Session], Result]) -> Result:
@@ -89,7 +91,8 @@ def now() -> datetime:
 
 def source() -> audit.Source:
     """Return who does what the current request asks for, from where."""
-    return audit.Source(principal().name, g.request_id, request.remote_addr)
+    who = principal()
+    return audit.Source(who.name, g.request_id, request.remote_addr, who.id)
 
 
 def principal() -> Principal:

@@ -13,12 +13,25 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, limits, tokens
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, Whole, names, sort_field
+from manager.api.fields import (
+    Changes,
+    Duration,
+    Grace,
+    Label,
+    Moment,
+    MostRequests,
+    PageQuery,
+    Truth,
+    Whole,
+    names,
+    sort_field,
+)
 from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
 from manager.api.once import once
 from manager.api.policies import PolicyShape
 from manager.api.services import note, now, scope, services
 from manager.changes import between
+from manager.errors import Conflict
 from manager.pages import Page
 from manager.tables import Token
 
@@ -31,6 +44,7 @@ LINKS = {
     "refresh": ("post", f"{_ONE}/refresh", _ID),
     "revoke": ("delete", _ONE, _ID),
 }
+SOON = "2030-01-01T00:00:00Z"
 _EXAMPLE = {
     "project_id": "019a0000-0000-7000-8000-000000000001",
     "expires_in": "PT15M",
@@ -40,15 +54,11 @@ _EXAMPLE = {
 }
 
 
-def _moment(description: str = "The end of its life, instead of `expires_in`.") -> ma.fields.AwareDateTime:
-    return ma.fields.AwareDateTime(metadata={"description": description, "example": "2030-01-01T00:00:00Z"})
-
-
 class Lives(ma.Schema):
     """How long something lives: said in one of two ways."""
 
     expires_in = Duration()
-    expires_at = _moment()
+    expires_at = Moment(metadata={"description": "The end of its life, instead of `expires_in`.", "example": SOON})
     facts: ClassVar[dict[str, Any]] = {"not": {"required": ["expires_in", "expires_at"]}}
 
     @ma.validates_schema
@@ -124,10 +134,10 @@ class Filters(ma.Schema):
     state = ma.fields.String(validate=ma.validate.OneOf(list(tokens.State)))
     label_contains = Label(metadata={"description": "By exact letters."})
     label_prefix = Label(metadata={"description": "By exact letters."})
-    expires_before = ma.fields.AwareDateTime()
-    expires_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
-    last_used_before = ma.fields.AwareDateTime(metadata={"description": "Or never."})
-    last_used_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
+    expires_before = Moment()
+    expires_after = Moment(metadata={"description": "Then or later."})
+    last_used_before = Moment(metadata={"description": "Or never."})
+    last_used_after = Moment(metadata={"description": "Then or later."})
 
 
 class TokenQuery(Filters, PageQuery):
@@ -250,6 +260,13 @@ def _expected(session: Session, token_id: UUID) -> Token:
     return token
 
 
+def _check_live(session: Session, shown: list[dict[str, Any]]) -> None:
+    """Raise Conflict if tokens whose secrets were shown have been revoked since, or purged."""
+    ids = [UUID(each["id"]) for each in shown]
+    if tokens.unrevoked(session, ids) != set(ids):
+        raise Conflict("What was made under this key has been revoked since: its secret is not shown again.")
+
+
 def _create(session: Session, labels: list[str], wanted: dict[str, Any]) -> list[CreatedToken]:
     settings, longest = services().settings, services().settings.max_token_lifetime
     made = tokens.create_many(
@@ -273,13 +290,19 @@ class Tokens(MethodView):
         with db.reading(services().sessions) as session:
             return tokens.list_page(session, now=now(), scope=scope(), **query)
 
-    @blueprint.says(once=True, is_tagged=True, links=LINKS)
+    @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
     @blueprint.arguments(NewToken, example=_EXAMPLE)
     @blueprint.response(201, CreatedTokenView)
     def post(self, body: dict[str, Any]) -> CreatedToken | Response:
         """Create a token; the answer is the only one that shows it."""
         wanted = {name: value for name, value in body.items() if name != "label"}
-        made = once(CreatedTokenView(), lambda session: _create(session, [body["label"]], wanted)[0], lambda it: it)
+        made = once(
+            CreatedTokenView(),
+            lambda session: _create(session, [body["label"]], wanted)[0],
+            lambda it: it,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             row = _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(row.id))
@@ -290,13 +313,18 @@ class Tokens(MethodView):
 class Batch(MethodView):
     """Many tokens."""
 
-    @blueprint.says(once=True)
+    @blueprint.says(once=True, conflicts=True)
     @blueprint.arguments(NewTokens, example={**{k: v for k, v in _EXAMPLE.items() if k != "label"}, "count": 3})
     @blueprint.response(201, CreatedTokens)
     def post(self, body: dict[str, Any]) -> dict[str, Any] | Response:
         """Create many tokens of one project, all or none; the answer is the only one that shows them."""
         labels = body.pop("labels")
-        made = once(CreatedTokens(), lambda session: {"items": _create(session, labels, body)}, lambda answer: answer)
+        made = once(
+            CreatedTokens(),
+            lambda session: {"items": _create(session, labels, body)},
+            lambda answer: answer,
+            check=lambda session, answer: _check_live(session, answer["items"]),
+        )
         if not isinstance(made, Response):
             services().publish_created(lambda publisher: publisher.publish_tokens_of(body["project_id"]))
         return made
@@ -388,7 +416,14 @@ class Refresh(MethodView):
             note(session, audit.Action.TOKEN_REFRESH, detail={**differs, "previous_until": until}, **known)
             return CreatedToken(token, secret)
 
-        made = once(CreatedTokenView(), refresh, lambda it: it, 200)
+        made = once(
+            CreatedTokenView(),
+            refresh,
+            lambda it: it,
+            200,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(token_id))

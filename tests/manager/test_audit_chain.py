@@ -480,6 +480,13 @@ def test_what_is_old_enough_is_cut_off_and_that_is_told(aged: Chain, rows: Rows)
     assert told.detail == {"events": 4, "until_position": 4, "recorded_before": "1970-01-05T00:00:00+00:00"}
 
 
+def test_what_was_not_exported_yet_is_kept_for_twice_as_long(aged: Chain, rows: Rows) -> None:
+    forgotten = [aged.forget(after(9), timedelta(days=5), shipped=2), aged.forget(after(14), timedelta(days=5), 2)]
+
+    assert forgotten == [2, 2]
+    assert aged.verify().is_whole
+
+
 def test_everything_may_be_cut_off(aged: Chain, rows: Rows) -> None:
     assert aged.forget(after(30), timedelta(days=5)) == EVENTS
 

@@ -1,5 +1,6 @@
 """Rules of logins in the audit: the first from somewhere, and failed ones in sum, so that nobody fills the database."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from manager import db, logins, tallies
+from manager import db, logins, sums, tallies
 from manager.audit import Source
 from manager.logins import Logins
 from manager.stores import connect_redis
@@ -16,6 +17,14 @@ from manager.tallies import OTHERS, SafeTallies
 from tests.manager.conftest import NOBODY, NOW, Rows
 
 ANN = Source("ann", "ticket-42", "192.0.2.7")
+
+
+@dataclass
+class Clock:
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -46,14 +55,38 @@ def test_a_login_is_told_once_an_hour_for_each_address(told: Logins, rows: Rows,
     assert 3590 < redis_client.ttl(tallies.PREFIX + logins.seen("ann", "192.0.2.7")) <= 3600
 
 
-def test_while_redis_is_away_no_login_is_told_but_failed_ones_are(sessions: db.Sessions, rows: Rows) -> None:
-    lonely = Logins(sessions, SafeTallies(connect_redis(NOBODY)))
+def test_while_redis_is_away_each_process_tells_of_what_it_knows(sessions: db.Sessions, rows: Rows) -> None:
+    clock = Clock()
+    lonely = Logins(sessions, SafeTallies(connect_redis(NOBODY), clock))
 
-    lonely.succeeded(NOW, ANN, "operator")
     for _ in range(3):
+        lonely.succeeded(NOW, ANN, "operator")
         lonely.failed(NOW, "192.0.2.7", None)
+    lonely.flush_own(NOW)
+    clock.now += 61
+    lonely.flush_own(NOW)
 
-    assert shown(rows) == [("anonymous", "failed", "192.0.2.7", {"count": 1})]
+    assert shown(rows) == [
+        ("ann", "success", "192.0.2.7", {"role": "operator"}),
+        ("anonymous", "failed", "192.0.2.7", {"count": 1}),
+        ("anonymous", "failed", "192.0.2.7", {"count": 2}),
+    ]
+
+
+def test_what_one_process_knows_is_told_when_redis_is_back(
+    sessions: db.Sessions, rows: Rows, redis_client: redis.Redis
+) -> None:
+    clock, tried = Clock(), SafeTallies(redis_client)
+    one = Logins(sessions, SafeTallies(redis_client, clock))
+    redis_client.set(f"{tallies.PREFIX}pile", "no hash")
+    one.failed(NOW, "192.0.2.7", None)
+    one.failed(NOW, "192.0.2.7", None)
+    redis_client.delete(f"{tallies.PREFIX}pile")
+    clock.now += 61
+
+    one.flush_own(NOW)
+
+    assert [detail for *_, detail in shown(rows)] == [{"count": 1}, {"count": 1}] and tried.piled() == []
 
 
 def test_the_first_failure_is_told_at_once_and_the_rest_when_the_minute_is_over(
@@ -85,16 +118,16 @@ def test_a_later_failure_tells_of_those_before_it(told: Logins, rows: Rows, redi
 
 
 def test_many_addresses_fill_no_database(told: Logins, rows: Rows, redis_client: redis.Redis) -> None:
-    for number in range(logins.MOST_TOLD + 50):
+    for number in range(sums.MOST_TOLD + 50):
         told.failed(NOW, f"10.0.{number // 250}.{number % 250}", None)
-    assert len(rows.all(AuditEvent)) == logins.MOST_TOLD
+    assert len(rows.all(AuditEvent)) == sums.MOST_TOLD
     told.flush(NOW)
-    assert len(rows.all(AuditEvent)) == logins.MOST_TOLD
+    assert len(rows.all(AuditEvent)) == sums.MOST_TOLD
 
     redis_client.delete(f"{tallies.PREFIX}told")
     told.flush(NOW)
 
-    assert sum(detail["count"] for *_, detail in shown(rows)) == logins.MOST_TOLD + 50
+    assert sum(detail["count"] for *_, detail in shown(rows)) == sums.MOST_TOLD + 50
 
 
 def test_addresses_beyond_all_bounds_are_told_of_as_one(told: Logins, rows: Rows, redis_client: redis.Redis) -> None:

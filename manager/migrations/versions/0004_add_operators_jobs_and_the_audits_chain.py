@@ -17,6 +17,7 @@ _INDEXED = [
     ("projects", "deleted_at", False),
     ("tokens", "previous_digest", True),
     ("audit_events", "subject_id", False),
+    ("audit_events", "actor_id", False),
     ("audit_events", "position", True),
 ]
 
@@ -30,6 +31,8 @@ def _columns() -> "list[tuple[str, sa.Column[Any]]]":
         ("requests", sa.Column("recorded_at", _TIME, nullable=True)),
         ("audit_events", sa.Column("subject_id", sa.Uuid(), nullable=True)),
         ("audit_events", sa.Column("address", sa.String(length=64), nullable=True)),
+        ("audit_events", sa.Column("actor_id", sa.Uuid(), nullable=True)),
+        ("audit_events", sa.Column("chained_at", _TIME, nullable=True)),
         ("audit_events", sa.Column("position", sa.BigInteger(), nullable=True)),
         ("audit_events", sa.Column("mac", sa.String(length=64), nullable=True)),
     ]
@@ -127,6 +130,12 @@ def upgrade() -> None:
     unique = op.f("ix_idempotent_answers_principal")
     op.create_index(unique, "idempotent_answers", ["principal", "key"], unique=True)
     op.create_table(
+        "database_identity",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "leases",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.String(length=128), nullable=False),
@@ -137,6 +146,7 @@ def upgrade() -> None:
         "export_cursors",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("value", sa.String(length=255), nullable=False),
+        sa.Column("batch_end", sa.String(length=255), nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_export_cursors")),
     )
@@ -146,6 +156,7 @@ def upgrade() -> None:
         sa.Column("started_at", _TIME, nullable=False),
         sa.Column("ended_at", _TIME, nullable=True),
         sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("report", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_runs")),
@@ -153,6 +164,7 @@ def upgrade() -> None:
     op.create_table(
         "audit_chain",
         sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("chain_id", sa.String(length=16), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("mac", sa.String(length=64), nullable=False),
         sa.Column("kept_position", sa.BigInteger(), nullable=False),
@@ -171,6 +183,7 @@ def downgrade() -> None:
         "job_runs",
         "export_cursors",
         "leases",
+        "database_identity",
         "idempotent_answers",
         "operators",
         "tombstones",

@@ -62,6 +62,7 @@ def test_a_revocation_is_told_in_full(api: Api) -> None:
         "occurred_at": event["occurred_at"],
         "action": "token.revoke",
         "actor": "management",
+        "actor_id": None,
         "outcome": "success",
         "project_id": project_id,
         "token_id": token["id"],
@@ -113,7 +114,7 @@ def test_what_is_stored_but_not_yet_published_is_told(api: Api, lonely: Api) -> 
     token = api.token(api.project()["id"])
 
     assert lonely.delete(f"tokens/{token['id']}").status_code == 503
-    assert [event["action"] for event in listed(api)] == ["token.revoke"]
+    assert len(listed(api, action="token.revoke")) == 1
 
 
 def test_a_cut_stream_is_told_by_the_data_plane(api: Api, sessions: db.Sessions) -> None:
@@ -132,6 +133,20 @@ def test_no_event_shows_a_secret(api: Api) -> None:
 
     text = api.get("audit").text
     assert PROVIDER_KEY[4:-4] not in text and token["token"][12:-4] not in text
+
+
+@one_database
+def test_what_is_sent_like_a_secret_is_masked_in_the_audit(api: Api) -> None:
+    made = api.project()
+    secret, auditor = api.token(made["id"])["token"], api.operator("auditor")
+
+    auditor.get("audit/export", text=secret)
+    auditor.send("GET", "audit/export", {"x-request-id": secret})
+    auditor.post(f"dead-letters/{secret}/retry")
+    api.token(made["id"], label=secret)
+
+    text = api.get("audit").text
+    assert secret not in text and text.count(f"sk-llmp-****{secret[-4:]}") >= 4
 
 
 def test_events_are_found_by_action_project_token_and_request(api: Api, sessions: db.Sessions) -> None:
@@ -180,6 +195,7 @@ def test_pages_show_every_event_once_newest_first(api: Api) -> None:
         ("actor", "x" * 201),
         ("outcome", "Success"),
         ("subject_id", "7"),
+        ("actor_id", "7"),
         ("from", "yesterday"),
         ("from", "2026-05-04T10:20:30"),
         ("until", "2026-05-04"),

@@ -1,14 +1,17 @@
 """Rules of roles: what declares no role is nobody's, each role may what it may, and who was denied is told."""
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 from flask.testing import FlaskClient
 
-from manager import create_app
+from manager import create_app, db, tallies
 from manager.api import access
+from manager.denials import Denials
 from manager.principals import Role
 from tests.manager.api.conftest import MANAGEMENT_TOKEN, PEPPER, Api, configure, faulty, one_database, problem
 
@@ -143,7 +146,36 @@ def test_a_denial_is_told_in_the_audit(api: Api) -> None:
         "path": f"/manage/projects/{ID}",
         "role": "auditor",
         "reason": "This needs the role operator.",
+        "count": 1,
     }
+    assert event["actor_id"] == auditor.get("me").json["id"]
+
+
+def test_many_denials_are_told_in_sum(api: Api, sessions: db.Sessions, redis_client: redis.Redis) -> None:
+    ann, bob = api.operator("auditor", name="ann"), api.operator("auditor", name="bob")
+    for _ in range(7):
+        ann.delete(f"projects/{ID}")
+    bob.delete(f"projects/{ID}")
+    assert [event["detail"]["count"] for event in api.get("audit", action="access").json["items"]] == [1, 1]
+
+    redis_client.delete(*redis_client.keys(f"{tallies.PREFIX}denied:*"))
+    Denials(sessions, redis_client).flush(datetime.now(UTC))
+
+    latest = api.get("audit", action="access").json["items"][0]
+    assert (latest["actor"], latest["actor_id"], latest["detail"]) == ("ann", ann.get("me").json["id"], {"count": 6})
+
+
+def test_asking_for_what_is_out_of_scope_is_told_as_a_denial(api: Api) -> None:
+    mine, other = api.project()["id"], api.project("other team")["id"]
+    ann = api.operator("operator", name="ann", project_ids=[mine])
+
+    assert problem(ann.get(f"projects/{other}")) == (404, "not_found")
+    ann.get("nothing")
+
+    [event] = api.get("audit", action="access").json["items"]
+    assert (event["actor"], event["outcome"], event["detail"]["path"]) == ("ann", "denied", f"/manage/projects/{other}")
+    assert api.get(f"projects/{ID}").status_code == 404
+    assert len(api.get("audit", action="access").json["items"]) == 1
 
 
 def test_a_denial_for_want_of_scope_is_told_as_well(api: Api) -> None:

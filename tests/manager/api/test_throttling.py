@@ -1,6 +1,7 @@
 """Rules of haste: who tries tokens or asks too much waits, others do not, and Redis being away opens nothing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -154,6 +155,18 @@ def test_what_does_not_exist_counts_as_well(limited: Api) -> None:
     assert [ask(limited, "192.0.2.1", path="nothing").status_code for _ in range(6)] == [404] * 5 + [429]
 
 
+def test_who_is_denied_is_counted_as_well(limited: Api) -> None:
+    ann = replace(limited.operator("auditor", name="ann"), client=limited.client)
+
+    found = [ann.post("projects", name="x").status_code for _ in range(9)]
+
+    assert found == [403] * 4 + [429] * 5  # The first of an hour has made the operator.
+
+
+def test_bodies_of_another_kind_are_counted_as_well(limited: Api) -> None:
+    assert [limited.send("POST", "projects", data="x").status_code for _ in range(6)] == [415] * 5 + [429]
+
+
 def test_who_waits_changes_nothing(limited: Api) -> None:
     statuses(limited, "127.0.0.1", None, 5)
 
@@ -202,6 +215,11 @@ def seen_from(api: Api, header: str | None) -> Any:
         ("6.6.6.6, 192.0.2.7,10.0.0.2", "192.0.2.7"),
         ("2001:db8::7, 10.0.0.2", "2001:db8::/64"),
         ("10.0.0.2", "198.51.100.1"),
+        ("192.0.2.7:4711, 10.0.0.2:80", "192.0.2.7"),
+        ("[2001:db8::7]:4711, 10.0.0.2", "2001:db8::/64"),
+        ("[2001:db8::7], 10.0.0.2", "2001:db8::/64"),
+        ("192.0.2.7:x, 10.0.0.2", "198.51.100.1"),
+        ("[192.0.2, 10.0.0.2", "198.51.100.1"),
         ("nonsense, 10.0.0.2", "198.51.100.1"),
         ("192.0.2.7, " + "x" * 1000 + ", 10.0.0.2", "198.51.100.1"),
         (None, "198.51.100.1"),
