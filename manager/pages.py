@@ -87,8 +87,11 @@ def _ordering(
     last = key.desc() if wanted.is_descending else key.asc()
     if first is None:
         return [last]
-    # Said aloud, since the databases disagree about where nothing belongs.
-    return [first.desc().nulls_last() if wanted.is_descending else first.asc().nulls_first(), last]
+    ordered = first.desc() if wanted.is_descending else first.asc()
+    if wanted.column is not None and wanted.column.nullable:
+        # Said aloud, since the databases disagree about where nothing belongs. (PostgreSQL's indexes would not fit.)
+        ordered = ordered.nulls_last() if wanted.is_descending else ordered.nulls_first()
+    return [ordered, last]
 
 
 def _after(
