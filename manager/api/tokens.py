@@ -200,27 +200,10 @@ class TokenView(ma.Schema):
     previous_until = ma.fields.AwareDateTime(allow_none=True, metadata=_UNTIL)
 
 
-class CreatedTokenView(ma.Schema):
+class CreatedTokenView(TokenView):
     """A new token with its secret, which is shown this once."""
 
-    id = ma.fields.UUID(attribute="row.id")
     token = ma.fields.String(attribute="secret", metadata={"description": "The secret, shown only here."})
-    masked_token = ma.fields.String(attribute="row.masked")
-    project_id = ma.fields.UUID(attribute="row.project_id")
-    label = ma.fields.String(attribute="row.label")
-    expires_at = ma.fields.AwareDateTime(attribute="row.expires_at")
-    max_requests = ma.fields.Integer(attribute="row.max_requests", allow_none=True)
-    request_count = ma.fields.Integer(attribute="row.request_count")
-    is_active = ma.fields.Boolean(attribute="row.is_active")
-    state = ma.fields.Function(lambda made: tokens.state_of(made.row, now()).value, metadata=_STATE)
-    policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
-    limits = shown_limits("row.limits")
-    created_at = ma.fields.AwareDateTime(attribute="row.created_at")
-    updated_at = ma.fields.AwareDateTime(attribute="row.updated_at")
-    last_used_at = ma.fields.AwareDateTime(attribute="row.last_used_at", allow_none=True)
-    revoked_at = ma.fields.AwareDateTime(attribute="row.revoked_at", allow_none=True)
-    refreshed_at = ma.fields.AwareDateTime(attribute="row.refreshed_at", allow_none=True)
-    previous_until = ma.fields.AwareDateTime(attribute="row.previous_until", allow_none=True, metadata=_UNTIL)
 
 
 class TokenPage(ma.Schema):
@@ -236,6 +219,10 @@ class CreatedToken:
 
     row: Token
     secret: str
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the row knows."""
+        return getattr(self.row, name)
 
 
 class CreatedTokens(ma.Schema):
