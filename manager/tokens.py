@@ -1,6 +1,5 @@
 """Withering tokens: made, changed, refreshed and revoked. Plain functions over a session; the caller commits."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import limits as limit_rules
-from manager import policies, projects, texts
+from manager import policies, projects, revoking, texts
 from manager.errors import Conflict, Invalid, NotFound, ProjectInactive
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
@@ -201,9 +200,11 @@ def update(
 ) -> None:
     """Change label, life (from now on, or until a moment), state, policy, limits, `max_requests=` (None: no limit).
 
-    A revoked token stays revoked: whoever has it may be the reason why it was revoked. Raises Invalid, Conflict.
+    What is as it was is no change. A revoked token stays revoked: whoever has it may be the reason why it was revoked.
+    Raises Invalid, Conflict.
     """
     _check_is_not_revoked(token)
+    before = facts(token), token.limits
     if label is not None:
         token.label = texts.check_label(label)
     if expires_in is not None or expires_at is not None:
@@ -216,7 +217,8 @@ def update(
         token.policy = policies.check(policy)
     if limits is not None:
         token.limits = limit_rules.check(limits, models.Scope.TOKEN)
-    _touch(token, now)
+    if (facts(token), token.limits) != before:
+        _touch(token, now)
 
 
 def revoke(token: Token, now: datetime) -> bool:
@@ -284,14 +286,7 @@ def unrevoked(session: Session, ids: Sequence[UUID]) -> set[UUID]:
 def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> dict[UUID, int]:
     """Revoke for good all tokens that fit filters (see `matching`); return how many in each project."""
     found = matching(session, sa.select(Token.id), now, scope, **wanted)
-    revoked = session.scalars(
-        sa.update(Token)
-        .where(Token.revoked_at.is_(None), Token.id.in_(found))
-        .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
-        .returning(Token.project_id)
-        .execution_options(synchronize_session=False)
-    )
-    return dict(Counter(revoked))
+    return dict(revoking.revoke(session, now, Token.id.in_(found)))
 
 
 def _check_is_not_revoked(token: Token) -> None:

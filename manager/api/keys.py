@@ -244,8 +244,10 @@ def _change(project_id: UUID, key_id: UUID, changes: dict[str, Any]) -> ShownKey
         project = _project(session, project_id)
         key = keys.get(project, key_id)
         conditions.expected().check(keys.state(key))
-        before = keys.facts(key)
+        before, state = keys.facts(key), keys.state(key)
         keys.update(services().rules, project, key, **changes)
+        if keys.state(key) == state:
+            return key
         projects.touch(project, now())
         differs = between(before, keys.facts(key)) or {}
         note(session, action, project_id=project_id, subject_id=key_id, detail=differs)
