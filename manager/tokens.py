@@ -1,6 +1,5 @@
 """Withering tokens: made, changed, refreshed and revoked. Plain functions over a session; the caller commits."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -276,17 +275,17 @@ def known(session: Session, ids: Sequence[UUID], *, scope: Scope = EVERYTHING) -
     return {token_id for token_id, project_id in session.execute(query) if scope.includes(project_id)}
 
 
-def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> dict[UUID, int]:
-    """Revoke for good all tokens that fit filters (see `matching`); return how many in each project."""
+def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> list[tuple[UUID, UUID]]:
+    """Revoke for good all tokens that fit filters (see `matching`); return the ids of project and token of each."""
     found = matching(session, sa.select(Token.id), now, scope, **wanted)
-    revoked = session.scalars(
+    revoked = session.execute(
         sa.update(Token)
         .where(Token.revoked_at.is_(None), Token.id.in_(found))
         .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
-        .returning(Token.project_id)
+        .returning(Token.project_id, Token.id)
         .execution_options(synchronize_session=False)
     )
-    return dict(Counter(revoked))
+    return [(row.project_id, row.id) for row in revoked]
 
 
 def _check_is_not_revoked(token: Token) -> None:

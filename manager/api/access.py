@@ -107,7 +107,9 @@ def _demand_role(app: Flask) -> None:
 
 def _note_denial(denials: Denials, response: Response) -> None:
     problem = response.get_json(silent=True)
-    code = problem.get("code") if isinstance(problem, dict) else None
+    if not isinstance(problem, dict):
+        return
+    code = problem.get("code")
     # Who may see some projects only, and is not shown something, may have asked for another one's.
     is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING
     if code == Forbidden.code or is_hidden:

@@ -17,7 +17,7 @@ from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, Pa
 from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
 from manager.api.once import once
 from manager.api.policies import PolicyShape
-from manager.api.services import note, now, scope, services
+from manager.api.services import note, now, scope, services, source
 from manager.changes import between
 from manager.pages import Page
 from manager.tables import Token
@@ -408,9 +408,7 @@ def _revoke_these(session: Session, ids: list[UUID]) -> tuple[dict[UUID, int], l
 
 
 def _revoke_matching(session: Session, filters: dict[str, Any]) -> dict[UUID, int]:
-    counts = tokens.revoke_all(session, now(), scope=scope(), **filters)
-    said = {name: str(value) for name, value in filters.items()}
-    for project_id, count in counts.items():
-        detail = {"revoked_tokens": count, "filters": said}
-        note(session, audit.Action.TOKEN_REVOKE, project_id=project_id, detail=detail)
-    return counts
+    revoked = tokens.revoke_all(session, now(), scope=scope(), **filters)
+    detail = {"filters": {name: str(value) for name, value in filters.items()}}
+    audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked, detail=detail)
+    return dict(Counter(project_id for project_id, _ in revoked))
