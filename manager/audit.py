@@ -1,6 +1,6 @@
 """The audit: what was done to whom, by whom. Each row is written in the transaction of what it tells of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -45,6 +45,7 @@ class Action(StrEnum):
     DEAD_LETTER_RETRY = "dead_letter.retry"
     DEAD_LETTER_DELETE = "dead_letter.delete"
     AUDIT_EXPORT = "audit.export"
+    AUDIT_BEGIN = "audit.begin"
     AUDIT_RETENTION = "audit.retention"
     JOB_RUN = "job.run"
     KEYRING_ROTATE = "keyring.rotate"
@@ -93,9 +94,27 @@ def note(
 
     `subject_id` is what was done to if it is neither a project nor a token.
     """
-    event = _event(now, action, source, project_id, token_id, detail or {})
-    event |= {"subject_id": subject_id, "outcome": outcome}
-    session.execute(sa.insert(AuditEvent), [event])
+    note_each(
+        session, now, source, action, [(project_id, token_id)], subject_id=subject_id, outcome=outcome, detail=detail
+    )
+
+
+def note_each(
+    session: Session,
+    now: datetime,
+    source: Source,
+    action: Action,
+    ids: Iterable[tuple[UUID | None, UUID | None]],
+    *,
+    subject_id: UUID | None = None,
+    outcome: str = SUCCESS,
+    detail: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down the same of many things at once, each named by the ids of its project and token; see `note`."""
+    more = {"subject_id": subject_id, "outcome": outcome}
+    events = [_event(now, action, source, *each, detail or {}) | more for each in ids]
+    if events:
+        session.execute(sa.insert(AuditEvent), events)
 
 
 def note_cuts(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:

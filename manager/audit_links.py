@@ -14,13 +14,17 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from manager.tables import AuditChain, AuditEvent
+from manager.transactions import is_transient
 from shared.sealing import Keyring, SealingError
 
 NAME = "audit"
 PLACE = f"audit_chain:{NAME}"
 BATCH = 1000
+# What reading a row raises whose values are none of their columns' types.
+UNREADABLE = (ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, DBAPIError)
 
 # What a code covers, in this order; a row is read with its own code behind it.
 COVERED = (
@@ -76,7 +80,7 @@ def code(key: bytes, previous: str, covered: Sequence[Any]) -> str:
 
 def seal(key: bytes, record: AuditChain) -> str:
     """Return the code of the chain's own record."""
-    told = [record.name, record.position, record.mac, record.kept_position, record.kept_mac]
+    told = [record.name, record.chain_id, record.position, record.mac, record.kept_position, record.kept_mac]
     return hmac.digest(key, f"record:{_canonical(told)}".encode(), "sha256").hex()
 
 
@@ -92,14 +96,15 @@ class Walk:
         """Take the next row, as read by COLUMNS; return what is wrong with it, and stay where we are then."""
         *covered, mac = row
         position, row_id, wanted = covered[0], covered[1], self.position + 1
+        if type(position) is not int:  # SQLite keeps whatever it is given.
+            return changed(wanted, row_id)
         if position < wanted:
             reason = f"There is a row at position {position}, where the chain had ended or was cut off."
             return Fault(FaultKind.ADDITIONAL, reason, position, row_id)
         if position > wanted:
             return missing(wanted, position - 1)
-        if not hmac.compare_digest(code(self._key, self.mac, covered).encode(), (mac or "").encode()):
-            reason = f"The row at position {position} is not what was written there."
-            return Fault(FaultKind.CHANGED, reason, position, row_id)
+        if not isinstance(mac, str) or not _is_equal(code(self._key, self.mac, covered), mac):
+            return changed(position, row_id)
         self.position, self.mac = position, mac
         return None
 
@@ -110,18 +115,18 @@ def missing(first: int, last: int) -> Fault:
     return Fault(FaultKind.MISSING, f"{which} missing.", first)
 
 
-def recorded_at(row_id: UUID) -> float:
-    """Return when an event was written down, in seconds since the epoch, as its UUIDv7 tells."""
-    return (row_id.int >> 80) / 1000
+def changed(position: int, row_id: UUID | None = None) -> Fault:
+    """Return the fault of a row that is another one than was chained."""
+    return Fault(FaultKind.CHANGED, f"The row at position {position} is not what was written there.", position, row_id)
 
 
 def open_key(keyring: Keyring, record: AuditChain) -> bytes:
     """Return the key of a chain. Raises ChainBroken if it does not open, or if the record was tampered with."""
     try:
         key = bytes.fromhex(keyring.open(record.sealed_key, PLACE))
-    except SealingError as error:
+    except (SealingError, *UNREADABLE) as error:
         raise ChainBroken(Fault(FaultKind.RECORD, f"The chain's key does not open: {error}.")) from error
-    if not hmac.compare_digest(seal(key, record).encode(), record.seal.encode()):
+    if not isinstance(record.seal, str) or not _is_equal(seal(key, record), record.seal):
         raise ChainBroken(Fault(FaultKind.RECORD, "The chain's record is not what was written there."))
     return key
 
@@ -129,6 +134,18 @@ def open_key(keyring: Keyring, record: AuditChain) -> bytes:
 def in_order() -> "sa.Select[Any]":
     """Return the query of all rows that have a place, by COLUMNS and in the order of their positions."""
     return sa.select(*COLUMNS).where(AuditEvent.position.is_not(None)).order_by(AuditEvent.position)
+
+
+def is_unreadable(error: Exception) -> bool:
+    """Tell whether an error of reading a row says that what is there is no value of its column.
+
+    Of whoever writes to the file of an SQLite, any column takes anything.
+    """
+    return not (isinstance(error, DBAPIError) and is_transient(error))
+
+
+def _is_equal(one: str, other: str) -> bool:
+    return hmac.compare_digest(one.encode(), other.encode("utf-8", "surrogatepass"))
 
 
 def _canonical(values: Sequence[Any]) -> str:

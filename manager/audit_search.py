@@ -64,9 +64,11 @@ def _checked(value: Any, name: str) -> Any:
 
 
 def _has_text(text: str) -> "sa.ColumnElement[bool]":
-    as_stored = json.dumps(text)[1:-1]
+    # Details of earlier releases hold letters beyond ASCII as escapes.
+    detail = sa.cast(AuditEvent.detail, sa.Text)
+    as_stored = {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (False, True)}
     return sa.or_(
         AuditEvent.actor.icontains(text, autoescape=True),
         AuditEvent.address.icontains(text, autoescape=True),
-        sa.cast(AuditEvent.detail, sa.Text).icontains(as_stored, autoescape=True),
+        *(detail.icontains(each, autoescape=True) for each in sorted(as_stored)),
     )

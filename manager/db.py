@@ -1,7 +1,9 @@
 """The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
 
 import contextlib
+import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from shared.settings import Settings
 READING = "llm_proxy_reading"
 # A server that is away is noticed within seconds, not when the kernel gives up; a URL may say otherwise.
 _PATIENCE = {"connect_timeout": "5", "tcp_user_timeout": "15000"}
+_SURROGATES = re.compile("[\ud800-\udfff]")
 Sessions = sessionmaker[Session]
 
 
@@ -123,6 +126,7 @@ def _create_postgresql_engine(url: sa.URL, tuning: Tuning) -> sa.Engine:
         max_overflow=tuning.max_overflow,
         pool_recycle=tuning.recycle or -1,
         hide_parameters=True,
+        json_serializer=_to_json,
     )
     sa.event.listen(engine, "handle_error", _forget_values)
     return engine
@@ -146,7 +150,7 @@ def _forget_values(context: ExceptionContext) -> None:
 
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
-    engine = sa.create_engine(url, connect_args={"timeout": 10}, hide_parameters=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 10}, hide_parameters=True, json_serializer=_to_json)
     sa.event.listen(engine, "do_connect", _make_private)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin)
@@ -165,8 +169,20 @@ def _make_private(_: Any, __: Any, arguments: Sequence[Any], ___: Any) -> None:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     # The driver must not open transactions by itself: _begin does.
     connection.isolation_level = None
+    # Its own knows the capitals of ASCII only.
+    connection.create_function("lower", 1, _lower, deterministic=True)
     for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _to_json(value: Any) -> str:
+    # Letters as they are, so that they are found whatever their case; escaped are those that no database takes.
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isascii() or not _SURROGATES.search(text) else json.dumps(value)
 
 
 def _begin(connection: sa.Connection) -> None:

@@ -37,14 +37,15 @@ def _of_redis(client: "redis.Redis", registry: CollectorRegistry) -> bool:
 def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
     try:
         with db.reading(sessions) as session:
-            count, (end, unchained) = prices.count(session), audit_chain.progress(session)
+            count, (chain, end, unchained) = prices.count(session), audit_chain.progress(session)
             runs = job_runs.all_latest(session)
     except SQLAlchemyError:
         return False
     Gauge("llm_proxy_prices", "Prices there are; without any, all costs are unknown.", registry=registry).set(count)
     behind = "Events of the audit that are not in its chain yet."
     Gauge("llm_proxy_audit_unchained", behind, registry=registry).set(unchained)
-    Gauge("llm_proxy_audit_position", "Position of the last event in the audit's chain.", registry=registry).set(end)
+    last = "Position of the last event in the audit's chain, by the chain's id."
+    Gauge("llm_proxy_audit_position", last, ["chain"], registry=registry).labels(chain).set(end)
     _of_jobs(runs, registry)
     return True
 

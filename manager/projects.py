@@ -3,7 +3,7 @@
 A project that was deleted stays to be read until it is purged, and so its name stays taken.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -154,14 +154,14 @@ def touch(project: Project, now: datetime) -> None:
     project.updated_at = now
 
 
-def delete(session: Session, now: datetime, project: Project) -> int:
-    """Deactivate a project for good: its tokens are revoked; its record and usage stay. Return how many tokens."""
+def delete(session: Session, now: datetime, project: Project) -> Sequence[UUID]:
+    """Deactivate a project for good: its tokens are revoked; its record and usage stay. Return their ids."""
     _set_active(project, False, now)
     project.deleted_at = project.deleted_at or now
     touch(project, now)
     revoked = revoking.revoke(session, now, Token.project_id == project.id)
     _flush(session)
-    return revoked.total()
+    return [token_id for _, token_id in revoked]
 
 
 def purge(session: Session, now: datetime, project: Project) -> int:

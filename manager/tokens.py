@@ -283,10 +283,10 @@ def unrevoked(session: Session, ids: Sequence[UUID]) -> set[UUID]:
     return set(session.scalars(sa.select(Token.id).where(Token.id.in_(ids), Token.revoked_at.is_(None))))
 
 
-def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> dict[UUID, int]:
-    """Revoke for good all tokens that fit filters (see `matching`); return how many in each project."""
+def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> list[tuple[UUID, UUID]]:
+    """Revoke for good all tokens that fit filters (see `matching`); return the ids of project and token of each."""
     found = matching(session, sa.select(Token.id), now, scope, **wanted)
-    return dict(revoking.revoke(session, now, Token.id.in_(found)))
+    return revoking.revoke(session, now, Token.id.in_(found))
 
 
 def _check_is_not_revoked(token: Token) -> None:

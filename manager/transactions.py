@@ -83,7 +83,8 @@ def is_transient(error: DBAPIError) -> bool:
     """Tell whether the same may go well a moment later."""
     original = error.orig
     if isinstance(original, sqlite3.OperationalError):
-        return original.sqlite_errorcode & _PRIMARY_CODE in _BUSY
+        # The driver itself has no code, as for a text that is none.
+        return getattr(original, "sqlite_errorcode", 0) & _PRIMARY_CODE in _BUSY
     if not isinstance(original, psycopg.Error):
         return False
     if error.connection_invalidated or original.sqlstate in _TRANSIENT:

@@ -61,8 +61,8 @@ class VerifyQuery(ma.Schema):
     anchor = ma.fields.String(
         load_default=None,
         metadata={
-            "description": "`position:mac`, the end as it was told at an earlier time.",
-            "pattern": "^[0-9]{1,18}:[0-9A-Za-z]{64}$",
+            "description": "`chain:position:mac`, the end as it was told at an earlier time.",
+            "pattern": "^([0-9a-f]{1,16}:)?[0-9]{1,18}:[0-9A-Za-z]{64}$",
         },
     )
 
@@ -103,11 +103,12 @@ class FaultView(ma.Schema):
 
 
 class ReportView(ma.Schema):
-    """What verifying found. `position` and `mac` are the end, and an anchor for later."""
+    """What verifying found. `chain:position:mac` is the end, and an anchor for later."""
 
     is_whole = ma.fields.Boolean()
     rows = ma.fields.Integer(metadata={"description": "Events that were found to fit."})
     kept_position = ma.fields.Integer(metadata={"description": "Where retention has cut the chain off; 0: nowhere."})
+    chain = ma.fields.String(metadata={"description": "The chain's id; another one if it was begun anew."})
     position = ma.fields.Integer()
     mac = ma.fields.String()
     unchained = ma.fields.Integer(metadata={"description": "Events that wait for their place in the chain."})

@@ -1,7 +1,7 @@
 """/manage/projects."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from manager.api.project_shapes import (
     ReplacedProject,
     RevokedTokens,
 )
-from manager.api.services import demand, demand_everything, note, now, principal, scope, services
+from manager.api.services import demand, demand_everything, note, now, principal, scope, services, source
 from manager.changes import between
 from manager.errors import Forbidden
 from manager.pages import Page
@@ -139,7 +139,8 @@ class Projects(MethodView):
         def create(session: Session) -> Project:
             project = projects.create(session, services().rules, now(), **body)
             _demand_admin(("",), _goes_to(project))
-            after = {"after": {**projects.facts(project), "masked_key": project.keys[0].masked}}
+            limits = [asdict(limit) for limit in project.limits]
+            after = {"after": {**projects.facts(project), "limits": limits, "masked_key": project.keys[0].masked}}
             note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
             return project
 
@@ -220,9 +221,9 @@ class TokensOfProject(MethodView):
 
         def revoke(session: Session) -> int:
             projects.get(session, project_id, scope=scope(), for_update=True)
-            count = tokens.revoke_all(session, now(), scope=scope(), project_id=project_id).get(project_id, 0)
-            note(session, audit.Action.TOKEN_REVOKE, project_id=project_id, detail={"revoked_tokens": count})
-            return count
+            revoked = tokens.revoke_all(session, now(), scope=scope(), project_id=project_id)
+            audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked)
+            return len(revoked)
 
         count = services().transact(revoke)
         services().publisher.publish_tokens_of(project_id)
@@ -275,7 +276,8 @@ def _note_new_key(session: Session, project: Project, old: Any) -> None:
 
 def _delete(session: Session, project_id: UUID) -> None:
     revoked = projects.delete(session, now(), _expected(session, project_id))
-    detail = {"revoked_tokens": revoked}
+    audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, [(project_id, each) for each in revoked])
+    detail = {"revoked_tokens": len(revoked)}
     note(session, audit.Action.PROJECT_DELETE, project_id=project_id, detail=detail)
 
 

@@ -14,7 +14,7 @@ from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.limits import changed
 from manager.api.once import once
-from manager.api.services import note, now, scope, services
+from manager.api.services import note, now, scope, services, source
 from manager.api.token_shapes import (
     CreatedTokens,
     CreatedTokenView,
@@ -262,9 +262,7 @@ def _revoke_these(session: Session, ids: list[UUID]) -> tuple[dict[UUID, int], l
 
 
 def _revoke_matching(session: Session, filters: dict[str, Any]) -> dict[UUID, int]:
-    counts = tokens.revoke_all(session, now(), scope=scope(), **filters)
-    said = {name: str(value) for name, value in filters.items()}
-    for project_id, count in counts.items():
-        detail = {"revoked_tokens": count, "filters": said}
-        note(session, audit.Action.TOKEN_REVOKE, project_id=project_id, detail=detail)
-    return counts
+    revoked = tokens.revoke_all(session, now(), scope=scope(), **filters)
+    detail = {"filters": {name: str(value) for name, value in filters.items()}}
+    audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked, detail=detail)
+    return dict(Counter(project_id for project_id, _ in revoked))

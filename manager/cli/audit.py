@@ -23,14 +23,18 @@ def audit() -> None:
 
 
 @audit.command()
-@click.option("--anchor", help="The end as an earlier verification told it, position:mac; it must still be there.")
-def verify(anchor: str | None) -> None:
+@click.option("--anchor", help="The end as an earlier verification told it; it must still be there.")
+@click.option("--begin-anew", is_flag=True, help="Forget the chain, broken or lost, and chain what is there as it is.")
+def verify(anchor: str | None, begin_anew: bool) -> None:
     """Go along the whole chain; fails if an event was changed, taken out or put in."""
     from manager.audit_chain import Chain
 
     held = _anchor(anchor)
     with _database() as (settings, sessions):
-        report = Chain(sessions, settings.encryption_keys).verify(held)
+        chain = Chain(sessions, settings.encryption_keys)
+        if begin_anew:
+            chain.begin_anew()
+        report = chain.verify(held)
     click.echo(f"{report.rows} events fit, from position {report.kept_position + 1} on")
     if report.unchained:
         click.echo(f"{report.unchained} events are not in the chain yet, the oldest of {report.unchained_since}")
@@ -91,7 +95,7 @@ def _anchor(text: str | None) -> "Anchor | None":
 
 def _conclude(report: "Report") -> None:
     if report.fault is None:
-        click.echo(f"the audit is whole; its end is {report.position}:{report.mac}")
+        click.echo(f"the audit is whole; its end is {report.anchor}")
         return
     where = f" (event {report.fault.id})" if report.fault.id else ""
     raise click.ClickException(f"the audit is broken: {report.fault.reason}{where}")

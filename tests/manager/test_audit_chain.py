@@ -52,8 +52,8 @@ def chain(sessions: db.Sessions) -> Chain:
 @pytest.fixture
 def chained(chain: Chain, sessions: db.Sessions) -> Chain:
     """A chain of some events."""
-    write(sessions, EVENTS)
-    assert chain.extend() == EVENTS
+    write(sessions, EVENTS - 1)
+    assert chain.extend() == EVENTS - 1  # The first event tells that the chain begins.
     return chain
 
 
@@ -95,7 +95,9 @@ def row_at(rows: Rows, position: int) -> AuditEvent:
 
 
 def test_events_get_their_places_in_the_order_in_which_they_were_written(chained: Chain, rows: Rows) -> None:
-    assert [row.position for row in rows.all(AuditEvent)] == list(range(1, EVENTS + 1))
+    found = rows.all(AuditEvent)
+    assert [row.position for row in found] == [*range(2, EVENTS + 1), 1]
+    assert (found[-1].action, found[-1].actor) == ("audit.begin", "jobs") and found[-1].detail["events"] == EVENTS - 1
 
 
 def test_a_chain_that_nobody_touched_is_whole(chained: Chain, sessions: db.Sessions) -> None:
@@ -152,7 +154,7 @@ def test_a_chain_can_be_extended_by_many_at_once(chain: Chain, sessions: db.Sess
         thread.join()
 
     report = chain.verify()
-    assert not failures and report.is_whole and (report.rows, report.unchained) == (90, 0)
+    assert not failures and report.is_whole and (report.rows, report.unchained) == (91, 0)
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -173,7 +175,7 @@ def test_a_chain_that_another_process_begins_at_the_same_time_is_gone_on_with(
     assert chain.extend() == 1
 
     other.dispose()
-    assert came == [2] and chain.verify().is_whole and chain.verify().rows == 3
+    assert came == [2] and chain.verify().is_whole and chain.verify().rows == 4
 
 
 def test_the_key_is_stored_sealed_and_nowhere_else(chained: Chain, rows: Rows) -> None:
@@ -199,6 +201,7 @@ OTHERS: dict[str, Any] = {
     "occurred_at": NOW + timedelta(microseconds=1),
     "action": "token.create",
     "actor": "ops2",
+    "actor_id": uuid.UUID(int=8),
     "outcome": "denied",
     "project_id": None,
     "token_id": uuid.UUID(int=6),
@@ -206,6 +209,7 @@ OTHERS: dict[str, Any] = {
     "subject_id": uuid.UUID(int=6),
     "address": "192.0.2.8",
     "detail": {"number": 0, "name": "équipe 😀"},
+    "chained_at": NOW,
     "mac": "0" * 64,
 }
 
@@ -214,7 +218,7 @@ def test_every_column_is_covered() -> None:
     assert set(OTHERS) | {"position"} == set(AuditEvent.__table__.columns.keys())
 
 
-@pytest.mark.parametrize("position", [1, 5, EVENTS])
+@pytest.mark.parametrize("position", [2, 5, EVENTS])
 @pytest.mark.parametrize("column", OTHERS)
 def test_whatever_is_changed_in_a_row_is_found(
     chained: Chain, tamper: Tamper, rows: Rows, column: str, position: int
@@ -309,6 +313,7 @@ def test_a_row_that_lost_its_place_alone_is_not_chained_anew(chained: Chain, tam
 
 
 RECORD = {
+    "chain_id": "another",
     "position": EVENTS - 1,
     "mac": "0" * 64,
     "kept_position": 1,
@@ -343,6 +348,84 @@ def test_nothing_is_chained_to_a_record_that_was_changed(chained: Chain, session
     with pytest.raises(ChainBroken):
         chained.extend()
     assert chained.verify().unchained == 1 and chained.verify().unchained_since == NOW
+
+
+def test_a_chain_whose_record_and_codes_are_gone_is_begun_anew_by_command_alone(
+    chained: Chain, sessions: db.Sessions, rows: Rows
+) -> None:
+    with sessions.begin() as session:
+        session.execute(sa.delete(AuditChain))
+        session.execute(sa.update(AuditEvent).values(position=None, chained_at=None, mac=None, actor="innocent"))
+    with pytest.raises(ChainBroken, match="record is gone"):
+        chained.extend()
+    assert fault(chained).kind is FaultKind.RECORD
+
+    chained.begin_anew()
+
+    assert chained.verify().is_whole and chained.verify().rows == EVENTS + 1
+    assert (row_at(rows, 1).action, row_at(rows, 1).actor) == ("audit.begin", "command")
+
+
+def test_a_broken_chain_is_begun_anew_by_command(chained: Chain, tamper: Tamper, rows: Rows) -> None:
+    old = chained.verify()
+    tamper(4, actor="x")
+
+    chained.begin_anew()
+
+    assert chained.verify().is_whole
+    assert row_at(rows, 1).detail["before"] == {"chain": old.chain, "position": str(EVENTS), "mac": old.mac}
+
+
+UNREADABLE = {
+    "detail": "'not json'",
+    "occurred_at": "'garbage'",
+    "id": "'garbage'",
+    "project_id": "'zz'",
+    "position": "3.5",
+    "mac": "x'00ff'",
+    "actor": "cast(x'ff' as text)",
+    "action": "x'ff'",
+    "chained_at": "7",
+}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("column", UNREADABLE)
+def test_a_row_that_cannot_be_read_is_named(chained: Chain, sessions: db.Sessions, column: str) -> None:
+    with sessions.begin() as session:
+        value = sa.literal_column(UNREADABLE[column])
+        session.execute(sa.update(AuditEvent).where(AuditEvent.position == 3).values({column: value}))
+
+    found = fault(chained)
+    assert found.position == 3 and found.kind in (FaultKind.CHANGED, FaultKind.MISSING)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_time_without_end_is_named(chained: Chain, sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        session.execute(sa.text("update audit_events set occurred_at = 'infinity' where position = 3"))
+
+    assert (fault(chained).kind, fault(chained).position) == (FaultKind.CHANGED, 3)
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("seal", "x'00'"), ("sealed_key", "'v1.k1.zz'"), ("position", "'abc'"), ("sealed_key", "x'00'")],
+)
+def test_a_record_that_cannot_be_read_is_named(chained: Chain, sessions: db.Sessions, column: str, value: str) -> None:
+    change_record(sessions, **{column: sa.literal_column(value)})
+
+    assert fault(chained).kind is FaultKind.RECORD
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_an_event_that_waits_and_cannot_be_read_is_told(chained: Chain, sessions: db.Sessions) -> None:
+    write(sessions, 1)
+    with sessions.begin() as session:
+        session.execute(sa.text("update audit_events set occurred_at = 'garbage' where position is null"))
+
+    assert fault(chained).kind is FaultKind.ADDITIONAL and chained.verify().unchained == 1
 
 
 @pytest.mark.parametrize("more", [0, 1])
@@ -419,13 +502,15 @@ def test_an_anchor_of_an_earlier_end_fits_for_good(chained: Chain, sessions: db.
 
 @pytest.mark.parametrize("more", [0, 3])
 def test_an_anchor_finds_a_chain_that_was_begun_anew(chained: Chain, sessions: db.Sessions, more: int) -> None:
-    anchor = Anchor(EVENTS, chained.verify().mac)
+    anchor, chain_id = Anchor(EVENTS, chained.verify().mac), chained.verify().chain
     with sessions.begin() as session:
         session.execute(sa.delete(AuditChain))
-        session.execute(sa.update(AuditEvent).values(position=None, mac=None))
+        session.execute(sa.delete(AuditEvent).where(AuditEvent.action == "audit.begin"))
+        session.execute(sa.update(AuditEvent).values(position=None, chained_at=None, mac=None))
     write(sessions, more)
 
-    assert chained.verify().is_whole
+    assert chained.verify().is_whole and chained.verify().chain != chain_id
+    assert "begun anew" in fault(chained, Anchor(EVENTS, anchor.mac, chain_id)).reason
     assert (fault(chained, anchor).kind, fault(chained, anchor).position) == (FaultKind.CHANGED, EVENTS)
 
 
@@ -456,13 +541,16 @@ def test_what_is_no_anchor_is_refused(text: str) -> None:
 
 
 @pytest.fixture
-def aged(chain: Chain, sessions: db.Sessions) -> Chain:
-    """A chain of events that were written down on the first nine days of 1970."""
-    with sessions.begin() as session:
-        for day in range(EVENTS):
+def aged(sessions: db.Sessions) -> Chain:
+    """A chain of events of the first eight days of 1970; of the first day there are two, since it begins the chain."""
+    today = [after(0)]
+    chain = Chain(sessions, KEYRING, lambda: today[0])
+    for day in range(EVENTS - 1):
+        today[0] = after(day)
+        with sessions.begin() as session:
             columns = {"action": "login", "actor": "ops", "outcome": "success", "detail": {}, "occurred_at": NOW}
             session.execute(sa.insert(AuditEvent), [columns | {"id": uuid7(day * DAY_MS)}])
-    chain.extend()
+        chain.extend()
     return chain
 
 
@@ -471,13 +559,23 @@ def after(days: int) -> datetime:
 
 
 def test_what_is_old_enough_is_cut_off_and_that_is_told(aged: Chain, rows: Rows) -> None:
-    assert aged.forget(after(9), timedelta(days=5)) == 4
+    assert aged.forget(after(9), timedelta(days=5)) == 5
 
     report = aged.verify()
-    assert report.is_whole and (report.rows, report.kept_position, report.position) == (6, 4, 10)
+    assert report.is_whole and (report.rows, report.kept_position, report.position) == (5, 5, 10)
     told = row_at(rows, 10)
     assert (told.action, told.actor) == ("audit.retention", "jobs")
-    assert told.detail == {"events": 4, "until_position": 4, "recorded_before": "1970-01-05T00:00:00+00:00"}
+    assert told.detail == {"events": 5, "until_position": 5, "chained_before": "1970-01-05T00:00:00+00:00"}
+
+
+def test_an_event_that_says_it_is_of_the_future_stops_nothing(aged: Chain, sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        forged = {"action": "login", "actor": "forger", "outcome": "success", "detail": {}}
+        forged |= {"id": uuid.UUID("ffffffff-ffff-7000-8000-00000000000a"), "occurred_at": after(900_000)}
+        session.execute(sa.insert(AuditEvent), [forged])
+    aged.extend()
+
+    assert aged.forget(after(30), timedelta(days=5)) == EVENTS + 1
 
 
 def test_what_was_not_exported_yet_is_kept_for_twice_as_long(aged: Chain, rows: Rows) -> None:
@@ -505,8 +603,8 @@ def test_much_is_cut_off_in_short_transactions(chain: Chain, sessions: db.Sessio
     write(sessions, audit_links.BATCH + 5)
     chain.extend()
 
-    assert chain.forget(datetime.now(UTC) + timedelta(days=2), timedelta(days=1)) == audit_links.BATCH + 5
-    assert [row.detail["events"] for row in rows.all(AuditEvent)] == [audit_links.BATCH, 5]
+    assert chain.forget(datetime.now(UTC) + timedelta(days=2), timedelta(days=1)) == audit_links.BATCH + 6
+    assert [row.detail["events"] for row in rows.all(AuditEvent)] == [audit_links.BATCH, 6]
     assert chain.verify().is_whole
 
 
@@ -530,17 +628,17 @@ def test_a_row_from_before_the_beginning_that_comes_back_is_found(aged: Chain, r
 
 def test_taking_off_more_than_retention_did_is_found(aged: Chain, sessions: db.Sessions) -> None:
     aged.forget(after(9), timedelta(days=5))
-    remove(sessions, 5)
+    remove(sessions, 6)
 
-    assert (fault(aged).kind, fault(aged).position) == (FaultKind.MISSING, 5)
+    assert (fault(aged).kind, fault(aged).position) == (FaultKind.MISSING, 6)
 
 
 def test_an_anchor_that_retention_has_cut_off_tells_nothing_more(aged: Chain, rows: Rows) -> None:
-    anchor, border = Anchor(2, row_at(rows, 2).mac or ""), Anchor(4, row_at(rows, 4).mac or "")
+    anchor, border = Anchor(2, row_at(rows, 2).mac or ""), Anchor(5, row_at(rows, 5).mac or "")
     aged.forget(after(9), timedelta(days=5))
 
     assert aged.verify(anchor).is_whole and aged.verify(border).is_whole
-    assert fault(aged, Anchor(4, "0" * 64)).position == 4
+    assert fault(aged, Anchor(5, "0" * 64)).position == 5
 
 
 # Size
@@ -565,7 +663,7 @@ def test_a_hundred_thousand_events_are_verified_in_seconds(chain: Chain, session
     fill(sessions, chain, 100_000)
 
     begin = time.perf_counter()
-    assert chain.verify().rows == 100_000
+    assert chain.verify().rows == 100_001
     assert time.perf_counter() - begin < 20  # Some 2 seconds, unless others work as well.
 
 

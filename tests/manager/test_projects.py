@@ -286,7 +286,7 @@ def test_deleting_revokes_what_was_not_revoked_before(session: Session, project:
         (False, NOON, 2),
         (False, LATER, 2),
     ]
-    assert (revoked, project.is_active, project.deactivated_at, project.version) == (1, False, LATER, 2)
+    assert (list(revoked), project.is_active, project.deactivated_at, project.version) == ([late.id], False, LATER, 2)
 
 
 def test_projects_are_listed_newest_first(session: Session, project: Project) -> None:

@@ -96,9 +96,36 @@ def test_switching_a_project_off_is_told_once_and_deleting_it_with_its_tokens(ap
 
     assert [(event["action"], event["project_id"], event["detail"]) for event in listed(api)] == [
         ("project.delete", project_id, {"revoked_tokens": 1}),
+        ("token.revoke", project_id, {}),
         ("project.activate", project_id, {}),
         ("project.deactivate", project_id, {}),
     ]
+
+
+def test_each_token_that_was_revoked_with_others_is_told(api: Api) -> None:
+    project_id = api.project()["id"]
+    ids = []
+    for path, body in [
+        ("tokens/revoke", {"label_prefix": "x"}),
+        (f"projects/{project_id}/tokens/revoke", {}),
+    ]:
+        ids.append(api.token(project_id, label="x")["id"])
+        assert api.post(path, **body).status_code == 200
+    ids.append(api.token(project_id, label="x")["id"])
+    api.delete(f"projects/{project_id}")
+
+    told = [listed(api, token_id=each) for each in ids]
+    assert [[event["action"] for event in events] for events in told] == [["token.revoke"]] * 3
+    assert told[0][0]["detail"] == {"filters": {"label_prefix": "x"}} and told[2][0]["actor"] == "management"
+    deleted = listed(api, action="project.delete")[0]
+    assert deleted["request_id"] == told[2][0]["request_id"]
+
+
+def test_a_new_projects_limits_are_told(api: Api) -> None:
+    api.project(limits=[{"measure": "cost", "window": "month", "amount": "500.00"}])
+
+    [event] = api.get("audit", action="project.create").json["items"]
+    assert [limit["window"] for limit in event["detail"]["after"]["limits"]] == ["month"]
 
 
 def test_what_was_refused_is_not_told_as_done(api: Api) -> None:
@@ -311,6 +338,13 @@ def test_events_are_found_by_any_text(api: Api, told: Told, text: str) -> None:
     assert [event["actor"] for event in listed(api, text=text)] == ["Ann"]
 
 
+@pytest.mark.parametrize("text", ["école", "ÉCOLE", "éCole"])
+def test_capitals_beyond_ascii_are_found(api: Api, told: Told, text: str) -> None:
+    told({"detail": {"name": "ÉCOLE"}}, {"detail": {"name": "ecole"}})
+
+    assert len(listed(api, text=text)) == 1
+
+
 @pytest.mark.parametrize("text", ["a_b", "1%0", "%", "\\"])
 def test_a_text_is_no_pattern(api: Api, told: Told, text: str) -> None:
     told({"detail": {"name": "axb 100"}})
@@ -338,15 +372,16 @@ def test_verifying_chains_what_is_there_and_finds_it_whole(api: Api, told: Told)
 
     assert report == {
         "is_whole": True,
-        "rows": 3,
+        "rows": 4,
         "kept_position": 0,
-        "position": 3,
-        "mac": listed(api)[0]["mac"],
+        "chain": listed(api, action="audit.begin")[0]["detail"]["chain"],
+        "position": 4,
+        "mac": listed(api)[1]["mac"],
         "unchained": 0,
         "unchained_since": None,
         "fault": None,
     }
-    assert [event["position"] for event in listed(api)] == [3, 2, 1]
+    assert [event["position"] for event in listed(api)] == [1, 4, 3, 2]
 
 
 def test_a_broken_chain_is_told_with_what_is_wrong(api: Api, told: Told, sessions: db.Sessions) -> None:
@@ -361,13 +396,13 @@ def test_a_broken_chain_is_told_with_what_is_wrong(api: Api, told: Told, session
     assert report["fault"] | {"reason": ""} == {
         "kind": "changed",
         "position": 2,
-        "id": listed(api)[1]["id"],
+        "id": listed(api)[3]["id"],
         "reason": "",
     }
 
 
 def test_an_anchor_is_held_against_the_chain(api: Api, told: Told) -> None:
-    told({}, {})
+    told({})
     mac = api.get("audit/verify").json["mac"]
 
     assert api.get("audit/verify", anchor=f"2:{mac}").json["is_whole"]
