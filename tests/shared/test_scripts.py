@@ -12,7 +12,7 @@ SCRIPTS = [
     *("restore", "settle"),
 ]
 SINCE = {
-    "DEL": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6,
+    "DEL": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6, "PTTL": 2.6,
     "PUBLISH": 2, "SET": 1, "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
 }  # fmt: skip
 WRITES = {"DEL", "HDEL", "HSET", "PEXPIREAT", "PUBLISH", "SET", "XADD", "ZADD", "ZREM"}
