@@ -108,9 +108,9 @@ def test_events_of_the_audit_are_shipped_when_they_are_chained(
 
     after = [export.ship(later())["audit"] for _ in range(2)]
 
-    assert (before, after) == (0, [4, 0])
-    assert basket.ids("audit") == [1, 2, 3, 4]
-    assert basket.batches[0][2][0]["detail"] == {"name": "Zoë"}
+    assert (before, after) == (0, [5, 0])
+    assert basket.ids("audit") == [1, 2, 3, 4, 5]
+    assert basket.batches[0][2][1]["detail"] == {"name": "Zoë"}
 
 
 def test_a_batch_that_did_not_arrive_is_sent_again_with_the_same_key(

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import redis
+import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
 from manager import audit, db, gauges, job_runs
 from manager.audit_chain import Chain
 from manager.stores import connect_redis
-from manager.tables import Price
+from manager.tables import AuditChain, Price
 from shared import redis_schema, sealing
 from tests.manager.conftest import EVENT, NOBODY, NOW, Rows
 
@@ -37,7 +38,7 @@ def test_at_first_nothing_is_behind(redis_client: redis.Redis, sessions: db.Sess
         "llm_proxy_usage_dead_letters": 0,
         "llm_proxy_prices": 0,
         "llm_proxy_audit_unchained": 0,
-        "llm_proxy_audit_position": 0,
+        "llm_proxy_audit_position ": 0,
         "llm_proxy_redis_is_foreign": 0,
     }
 
@@ -69,7 +70,9 @@ def test_how_far_the_audit_is_chained_is_told(redis_client: redis.Redis, session
     write()
 
     found = read(redis_client, sessions)
-    assert (found["llm_proxy_audit_position"], found["llm_proxy_audit_unchained"]) == (2, 1)
+    with db.reading(sessions) as session:
+        chain = session.scalars(sa.select(AuditChain.chain_id)).one()
+    assert (found[f"llm_proxy_audit_position {chain}"], found["llm_proxy_audit_unchained"]) == (3, 1)
 
 
 def test_how_jobs_went_is_told(redis_client: redis.Redis, sessions: db.Sessions) -> None:

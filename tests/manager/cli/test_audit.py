@@ -46,16 +46,16 @@ def end(shown: Result) -> str:
 def test_a_whole_audit_is_said_to_be_so_with_its_end(installed: db.Sessions) -> None:
     shown = run("verify")
 
-    assert shown.exit_code == 0 and "3 events fit, from position 1 on" in shown.output
+    assert shown.exit_code == 0 and "4 events fit, from position 1 on" in shown.output
     with db.reading(installed) as session:
         record = session.scalars(sa.select(AuditChain)).one()
-    assert shown.output.endswith(f"the audit is whole; its end is 3:{record.mac}\n")
+    assert shown.output.endswith(f"the audit is whole; its end is {record.chain_id}:4:{record.mac}\n")
 
 
 def test_a_changed_row_fails_the_command_and_is_named(installed: db.Sessions) -> None:
     run("verify")
     with installed.begin() as session:
-        session.execute(sa.update(AuditEvent).where(AuditEvent.position == 2).values(actor="ann"))
+        session.execute(sa.update(AuditEvent).where(AuditEvent.position == 2).values(actor="eve"))
         event_id = session.scalar(sa.select(AuditEvent.id).where(AuditEvent.position == 2))
 
     shown = run("verify")
@@ -71,8 +71,10 @@ def test_an_earlier_end_is_held_against_the_chain(installed: db.Sessions) -> Non
     assert run("verify", "--anchor", anchor).exit_code == 0
     with installed.begin() as session:
         session.execute(sa.delete(AuditChain))
-        session.execute(sa.update(AuditEvent).values(position=None, mac=None))
+        session.execute(sa.update(AuditEvent).values(position=None, chained_at=None, mac=None))
 
+    assert run("verify").exit_code == 1
+    assert run("verify", "--begin-anew").exit_code == 0
     assert run("verify").exit_code == 0
     assert run("verify", "--anchor", anchor).exit_code == 1
     assert run("verify", "--anchor", "nonsense").exit_code == 2
