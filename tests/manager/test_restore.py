@@ -225,12 +225,12 @@ def of_schema(path: Path, revision: str, without: dict[str, set[str]] | None = N
 
 
 ADDED = ("tombstones", "operators", "idempotent_answers", "leases", "job_runs", "audit_chain", "usage_daily")
-ADDED += ("export_cursors",)
+ADDED += ("export_cursors", "database_identity")
 LACKS_0003 = {
     "projects": {"deleted_at"},
     "tokens": {"refreshed_at", "previous_digest", "previous_until"},
     "requests": {"recorded_at"},
-    "audit_events": {"subject_id", "address", "position", "mac"},
+    "audit_events": {"actor_id", "subject_id", "address", "position", "mac", "chained_at"},
 } | {name: set() for name in ADDED}
 
 
@@ -467,6 +467,7 @@ def test_what_was_made_and_purged_after_the_backup_is_still_taken_out_of_redis(
     rows: Rows, sessions: db.Sessions, engine: sa.Engine, redis_client: redis.Redis, tmp_path: Path
 ) -> None:
     publisher = Publisher(redis_client, sessions)
+    publisher.republish_all()
     path = saved(engine, tmp_path)
     project = rows.project(name="young")
     token = rows.token(project)
