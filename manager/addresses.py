@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -13,6 +14,10 @@ URL_LENGTH = 2048
 MOST_FALLBACKS = 5
 MOST_ORIGINS = 50
 _ORIGIN = re.compile(r"https?://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+# Where a cloud tells machines their secrets, and what is on the link itself: no provider is there.
+_NO_PROVIDERS = [
+    ipaddress.ip_network(network) for network in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200")
+]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -27,7 +32,10 @@ def check_base(text: str, rules: Rules, field: str = "base_url") -> str:
         check_base_url(url)
     except ValueError as error:
         raise Invalid(field, str(error)) from None
-    if not rules.allow_http_upstream and url.startswith("http://") and not _is_loopback(urlsplit(url).hostname or ""):
+    host = urlsplit(url).hostname or ""
+    if any(address in network for network in _NO_PROVIDERS for address in _addresses(host)):
+        raise Invalid(field, "Must not be a link-local address, nor one of a cloud's metadata.")
+    if not rules.allow_http_upstream and url.startswith("http://") and not _is_loopback(host):
         raise Invalid(field, "Must start with https://, since provider keys would travel unencrypted.")
     return url
 
@@ -66,6 +74,19 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _addresses(host: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return what a host that is an address stands for, the one within it included; nothing for a name."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        try:  # 2852039166 and 0xa9fea9fe are addresses to whoever connects.
+            return [ipaddress.IPv4Address(socket.inet_aton(host))]
+        except OSError:
+            return []
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return [address] if inner is None else [address, inner]
 
 
 def _few_and_distinct(entries: list[str], most: int, field: str) -> list[str]:

@@ -42,7 +42,6 @@ class Action(StrEnum):
     OPERATOR_REVOKE = "operator.revoke"
     LOGIN = "login"
     ACCESS = "access"
-    CACHE_PURGE = "cache.purge"
     DEAD_LETTER_RETRY = "dead_letter.retry"
     DEAD_LETTER_DELETE = "dead_letter.delete"
     AUDIT_EXPORT = "audit.export"

@@ -6,7 +6,7 @@ with a chain that was tampered with stays wrong: extending it goes on behind the
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,6 +38,7 @@ from shared.sealing import Keyring
 
 _KEY_BYTES = 32
 _ID_BYTES = 6
+log = logs.get("audit_chain")
 _LINK = (
     sa.update(AuditEvent)
     .where(AuditEvent.id == sa.bindparam("row"))
@@ -47,9 +48,25 @@ _LINK = (
 _SIGNS = (audit.Action.AUDIT_BEGIN, audit.Action.AUDIT_RETENTION)
 _WAITING = sa.and_(AuditEvent.position.is_(None), AuditEvent.mac.is_(None))
 _SIGN = sa.or_(AuditEvent.position.is_not(None), AuditEvent.mac.is_not(None), AuditEvent.action.in_(_SIGNS))
-log = logs.get("audit")
 
 type Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class _Old:
+    """What may be cut off: chained before `limit` and shipped, or before `last_limit` in any case."""
+
+    limit: datetime
+    last_limit: datetime
+    shipped: int | None
+
+    def covers(self, position: int, chained_at: datetime) -> bool:
+        if chained_at >= self.limit:
+            return False
+        if self.shipped is None or position <= self.shipped or chained_at < self.last_limit:
+            return True
+        log.warning("retention_waits_for_export", audit_from=position)
+        return False
 
 
 class Chain:
@@ -84,16 +101,17 @@ class Chain:
             report = look(session, self._keyring, anchor)
         return report if report.fault or fault is None else replace(report, fault=fault)
 
-    def forget(self, now: datetime, retention: timedelta | None) -> int:
+    def forget(self, now: datetime, retention: timedelta | None, shipped: int | None = None) -> int:
         """Cut off events that were chained longer ago; None: never. Return how many.
 
-        What is cut off is verified first, or a forger could have it cut. Raises ChainBroken.
+        `shipped` is the position up to which events were exported, None if none are to be: what is behind it is kept
+        for up to twice as long. What is cut off is verified first, or a forger could have it cut. Raises ChainBroken.
         """
         if retention is None:
             return 0
-        limit, forgotten = now - retention, 0
+        old, forgotten = _Old(now - retention, now - 2 * retention, shipped), 0
         while True:
-            count = db.transact(self._sessions, lambda session: self._forget_once(session, now, limit))
+            count = db.transact(self._sessions, lambda session: self._forget_once(session, now, old))
             forgotten += count
             if count < BATCH:
                 return forgotten
@@ -132,7 +150,7 @@ class Chain:
             record.seal = seal(key, record)
         return len(links)
 
-    def _forget_once(self, session: Session, now: datetime, limit: datetime) -> int:
+    def _forget_once(self, session: Session, now: datetime, old: "_Old") -> int:
         record, key = self._lock(session)
         walk, count = Walk(key, record.kept_position, record.kept_mac), 0
         try:
@@ -142,7 +160,7 @@ class Chain:
                 raise
             raise ChainBroken(Fault(FaultKind.CHANGED, "There is an event that cannot be read.")) from error
         for row in rows:
-            if row.chained_at is not None and row.chained_at >= limit:
+            if row.chained_at is not None and not old.covers(row.position, row.chained_at):
                 break
             if fault := walk.step(row):
                 raise ChainBroken(fault)
@@ -151,7 +169,7 @@ class Chain:
             session.execute(sa.delete(AuditEvent).where(AuditEvent.position <= walk.position))
             record.kept_position, record.kept_mac = walk.position, walk.mac
             record.seal = seal(key, record)
-            detail = {"events": count, "until_position": walk.position, "chained_before": limit.isoformat()}
+            detail = {"events": count, "until_position": walk.position, "chained_before": old.limit.isoformat()}
             audit.note(session, now, audit.Source(audit.JOBS), audit.Action.AUDIT_RETENTION, detail=detail)
         return count
 

@@ -94,8 +94,11 @@ def existing(folder: Path) -> list[tuple[datetime, Path]]:
 
 
 def prune(folder: Path, keep: int, now: datetime) -> list[Path]:
-    """Delete all backups but the newest ones, and what killed ones have left behind; return which backups."""
-    old = [path for _, path in existing(folder)[keep:]]
+    """Delete all backups but the newest ones, and what killed ones have left behind; return which backups.
+
+    What a wrong clock dated ahead of now is neither counted nor deleted.
+    """
+    old = [path for made_at, path in existing(folder) if made_at <= now][keep:]
     for path in old:
         path.unlink(missing_ok=True)
     for left in folder.glob(_UNFINISHED):

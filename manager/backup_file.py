@@ -8,10 +8,12 @@ import contextlib
 import hashlib
 import hmac
 import io
+import struct
 import zipfile
 from collections.abc import Buffer, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import batched
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
@@ -28,6 +30,10 @@ FORMAT = 1
 _MANIFEST, _SEAL, _PLACE = "manifest.json", "manifest.seal", "backups:manifest"
 _LONGEST_MANIFEST = 1 << 20
 _PIECE = 1 << 16
+# What the readers of zips, zstandard and JSON say to bytes that make no sense. A zip may claim to be encrypted, or of a
+# later version (RuntimeError, NotImplementedError).
+_DAMAGED: tuple[type[Exception], ...] = (zipfile.BadZipFile, zstandard.ZstdError, struct.error, msgspec.MsgspecError)
+_DAMAGED += (LookupError, EOFError, ValueError, TypeError, OverflowError, RuntimeError)
 
 
 class BackupError(Exception):
@@ -110,38 +116,46 @@ class Writer:
 
 
 class Reader:
-    """An open backup whose manifest is vouched for."""
+    """An open backup whose manifest is vouched for; whatever is wrong with the file is a BackupError."""
 
-    def __init__(self, file: BinaryIO, keyring: Keyring) -> None:
-        self.is_encrypted = encrypted_file.is_encrypted(file)
-        below: IO[bytes] = io.BufferedReader(encrypted_file.Reader(file, keyring)) if self.is_encrypted else file
-        self._zip = zipfile.ZipFile(below)
-        self.manifest = self._read_manifest(keyring)
+    def __init__(self, file: BinaryIO, keyring: Keyring, name: str) -> None:
+        self._name = name
+        with self._reading():
+            self.is_encrypted = encrypted_file.is_encrypted(file)
+            below: IO[bytes] = io.BufferedReader(encrypted_file.Reader(file, keyring)) if self.is_encrypted else file
+            self._zip = zipfile.ZipFile(below)
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in self._zip.infolist()):
+                raise ValueError("it is packed in another way")
+            self.manifest = self._read_manifest(keyring)
 
     def check(self, part: Part) -> None:
         """Raise BackupError unless a part's file is the one that was written."""
-        found = hashlib.sha256()
-        with self._zip.open(part.file) as entry:
-            while piece := entry.read(_PIECE):
-                found.update(piece)
-        if found.hexdigest() != part.sha256:
-            raise BackupError(f"{part.file} is damaged: its checksum is another one")
+        with self._reading(), self._zip.open(part.file) as entry:
+            _Hashed(entry).demand(part)
 
     def rows(self, part: Part, batch: int = BATCH) -> Iterator[list[Row]]:
-        """Return a part's rows in batches. Raises BackupError if they are not as many as they should be."""
+        """Return a part's rows in batches. Raises BackupError if they are not those that were written."""
         count = 0
-        with self._zip.open(part.file) as entry, zstandard.ZstdDecompressor().stream_reader(entry) as stream:
-            rows: list[Row] = []
-            for line in io.BufferedReader(cast(io.RawIOBase, stream), _PIECE):
-                rows.append(tuple(orjson.loads(line)))
-                if len(rows) == batch:
-                    count += len(rows)
-                    yield rows
-                    rows = []
-            count += len(rows)
-            yield rows
+        # What whoever takes the rows does with them is not done in here.
+        with self._reading(), self._zip.open(part.file) as entry:
+            hashed = _Hashed(entry)
+            with zstandard.ZstdDecompressor().stream_reader(cast(BinaryIO, hashed)) as stream:
+                lines = io.BufferedReader(cast(io.RawIOBase, stream), _PIECE)
+                for some in batched(lines, batch):
+                    count += len(some)
+                    yield [tuple(orjson.loads(line)) for line in some]
+            hashed.demand(part)
         if count != part.rows:
             raise BackupError(f"{part.file} holds {count} rows in the place of {part.rows}")
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except EncryptionError as error:
+            raise BackupError(f"{self._name} cannot be read: {error}") from None
+        except _DAMAGED as error:
+            raise BackupError(f"{self._name} is damaged, or no backup: {error}") from None
 
     def _read_manifest(self, keyring: Keyring) -> Manifest:
         written = self._small(_MANIFEST)
@@ -162,14 +176,30 @@ class Reader:
 
 @contextmanager
 def opened(path: Path, keyring: Keyring) -> Iterator[Reader]:
-    """Open a backup; whatever is wrong with it, then and while it is read, is a BackupError. Raises OSError."""
+    """Open a backup. Raises BackupError, also while it is read; OSError."""
     with path.open("rb") as file:
-        try:
-            yield Reader(file, keyring)
-        except EncryptionError as error:
-            raise BackupError(f"{path.name} cannot be read: {error}") from None
-        except (zipfile.BadZipFile, zstandard.ZstdError, KeyError, EOFError, ValueError, msgspec.MsgspecError) as error:
-            raise BackupError(f"{path.name} is damaged, or no backup: {error}") from None
+        yield Reader(file, keyring, path.name)
+
+
+class _Hashed:
+    """Reads a file, and hashes what is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        """Return up to so many bytes."""
+        piece = self._file.read(size)
+        self._hash.update(piece)
+        return piece
+
+    def demand(self, part: Part) -> None:
+        """Read on to the end. Raises BackupError unless all of it is what was written."""
+        while self.read(_PIECE):
+            pass
+        if self._hash.hexdigest() != part.sha256:
+            raise BackupError(f"{part.file} is damaged: its checksum is another one")
 
 
 class _Hashing(io.RawIOBase):

@@ -42,10 +42,14 @@ class BackupSchedule:
 
     def run(self, now: datetime) -> Path | None:
         """Make a backup if it is due, and return where it is. Raises BackupError, SQLAlchemyError, OSError."""
-        made = backup.existing(self.folder)
-        if made and made[0][0] > now - self.every:
+        newest = self.newest(now)
+        if newest and newest[0] > now - self.every:
             return None
         done = backup.create(self.engine, self.known, self.folder, now, is_encrypted=self.is_encrypted)
         pruned = backup.prune(self.folder, self.keep, now)
         log.info("backup_made", file=done.path.name, rows=done.rows, pruned=len(pruned))
         return done.path
+
+    def newest(self, now: datetime) -> tuple[datetime, Path] | None:
+        """Return when the newest backup was made, and where it is. What is dated ahead does not count."""
+        return next((made for made in backup.existing(self.folder) if made[0] <= now), None)

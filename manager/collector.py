@@ -1,23 +1,31 @@
 """Redis stream → SQL: every usage event is recorded exactly once, whatever is killed when.
 
+What is told of projects that SQL does not know, since they have been purged, is dropped.
 An event is acknowledged and deleted only after its transaction has been committed, so a collector that dies in
 between leaves it to be delivered again, and the request id keeps it from being counted twice.
 """
 
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, cast
 
 import redis
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from manager import db, rollup
 from manager.db import Sessions
+from manager.epoch import Epoch
 from manager.prices import PriceBook, table
+from manager.tables import Project
 from shared import logs, redis_schema
 from shared.prices import PriceTable
 
 BATCH = 500
+# So many projects are named in the log.
+NAMED = 10
 # Entries that another collector took and has not finished for this long are taken over.
 ABANDONED_MS = 10_000
 
@@ -37,6 +45,7 @@ class Collector:
     def __init__(self, client: "redis.Redis", sessions: Sessions, name: str | None = None) -> None:
         self._redis = client
         self._sessions = sessions
+        self._epoch = Epoch(client, sessions)
         self._prices = PriceBook()
         self._name = name or f"{socket.gethostname()}-{os.getpid()}"
 
@@ -80,7 +89,10 @@ class Collector:
         with db.reading(self._sessions) as session:
             prices = self._prices.current(session)
         rows = [row for entry in entries if (row := self._row(entry, prices)) is not None]
-        new = _store(self._sessions, rows)
+        new, unknown = _store(self._sessions, rows)
+        if unknown:
+            self._epoch.check_owner()  # They may be known to the database that this Redis belongs to.
+            log.warning("usage_of_unknown_projects_dropped", events=unknown.total(), projects=sorted(unknown)[:NAMED])
         self._finish(entry_id for entry_id, _ in entries)
         return new
 
@@ -111,14 +123,23 @@ def record_unread(client: "redis.Redis", sessions: Sessions) -> int:
         prices = table(session)
     new, after = 0, "-"
     while entries := cast(list[Entry], client.xrange(redis_schema.USAGE_STREAM, after, "+", count=BATCH)):
-        new += _store(sessions, [row for entry in entries if (row := _readable(entry, prices)) is not None])
+        new += _store(sessions, [row for entry in entries if (row := _readable(entry, prices)) is not None])[0]
         after = f"({entries[-1][0].decode()}"
     return new
 
 
-def _store(sessions: Sessions, rows: list[dict[str, Any]]) -> int:
+def _store(sessions: Sessions, rows: list[dict[str, Any]]) -> tuple[int, Counter[str]]:
+    """Record rows; return how many were new, and how many were left out of each project that SQL does not know."""
+
+    def store(session: Session) -> tuple[int, Counter[str]]:
+        asked = sa.select(Project.id).where(Project.id.in_({row["project_id"] for row in rows})).order_by(Project.id)
+        # Whoever purges a project waits until this is written, and then removes it, too.
+        known = set(session.scalars(asked.with_for_update(read=True, key_share=True)))
+        unknown = Counter(str(row["project_id"]) for row in rows if row["project_id"] not in known)
+        return rollup.record(session, [row for row in rows if row["project_id"] in known]), unknown
+
     # What was recorded before is not recorded again, so it may be repeated.
-    return db.transact(sessions, lambda session: rollup.record(session, rows), is_repeatable=True)
+    return db.transact(sessions, store, is_repeatable=True)
 
 
 def _readable(entry: Entry, prices: PriceTable) -> dict[str, Any] | None:

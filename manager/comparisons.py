@@ -1,12 +1,13 @@
 """What Redis says beside what SQL says, batch by batch: each kind of record has a function that tells the differences.
 
-Counters of requests may be ahead of SQL, which learns of them later, but never behind. Nothing here writes.
+Counters of requests may be ahead of SQL, which learns of them later, but never behind. When a token was last used is
+not compared: Redis and the workers each tell it by their own clock. Nothing here writes.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 import redis
@@ -22,8 +23,20 @@ from shared.prices import encode_table
 
 # One glob for the keys of tokens, identities, projects and what they have used; the others that it lets in are few.
 RECORDS = redis_schema.PREFIX + "[tipu][odrs][keo]*"
-_COUNTERS = (b"requests", b"last_used_at")
+# Something like a field of each record: when Redis forgets it, in ms.
+_EXPIRY = b"expiry"
+_FOR_EVER = -1
+# No version is larger in SQL.
+_MOST = 2**31 - 1
 _SHARED = redis_schema.used_key(Scope.GLOBAL)
+_TYPES = {
+    redis_schema.EPOCH: b"string",
+    redis_schema.GLOBAL_LIMITS: b"string",
+    redis_schema.PRICES: b"string",
+    redis_schema.CORS_ORIGINS: b"set",
+    redis_schema.BREAKERS: b"hash",
+    _SHARED: b"hash",
+}
 _KEY_SUBJECT = redis_schema.key_subject("")
 
 type Fields = dict[bytes, bytes]
@@ -32,7 +45,7 @@ _NO_HASH: Fields = {b"version": b""}
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs: `problem` is missing, stale, newer, changed, damaged, purged, orphan or leftover.
+    """One thing that differs: `problem` is missing, stale, newer, changed, behind, damaged, purged, orphan or leftover.
 
     `id` is that of the row, or the key's name if there is none; `fields` are the names of those that differ.
     """
@@ -43,6 +56,16 @@ class Difference:
     fields: tuple[str, ...] = ()
 
 
+def text(name: bytes) -> str:
+    """Return a name of Redis as text, also one that is no UTF-8; see raw."""
+    return name.decode(errors="surrogateescape")
+
+
+def raw(name: str) -> bytes:
+    """Return the name of Redis that `text` made a text of."""
+    return name.encode(errors="surrogateescape")
+
+
 def of_tokens(client: "redis.Redis", rows: Sequence[Token], now: datetime) -> list[Difference]:
     """Compare the records of tokens, what is known of them by their ids, and the ways from secrets they had."""
     expected = [redis_schema.encode_token(published.published_token(row)) for row in rows]
@@ -50,10 +73,14 @@ def of_tokens(client: "redis.Redis", rows: Sequence[Token], now: datetime) -> li
         for keys, _ in expected:
             for key in (keys[0], keys[2], keys[3]):
                 pipeline.hgetall(key)
-        found = _hashes(pipeline)
+                pipeline.pexpiretime(key)
+            pipeline.pexpiretime(keys[1])
+        found = answers(pipeline)
     differences = []
-    for row, (keys, arguments), at in zip(rows, expected, range(0, len(found), 3), strict=True):
-        differences.append(_of_token(row, keys, arguments, found[at : at + 3], now))
+    for row, (keys, arguments), at in zip(rows, expected, range(0, len(found), 7), strict=True):
+        records = [_record(*found[at + i : at + i + 2]) for i in (0, 2, 4)]
+        difference = _of_token(row, keys, arguments, records, now)
+        differences.append(difference or _of_use(row, found[at + 6], int(arguments[5])))
     return [difference for difference in differences if difference]
 
 
@@ -63,10 +90,11 @@ def of_projects(client: "redis.Redis", rows: Sequence[Project]) -> list[Differen
     with client.pipeline(transaction=False) as pipeline:
         for [key], _ in expected:
             pipeline.hgetall(key)
-        found = _hashes(pipeline)
+            pipeline.pexpiretime(key)
+        found = answers(pipeline)
     differences = [
-        _compared("project", row, known, _pairs(arguments[3:]))
-        for row, (_, arguments), known in zip(rows, expected, found, strict=True)
+        _compared("project", row, _record(*found[at : at + 2]), _pairs([*arguments[3:], _EXPIRY, _FOR_EVER]))
+        for row, (_, arguments), at in zip(rows, expected, range(0, len(found), 2), strict=True)
     ]
     return [difference for difference in differences if difference]
 
@@ -74,21 +102,40 @@ def of_projects(client: "redis.Redis", rows: Sequence[Project]) -> list[Differen
 def of_the_rest(client: "redis.Redis", session: Session) -> list[Difference]:
     """Compare what there is once: the limits of everything together, the prices, the origins of all projects."""
     limits = limits_schema.encode_limits(publications.global_limits(session))
-    differences = []
-    if (client.get(redis_schema.GLOBAL_LIMITS) or b"") != limits:
-        differences.append(Difference("limits", redis_schema.GLOBAL_LIMITS, "changed"))
-    if client.get(redis_schema.PRICES) != encode_table(prices.table(session)):
-        differences.append(Difference("prices", redis_schema.PRICES, "changed"))
-    known = {origin.decode() for origin in cast(set[bytes], client.smembers(redis_schema.CORS_ORIGINS))} - {""}
-    if known != set(published.cors_origins(session)):
-        differences.append(Difference("origins", redis_schema.CORS_ORIGINS, "changed"))
-    return differences
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.get(redis_schema.GLOBAL_LIMITS)
+        pipeline.get(redis_schema.PRICES)
+        pipeline.smembers(redis_schema.CORS_ORIGINS)
+        told = answers(pipeline)
+    # What is damaged is told by of_types.
+    kinds = [
+        ("limits", redis_schema.GLOBAL_LIMITS, (told[0] or b"") == limits),
+        ("prices", redis_schema.PRICES, told[1] == encode_table(prices.table(session))),
+        ("origins", redis_schema.CORS_ORIGINS, _origins(told[2]) == set(published.cors_origins(session))),
+    ]
+    return [
+        Difference(kind, key, "changed")
+        for (kind, key, is_same), answer in zip(kinds, told, strict=True)
+        if not is_same and not isinstance(answer, redis.RedisError)
+    ]
+
+
+def of_types(client: "redis.Redis") -> list[Difference]:
+    """Tell which of the keys that there are once are of another type than they have to be."""
+    with client.pipeline(transaction=False) as pipeline:
+        for key in _TYPES:
+            pipeline.type(key)
+        found = pipeline.execute()
+    wrong = [
+        key for (key, expected), kind in zip(_TYPES.items(), found, strict=True) if kind not in (b"none", expected)
+    ]
+    return [Difference("key", key, "damaged") for key in wrong]
 
 
 def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Difference]:
     """Tell which keys of Redis belong to nothing that SQL knows."""
     by_kind: dict[str, dict[str, str]] = {"token": {}, "identity": {}, "project": {}, "used": {}}
-    for key in map(bytes.decode, names):
+    for key in map(text, names):
         kind, _, rest = key.removeprefix(redis_schema.PREFIX).partition(":")
         if rest and kind in by_kind and key != _SHARED:
             by_kind[kind][rest] = key
@@ -105,14 +152,14 @@ def of_keys(session: Session, names: Iterable[bytes], now: datetime) -> list[Dif
 def of_used(session: Session, fields: Iterable[bytes]) -> list[Difference]:
     """Tell which fields count what projects have used that SQL does not know."""
     # `<project id>:<measure>:<window>`; those of everything together have no id.
-    owned = {field.decode(): field.decode().split(":")[0] for field in fields if field.count(b":") == 2}
+    owned = {text(field): text(field).split(":")[0] for field in fields if field.count(b":") == 2}
     known = _known_ids(session, set(owned.values()))
     return [Difference("usage", field, "leftover") for field, owner in owned.items() if owner not in known]
 
 
 def of_breakers(session: Session, fields: Iterable[bytes]) -> list[Difference]:
     """Tell which breakers are of keys that are gone or switched off."""
-    subjects = [field.decode() for field in fields if field.startswith(_KEY_SUBJECT.encode())]
+    subjects = [text(field) for field in fields if field.startswith(_KEY_SUBJECT.encode())]
     ids = _uuids(subject.removeprefix(_KEY_SUBJECT) for subject in subjects)
     query = sa.select(UpstreamKey.id).where(UpstreamKey.id.in_(ids), UpstreamKey.is_active)
     known = {redis_schema.key_subject(str(key_id)) for key_id in session.scalars(query)}
@@ -125,21 +172,27 @@ def _of_token(
     record, identity, previous = found
     if b"purged" in identity:
         return Difference("token", str(row.id), "purged")
-    fields = _pairs(arguments[8:]) | {b"is_active": _bytes(arguments[7])}
+    ends = {_EXPIRY: _bytes(arguments[5])}
+    fields = _pairs(arguments[8:]) | {b"is_active": _bytes(arguments[7])} | ends
     if difference := _compared("token", row, record, fields):
         return difference
-    counted = dict(zip(_COUNTERS, arguments[3:5], strict=True))
-    if not all(record.get(name, b"").isdigit() for name in counted):
+    if not all(_is_number(record.get(name, b""), 2**63) for name in (b"requests", b"last_used_at")):
         return Difference("token", str(row.id), "damaged")
-    if wrong := [name.decode() for name, value in counted.items() if int(record[name]) < value]:
-        return Difference("token", str(row.id), "changed", tuple(wrong))
+    if int(record[b"requests"]) < row.request_count:
+        return Difference("token", str(row.id), "changed", ("requests",))
     known = {b"version": _bytes(row.version), b"record": keys[0].encode(), b"is_active": _bytes(arguments[7])}
-    if difference := _compared("identity", row, identity, known):
+    if difference := _compared("identity", row, identity, known | ends):
         return difference
     if keys[3] == keys[0] or row.previous_until is None or row.previous_until <= now:
         return None
-    leads = {b"moved_to": keys[0].encode(), b"moved_until": _bytes(arguments[6])}
+    leads = {name: _bytes(arguments[6]) for name in (b"moved_until", _EXPIRY)} | {b"moved_to": keys[0].encode()}
     return _compared("alias", row, previous, leads, versioned=False)
+
+
+def _of_use(row: Token, forgotten: int, forget_at: int) -> Difference | None:
+    # A request that was running when the token's end changed may have put it off once more, which does no harm.
+    is_kept = forgotten not in range(_FOR_EVER, forget_at)
+    return None if is_kept else Difference("token_counters", str(row.id), "changed", (_EXPIRY.decode(),))
 
 
 def _compared(
@@ -150,7 +203,7 @@ def _compared(
     if not found:
         return Difference(kind, str(row.id), "missing")
     version = found.get(b"version", b"")
-    if not version.isdigit():
+    if not _is_number(version, _MOST):
         return Difference(kind, str(row.id), "damaged")
     if versioned and int(version) != row.version:
         return Difference(kind, str(row.id), "stale" if int(version) < row.version else "newer")
@@ -165,7 +218,9 @@ def _known_ids(session: Session, ids: Iterable[str]) -> set[str]:
     return {str(known) for known in found}
 
 
-def _known_digests(session: Session, digests: Sequence[str], now: datetime) -> set[str]:
+def _known_digests(session: Session, names: Sequence[str], now: datetime) -> set[str]:
+    # PostgreSQL takes no other text, and no digest is one.
+    digests = [name for name in names if name.isascii() and name.isprintable()]
     known = set(session.scalars(sa.select(Token.digest).where(Token.digest.in_(digests))))
     replaced = sa.select(Token.previous_digest).where(Token.previous_digest.in_(digests), Token.previous_until > now)
     return known | {digest for digest in session.scalars(replaced) if digest}
@@ -181,13 +236,28 @@ def _uuids(texts: Iterable[str]) -> list[UUID]:
     return found
 
 
-def _hashes(pipeline: "Pipeline") -> list[Fields]:
-    """Run commands that read hashes; what is none reads as damaged."""
-    answers = pipeline.execute(raise_on_error=False)
-    for answer in answers:
+def answers(pipeline: "Pipeline") -> list[Any]:
+    """Run commands; the answer of one that expects another type of key is its error. Raises all other errors."""
+    found = pipeline.execute(raise_on_error=False)
+    for answer in found:
         if isinstance(answer, redis.RedisError) and "WRONGTYPE" not in str(answer):
             raise answer
-    return [_NO_HASH if isinstance(answer, redis.RedisError) else cast(Fields, answer) for answer in answers]
+    return found
+
+
+def _record(found: Any, forgotten: int) -> Fields:
+    """Return a record with its expiry; what is no hash reads as damaged, what is not there is empty."""
+    if isinstance(found, redis.RedisError):
+        return _NO_HASH
+    return found | {_EXPIRY: _bytes(forgotten)} if found else {}
+
+
+def _origins(found: Any) -> set[str]:
+    return set() if isinstance(found, redis.RedisError) else {text(origin) for origin in found} - {""}
+
+
+def _is_number(text: bytes, most: int) -> bool:
+    return text.isdigit() and len(text) < 20 and int(text) <= most
 
 
 def _pairs(arguments: Sequence[Any]) -> Fields:

@@ -4,10 +4,10 @@ So a new limit counts what was used before it, and what Redis had counted when i
 those of the hourly roll-ups; rates, minutes and running requests are not in them. Redis only raises its counters.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import redis
 import sqlalchemy as sa
@@ -30,6 +30,16 @@ _KNOWN |= {(measure, Window.LIFE) for measure in _SUMS}
 type _Pair = tuple[Measure, Window]
 
 
+@dataclass(frozen=True)
+class Known:
+    """What SQL knows of one scope's use; `forget_at_ms` is when a token's counters are forgotten."""
+
+    scope: Scope
+    scope_id: str
+    counters: Sequence[Counter]
+    forget_at_ms: int | None = None
+
+
 class Counters:
     """Raises counters in Redis to what SQL knows. Raises RedisError and SQLAlchemyError as they come."""
 
@@ -39,6 +49,16 @@ class Counters:
 
     def of_rows(self, rows: Sequence[Project] | Sequence[Token], now: datetime) -> None:
         """Raise those of projects, or of tokens; rows without limits have none."""
+        for known in self.known_of_rows(rows, now):
+            self._raise(known)
+
+    def of_all(self, limits: Sequence[Limit], now: datetime) -> None:
+        """Raise those of everything together."""
+        for known in self.known_of_all(limits, now):
+            self._raise(known)
+
+    def known_of_rows(self, rows: Sequence[Project] | Sequence[Token], now: datetime) -> Iterator[Known]:
+        """Return what SQL knows of the use of projects, or of tokens; nothing of those without limits, or unused."""
         limited = {row.id: row for row in rows if _pairs(row.limits)}
         if not limited:
             return
@@ -52,17 +72,17 @@ class Counters:
             row = limited[row_id]
             wanted = _pairs(row.limits)
             counters = [counter for counter in _counters(pairs, amounts, now) if _pair(counter) in wanted]
-            self._raise(Scope.PROJECT if is_project else Scope.TOKEN, row_id, counters, _forgotten(row))
+            yield Known(Scope.PROJECT if is_project else Scope.TOKEN, str(row_id), counters, _forgotten(row))
 
-    def of_all(self, limits: Sequence[Limit], now: datetime) -> None:
-        """Raise those of everything together."""
+    def known_of_all(self, limits: Sequence[Limit], now: datetime) -> Iterator[Known]:
+        """Return what SQL knows of the use of everything together, as far as these limits count it."""
         if pairs := sorted(_pairs(limits)):
             with db.reading(self._sessions) as session:
                 amounts = session.execute(sa.select(*_sums(pairs, now))).one()
-            self._raise(Scope.GLOBAL, None, _counters(pairs, amounts, now), None)
+            yield Known(Scope.GLOBAL, "", _counters(pairs, amounts, now))
 
-    def _raise(self, scope: Scope, scope_id: UUID | None, counters: list[Counter], forget_at_ms: int | None) -> None:
-        keys, arguments = holds_schema.encode_restore(scope, str(scope_id or ""), counters, forget_at_ms)
+    def _raise(self, known: Known) -> None:
+        keys, arguments = holds_schema.encode_restore(known.scope, known.scope_id, known.counters, known.forget_at_ms)
         self._restore(keys=keys, args=arguments)
 
 

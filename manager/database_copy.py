@@ -33,14 +33,13 @@ def copy(source: sa.Engine, target: sa.Engine, now: datetime) -> dict[str, int]:
     return counts
 
 
-def copy_between(source: str, target: str, now: datetime) -> dict[str, int]:
-    """Copy between the databases at two URLs; see copy."""
-    origin, goal = db.create_engine(source), db.create_engine(target)
+def copy_to(source: sa.Engine, url: str, tuning: db.Tuning, now: datetime) -> dict[str, int]:
+    """Copy to the database at a URL; see copy."""
+    target = db.create_engine(url, tuning)
     try:
-        return copy(origin, goal, now)
+        return copy(source, target, now)
     finally:
-        origin.dispose()
-        goal.dispose()
+        target.dispose()
 
 
 def _copy(origin: sa.Connection, target: sa.Connection, table: sa.Table) -> int:

@@ -1,13 +1,14 @@
 """The door to SQL: engine and sessions for SQLite and PostgreSQL, and the schema's version."""
 
+import contextlib
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import alembic.config
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -39,20 +40,24 @@ class Tuning:
     statement_timeout: int = 30
     lock_timeout: int = 10
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Tuning":
+        """Return what the settings say."""
+        return cls(
+            settings.db_pool_size,
+            settings.db_max_overflow,
+            settings.db_pool_recycle,
+            settings.db_statement_timeout,
+            settings.db_lock_timeout,
+        )
+
 
 DEFAULT_TUNING = Tuning()
 
 
 def open_engine(settings: Settings) -> sa.Engine:
     """Return an engine for the database that the settings name, tuned as they say."""
-    tuning = Tuning(
-        settings.db_pool_size,
-        settings.db_max_overflow,
-        settings.db_pool_recycle,
-        settings.db_statement_timeout,
-        settings.db_lock_timeout,
-    )
-    return create_engine(settings.database_url, tuning)
+    return create_engine(settings.database_url, Tuning.of(settings))
 
 
 def create_engine(url: str, tuning: Tuning = DEFAULT_TUNING) -> sa.Engine:
@@ -90,9 +95,9 @@ def upgrade(engine: sa.Engine) -> None:
     schema.upgrade(engine)
 
 
-def migrate(url: str) -> None:
+def migrate(url: str, tuning: Tuning = DEFAULT_TUNING) -> None:
     """Bring the schema of the database at `url` to the newest version."""
-    engine = create_engine(url)
+    engine = create_engine(url, tuning)
     try:
         upgrade(engine)
     finally:
@@ -103,11 +108,6 @@ def is_current(engine: sa.Engine) -> bool:
     """Tell whether the schema is the one that this release expects; nobody is waited for."""
     with engine.connect().execution_options(**{READING: True}) as connection:
         return schema.is_current(connection)
-
-
-def migration_config(connection: sa.Connection) -> alembic.config.Config:
-    """Return alembic's configuration, bound to an open connection."""
-    return schema.config(connection)
 
 
 def reason(error: SQLAlchemyError) -> str:
@@ -151,9 +151,19 @@ def _forget_values(context: ExceptionContext) -> None:
 
 def _create_sqlite_engine(url: sa.URL) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": 10}, hide_parameters=True, json_serializer=_to_json)
+    sa.event.listen(engine, "do_connect", _make_private)
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_private(_: Any, __: Any, arguments: Sequence[Any], ___: Any) -> None:
+    # SQLite would let everybody read a new file, sealed keys and digests in it; its log follows the file.
+    path = str(arguments[0]) if arguments else ""
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+    with contextlib.suppress(OSError):  # It is there, or SQLite itself says what is wrong.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -15,9 +15,9 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from manager import audit, db, job_runs
+from manager import audit, db, job_runs, leases
 from manager.db import Sessions
-from manager.leases import Leadership
+from manager.leases import Leadership, LeaseTaken
 from shared import logs
 
 _SOURCE = audit.Source(audit.JOBS)
@@ -31,7 +31,8 @@ type Report = Mapping[str, Any]
 class Periodic:
     """A job that reports. `every` is from the end of a run to the next; `waits_first`: also before the first of all.
 
-    `changes` tells by the report whether anything was changed, and so belongs into the audit.
+    `changes` tells by the report whether anything was changed, and so belongs into the audit. `work_every` is how often
+    there is something to be done, if the job itself finds out, and so asks more often.
     """
 
     name: str
@@ -39,6 +40,16 @@ class Periodic:
     every: timedelta
     waits_first: bool = False
     changes: Callable[[Report], bool] = lambda _: False
+    work_every: timedelta | None = None
+
+    def pause(self, failures: int) -> timedelta:
+        """Return how long to wait after so many failures in a row: twice as long each time, up to a quarter."""
+        usual = self.work_every or self.every
+        return usual / 256 * 2 ** min(failures - 1, 6) if failures > 0 else timedelta(0)
+
+
+class RunsElsewhere(Exception):
+    """The job is running just now, in another process; the message says in which."""
 
 
 class Exclusive:
@@ -56,31 +67,49 @@ class Exclusive:
         self._leadership = leadership
         self._clock = clock
         self._began = self._not_before = clock()
+        self._longest_wait = max(job.every, job.work_every or job.every)
 
     def run_if_due(self) -> bool:
-        """Run the job if it is ours and due; tell whether it ran."""
-        if not self._leadership.is_held() or self._clock() < self._not_before:
+        """Run the job if it is ours and due, and runs nowhere else; tell whether it ran."""
+        now = self._clock()
+        if not self._leadership.is_held() or now < self._not_before <= now + self._longest_wait:
             return False
         # Others who lead meanwhile only put it off, so what was once found out holds.
-        self._not_before = self._due()
-        if self._clock() < self._not_before:
+        self._not_before = self._due(now)
+        if now < self._not_before:
             return False
-        run_now(self._job, self._sessions, self._clock)
+        try:
+            run_now(self._job, self._sessions, self._clock)
+        except RunsElsewhere:
+            return False
         return True
 
-    def _due(self) -> datetime:
+    def _due(self, now: datetime) -> datetime:
+        """Return when the job is due. What is later than now was said by a wrong clock, and counts for nothing."""
+        self._began = min(self._began, now)
         with db.reading(self._sessions) as session:
             last = job_runs.latest(session, self._job.name)
         if last is None:
             return self._began + self._job.every if self._job.waits_first else self._began
         if last.outcome == job_runs.RUNNING or last.ended_at is None:
-            return last.started_at  # Whoever ran it has died over it.
-        # One that failed is tried again with the pauses of failing jobs.
-        return last.ended_at if last.outcome == job_runs.FAILURE else last.ended_at + self._job.every
+            # Whoever ran it has died over it; at the first time that may be a restart.
+            since, pause = last.started_at, self._job.pause(last.attempts - 1)
+        else:
+            has_failed = last.outcome == job_runs.FAILURE
+            since, pause = last.ended_at, self._job.pause(last.attempts) if has_failed else self._job.every
+        return since + pause if since <= now else now
 
 
 def run_now(job: Periodic, sessions: Sessions, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Report:
-    """Run a job and record it; returns its report. Raises whatever the job raises."""
+    """Run a job and record it; returns its report. Raises RunsElsewhere, and whatever the job raises."""
+    try:
+        with leases.held(sessions, f"job:{job.name}", clock):
+            return _run(job, sessions, clock)
+    except LeaseTaken as taken:
+        raise RunsElsewhere(f"{job.name} is running just now, in {taken}") from None
+
+
+def _run(job: Periodic, sessions: Sessions, clock: Callable[[], datetime]) -> Report:
     began, started = clock(), time.monotonic()
     db.transact(sessions, lambda session: job_runs.begin(session, job.name, began), is_repeatable=True)
     try:

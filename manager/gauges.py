@@ -61,3 +61,6 @@ def _of_jobs(runs: Sequence[JobRun], registry: CollectorRegistry) -> None:
         if run.name == "reconcile" and "total" in run.report:
             differed = "What Redis said otherwise than SQL when they were last reconciled."
             Gauge("llm_proxy_reconcile_differences", differed, registry=registry).set(run.report["total"])
+            kept = "What Redis has and SQL has not, and was left there, since it was suspiciously much."
+            withheld = Gauge("llm_proxy_reconcile_withheld", kept, registry=registry)
+            withheld.set(run.report.get("withheld", 0))

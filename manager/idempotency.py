@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 
 from manager import db
 from manager.errors import Invalid, KeyReused
+from manager.principals import Principal
+from manager.sealed import IDEMPOTENT_ANSWERS
 from manager.tables import IdempotentAnswer, new_id
 from shared.sealing import Keyring
 
@@ -37,15 +39,18 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """What was answered: a JSON text, which may hold a secret."""
+    """What was answered: a JSON text, which may hold a secret; and the state of what it shows, see manager/etags.py."""
 
     status: int
     body: str
+    state: str = ""
 
 
-def fingerprint(method: str, path: str, body: bytes) -> str:
-    """Return what makes one request the same as another."""
-    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), body))).hexdigest()
+def fingerprint(principal: Principal, method: str, path: str, body: bytes) -> str:
+    """Return what makes one request the same as another; who may do more, or less, than then asks for another thing."""
+    ids = principal.scope.project_ids
+    may = [str(principal.role), *(["everything"] if ids is None else sorted(map(str, ids)))]
+    return hashlib.sha256(b"\0".join((method.encode(), path.encode(), ",".join(may).encode(), body))).hexdigest()
 
 
 def once(session: Session, keyring: Keyring, now: datetime, asked: Asked, act: Callable[[], Answer]) -> Answer | None:
@@ -59,7 +64,7 @@ def once(session: Session, keyring: Keyring, now: datetime, asked: Asked, act: C
     if not _claim(session, row_id, now, asked):
         return _kept(session.scalars(sa.select(IdempotentAnswer).where(mine)).one(), keyring, asked)
     answer = act()
-    sealed = keyring.seal(answer.body, _place(row_id))
+    sealed = keyring.seal(f"{answer.state}\n{answer.body}", IDEMPOTENT_ANSWERS.place(row_id))
     kept = sa.update(IdempotentAnswer).where(IdempotentAnswer.id == row_id)
     session.execute(kept.values(status=answer.status, sealed=sealed))
     return None
@@ -76,8 +81,5 @@ def _claim(session: Session, row_id: object, now: datetime, asked: Asked) -> boo
 def _kept(row: IdempotentAnswer, keyring: Keyring, asked: Asked) -> Answer:
     if row.fingerprint != asked.fingerprint:
         raise KeyReused("The idempotency key came before with another request; take a new one.")
-    return Answer(row.status, keyring.open(row.sealed, _place(row.id)))
-
-
-def _place(row_id: object) -> str:
-    return f"idempotent_answers:{row_id}"
+    state, _, body = keyring.open(row.sealed, IDEMPOTENT_ANSWERS.place(row.id)).partition("\n")
+    return Answer(row.status, body, state)

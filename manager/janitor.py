@@ -10,18 +10,32 @@ from sqlalchemy.orm import Session
 
 from manager import db
 from manager.db import Sessions
+from manager.export import Shipped
 from manager.idempotency import KEPT
 from manager.tables import IdempotentAnswer, Project, Request, Token
-from shared import redis_schema
+from shared import logs, redis_schema
 
 BATCH = 5000
 # Of the projects whose tokens were cleaned up, so many are named, those with the most first.
 MOST_NAMED = 50
+# What the export has not had yet is kept for so many retention times at most.
+MOST_TIMES = 2
+
+log = logs.get("janitor")
 
 
-def forget_requests(sessions: Sessions, now: datetime, retention: timedelta) -> int:
-    """Delete requests older than the retention time; return how many. Roll-ups stay."""
-    old = sa.select(Request.request_id).where(Request.occurred_at < now - retention).limit(BATCH)
+def forget_requests(sessions: Sessions, now: datetime, retention: timedelta, shipped: Shipped | None = None) -> int:
+    """Delete requests older than the retention time; return how many. Roll-ups stay.
+
+    `shipped` is how far the export has come, None if there is none. What it has not had yet is kept for at most
+    MOST_TIMES the retention time; a warning tells how many these are.
+    """
+    due = Request.occurred_at < now - retention
+    if shipped is not None:
+        is_waited_for = sa.and_(shipped.is_behind(), Request.occurred_at >= now - MOST_TIMES * retention)
+        _tell_waiting(sessions, sa.and_(due, is_waited_for))
+        due = sa.and_(due, sa.not_(is_waited_for))
+    old = sa.select(Request.request_id).where(due).limit(BATCH)
 
     def forget(session: Session) -> int:
         ids = session.scalars(old).all()
@@ -29,6 +43,13 @@ def forget_requests(sessions: Sessions, now: datetime, retention: timedelta) -> 
         return len(ids)
 
     return _in_batches(sessions, forget)
+
+
+def _tell_waiting(sessions: Sessions, condition: sa.ColumnElement[bool]) -> None:
+    with db.reading(sessions) as session:
+        count = session.scalar(sa.select(sa.func.count()).select_from(Request).where(condition))
+    if count:
+        log.warning("retention_waits_for_export", requests=count)
 
 
 def forget_answers(sessions: Sessions, now: datetime) -> int:

@@ -16,9 +16,9 @@ _LONGEST_REASON = 500
 
 def begin(session: Session, name: str, now: datetime) -> None:
     """Note that a job has begun; the report of its last run stays until it ends."""
-    row = {"name": name, "started_at": now, "ended_at": None, "outcome": RUNNING, "report": {}, "reason": ""}
-    change = {"started_at": now, "ended_at": None, "outcome": RUNNING}
-    statement = db.insert(session, JobRun).values(row)
+    change: dict[str, Any] = {"started_at": now, "ended_at": None, "outcome": RUNNING}
+    statement = db.insert(session, JobRun).values(name=name, report={}, reason="", attempts=1, **change)
+    change["attempts"] = JobRun.attempts + 1
     session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=change))
 
 
@@ -27,7 +27,7 @@ def end(session: Session, name: str, now: datetime, report: Mapping[str, Any] | 
     change: dict[str, Any] = {"ended_at": now, "outcome": FAILURE if report is None else SUCCESS}
     change["reason"] = reason[:_LONGEST_REASON]
     if report is not None:
-        change["report"] = dict(report)
+        change |= {"report": dict(report), "attempts": 0}
     session.execute(sa.update(JobRun).where(JobRun.name == name).values(change))
 
 

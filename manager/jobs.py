@@ -104,7 +104,7 @@ def run(settings: Settings) -> None:
 
 
 def run_once(settings: Settings, name: str) -> Report:
-    """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob."""
+    """Run one periodic job now, whoever leads, and return its report. Raises NoSuchJob, RunsElsewhere."""
     with _stores(settings) as (client, engine):
         known = {job.name: job for job in jobs_of(settings, client, engine)}
         if name not in known:

@@ -1,12 +1,14 @@
-"""Asks providers about keys that are set aside or have never been asked about, and closes the breakers of good ones.
+"""Asks providers about keys that they refused or that were not asked about lately, and closes breakers of good ones.
 
-What was last found out of each key stands in Redis; without it, keys count as never asked about.
+What was last found out of each key stands in Redis; without it, keys count as never asked about. Those that were asked
+about longest ago come first, so all get their turn where there are more than one run can ask about.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -18,7 +20,7 @@ from manager import db
 from manager.db import Sessions
 from manager.key_probe import ProbeResult
 from manager.tables import Project, UpstreamKey
-from manager.upstream_health import UpstreamHealth
+from manager.upstream_health import REFUSED, UpstreamHealth
 from shared import logs, redis_schema
 
 BATCH = 500
@@ -26,9 +28,11 @@ BATCH = 500
 MOST_ASKED, AT_ONCE = 200, 8
 # What was found out of a key that works is believed so long.
 BELIEVED = timedelta(days=1)
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 log = logs.get("key_health")
 
+type Pair = tuple[Project, UpstreamKey]
 type Ask = Callable[[Project, UpstreamKey], ProbeResult]
 
 
@@ -44,10 +48,11 @@ class Found(msgspec.Struct, frozen=True):
 class KeyHealth:
     """Raises RedisError and SQLAlchemyError as they come; a provider that is away is a finding."""
 
-    def __init__(self, client: "redis.Redis", sessions: Sessions, ask: Ask) -> None:
+    def __init__(self, client: "redis.Redis", sessions: Sessions, ask: Ask, most_asked: int = MOST_ASKED) -> None:
         self._redis = client
         self._sessions = sessions
         self._ask = ask
+        self._most_asked = most_asked
         self._health = UpstreamHealth(client)
 
     def probe(self, now: datetime) -> dict[str, Any]:
@@ -61,35 +66,41 @@ class KeyHealth:
         counts = Counter(result.state for result in results)
         return {"asked": len(wanted), "states": dict(sorted(counts.items())), "refused": refused}
 
-    def _wanted(self, now: datetime) -> list[tuple[Project, UpstreamKey]]:
-        wanted: list[tuple[Project, UpstreamKey]] = []
+    def _wanted(self, now: datetime) -> list[Pair]:
+        known: set[bytes] = set()
+        needing = self._needing(now, known)
+        chosen = heapq.nsmallest(self._most_asked, needing, key=lambda each: (each[0], each[1][1].id))
+        self._forget_all_but(known)
+        return [pair for _, pair in chosen]
+
+    def _needing(self, now: datetime, known: set[bytes]) -> Iterator[tuple[datetime, Pair]]:
+        """Yield keys that need to be asked about, and when they were last; `known` gets the ids of all there are."""
+        for pairs in self._batches():
+            ids = [str(key.id) for _, key in pairs]
+            known.update(map(str.encode, ids))
+            health = self._health.of(map(redis_schema.key_subject, ids))
+            told = cast(list[bytes | None], self._redis.hmget(redis_schema.KEY_PROBES, ids)) if ids else []
+            for (project, key), breaker, payload in zip(pairs, health.values(), told, strict=True):
+                found = _found(payload, key, now)
+                is_refused = breaker is not None and breaker.reason in REFUSED
+                if is_refused or found is None or found.state == "unreachable" or found.at <= now - BELIEVED:
+                    yield found.at if found else NEVER, (project, key)
+
+    def _batches(self) -> Iterator[list[Pair]]:
         last: UUID | None = None
-        while len(wanted) < MOST_ASKED:
+        while True:
             query = sa.select(Project).where(Project.is_active).order_by(Project.id).limit(BATCH)
             with db.reading(self._sessions) as session:
                 projects = session.scalars(query if last is None else query.where(Project.id > last)).all()
             if not projects:
-                break
+                return
             last = projects[-1].id
-            pairs = [(project, key) for project in projects for key in project.keys if key.is_active]
-            wanted += self._needing(pairs, now)
-        return wanted[:MOST_ASKED]
+            yield [(project, key) for project in projects for key in project.keys if key.is_active]
 
-    def _needing(
-        self, pairs: Sequence[tuple[Project, UpstreamKey]], now: datetime
-    ) -> list[tuple[Project, UpstreamKey]]:
-        if not pairs:
-            return []
-        ids = [str(key.id) for _, key in pairs]
-        with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(redis_schema.BREAKERS, [redis_schema.key_subject(key_id) for key_id in ids])
-            pipeline.hmget(redis_schema.KEY_PROBES, ids)
-            set_aside, found = cast(list[list[bytes | None]], pipeline.execute())
-        return [
-            pair
-            for pair, is_set_aside, known in zip(pairs, set_aside, found, strict=True)
-            if is_set_aside or not _is_believed(known, pair[1], now)
-        ]
+    def _forget_all_but(self, known: set[bytes]) -> None:
+        gone = set(cast(list[bytes], self._redis.hkeys(redis_schema.KEY_PROBES))) - known
+        if gone:
+            self._redis.hdel(redis_schema.KEY_PROBES, *gone)
 
     def _asked(self, project: Project, key: UpstreamKey) -> ProbeResult:
         try:
@@ -102,7 +113,7 @@ class KeyHealth:
         found = Found(result.state, result.reason, now, _mark(key))
         self._redis.hset(redis_schema.KEY_PROBES, str(key.id), msgspec.json.encode(found))
         if result.state == "ok":
-            self._health.forgive(key.id)
+            self._health.forgive_refused(key.id)
         elif result.state == "refused":
             log.warning("key_refused", key_id=str(key.id), project_id=str(key.project_id), reason=result.reason)
 
@@ -111,11 +122,10 @@ def _mark(key: UpstreamKey) -> str:
     return key.sealed[-16:]
 
 
-def _is_believed(known: bytes | None, key: UpstreamKey, now: datetime) -> bool:
-    if known is None:
-        return False
+def _found(payload: bytes | None, key: UpstreamKey, now: datetime) -> Found | None:
+    """Return what was found out of a key as it is now; None if nothing was, or a wrong clock dated it ahead."""
     try:
-        found = msgspec.json.decode(known, type=Found)
+        found = msgspec.json.decode(payload or b"", type=Found)
     except msgspec.MsgspecError:
-        return False
-    return found.mark == _mark(key) and found.state != "unreachable" and found.at > now - BELIEVED
+        return None
+    return found if found.mark == _mark(key) and found.at <= now else None

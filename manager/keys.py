@@ -15,6 +15,7 @@ from manager.errors import Conflict, Invalid, NotFound
 from manager.key_probe import ProbeResult
 from manager.pages import Page, page
 from manager.rules import Rules
+from manager.sealed import UPSTREAM_KEYS
 from manager.tables import Project, UpstreamKey, new_id
 from shared import tokens
 from shared.settings import Settings
@@ -95,7 +96,7 @@ def delete(project: Project, key: UpstreamKey) -> None:
 
 def probe(rules: Rules, project: Project, key: UpstreamKey, settings: Settings) -> ProbeResult:
     """Ask the project's provider whether it takes a key, at the URL that its requests go to first."""
-    api_key = rules.keyring.open(key.sealed, f"upstream_keys:{key.id}")
+    api_key = rules.keyring.open(key.sealed, UPSTREAM_KEYS.place(key.id))
     provider = rules.table.providers.get(project.provider)
     if provider is None:
         return ProbeResult("unclear", "no_provider")
@@ -117,7 +118,7 @@ def _check_is_spared(project: Project, key: UpstreamKey) -> None:
 
 
 def _seal(rules: Rules, key: UpstreamKey, api_key: str) -> None:
-    key.sealed = rules.keyring.seal(_checked_key(api_key), f"upstream_keys:{key.id}")
+    key.sealed = rules.keyring.seal(_checked_key(rules, api_key), UPSTREAM_KEYS.place(key.id))
     key.masked = tokens.mask(api_key)
 
 
@@ -127,13 +128,13 @@ def _checked_weight(weight: int) -> int:
     return weight
 
 
-def _checked_key(api_key: str) -> str:
+def _checked_key(rules: Rules, api_key: str) -> str:
     if len(api_key) not in KEY_LENGTHS:
         raise Invalid("api_key", f"Must have {KEY_LENGTHS[0]} to {KEY_LENGTHS[-1]} characters.")
     if not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         raise Invalid("api_key", "Must be printable ASCII without spaces.")
     if "****" in api_key or "..." in api_key:
         raise Invalid("api_key", "This is a masked key; the whole key is needed.")
-    if api_key.startswith(tokens.PREFIX):
-        raise Invalid("api_key", "This is a withering token, not a provider's key.")
+    if api_key.startswith((tokens.PREFIX, tokens.OPERATOR_PREFIX)) or api_key in rules.own_secrets:
+        raise Invalid("api_key", "This is a secret of this service, not a provider's key.")
     return api_key

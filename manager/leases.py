@@ -1,25 +1,38 @@
 """Who may do what only one process may do at a time: a lease in SQL, renewed as long as its holder lives.
 
-Times are the holders' own clocks; a lease is long enough for clocks that differ by seconds.
+Times are the holders' own clocks; a lease is long enough for clocks that differ by seconds. What the clock of a dead
+holder said wrongly binds nobody.
 """
 
 import os
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from manager import db
 from manager.db import Sessions
 from manager.tables import Lease
+from shared import logs
 
 LIFE = timedelta(seconds=15)
 # So long before its end a holder stops to rely on a lease, for clocks and pauses.
 MARGIN_SECONDS = 2.0
+# A lease that ends later than after so many lives is by a clock that was wrong, and nobody's.
+MOST_LIVES = 2
+
+log = logs.get("leases")
+
+
+class LeaseTaken(Exception):
+    """Another holder has the lease; the message is its name."""
 
 
 def new_holder() -> str:
@@ -28,9 +41,9 @@ def new_holder() -> str:
 
 
 def take(session: Session, name: str, holder: str, now: datetime, life: timedelta = LIFE) -> bool:
-    """Take or renew a lease; False if another holder has it."""
+    """Take or renew a lease; False if another holder has it. All holders of one give it the same life."""
     statement = db.insert(session, Lease).values(name=name, holder=holder, until=now + life)
-    is_free = sa.or_(Lease.until <= now, Lease.holder == holder)
+    is_free = sa.or_(Lease.until <= now, Lease.until > now + MOST_LIVES * life, Lease.holder == holder)
     change = {"holder": holder, "until": now + life}
     taking = statement.on_conflict_do_update(index_elements=["name"], set_=change, where=is_free)
     return session.scalar(taking.returning(Lease.holder)) == holder
@@ -79,7 +92,42 @@ class Leadership:
         """Tell whether the lease is ours for sure, without asking anybody."""
         return self._monotonic() < self._until
 
+    def keep(self, stop: threading.Event) -> None:
+        """Renew the lease until told to stop. What fails is logged: the lease lasts until its end."""
+        while not stop.wait(self._life.total_seconds() / 3):
+            try:
+                self.renew()
+            except SQLAlchemyError as error:
+                log.warning("lease_not_renewed", lease=self._name, reason=type(error).__name__)
+
     def end(self) -> None:
         """Give the lease back if it is ours. Raises SQLAlchemyError."""
         self._until = 0.0
         db.transact(self._sessions, lambda session: give_back(session, self._name, self.holder), is_repeatable=True)
+
+
+@contextmanager
+def held(
+    sessions: Sessions, name: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC), life: timedelta = LIFE
+) -> Iterator[None]:
+    """Hold a lease while something is done, renewed by a thread. Raises LeaseTaken, and SQLAlchemyError at first."""
+    lease = Leadership(sessions, name, life=life, clock=clock)
+    if not lease.renew():
+        raise LeaseTaken(_holder(sessions, name))
+    stop = threading.Event()
+    keeper = threading.Thread(target=lease.keep, args=(stop,), name=f"lease {name}", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        keeper.join()
+        try:
+            lease.end()
+        except SQLAlchemyError as error:
+            log.warning("lease_not_given_back", lease=name, reason=type(error).__name__)
+
+
+def _holder(sessions: Sessions, name: str) -> str:
+    with db.reading(sessions) as session:
+        return session.scalar(sa.select(Lease.holder).where(Lease.name == name)) or "another process"

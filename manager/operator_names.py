@@ -7,7 +7,7 @@ from manager.errors import Invalid
 
 # People who come with a token of an issuer act under this prefix; see manager/oidc.py.
 PERSON_PREFIX = "oidc:"
-_OURS = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
+OURS = {audit.DATA_PLANE, audit.MANAGEMENT, audit.JOBS, audit.COMMAND, audit.NOBODY}
 # Alphabets with letters that look like Latin ones.
 _ALIKE = {"CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU"}
 
@@ -21,7 +21,7 @@ def check(text: str) -> str:
     if "LATIN" in alphabets and alphabets & _ALIKE:
         raise Invalid("name", "Must not mix letters of alphabets that look alike.")
     bare = _bare(name)
-    if bare in map(_bare, _OURS) or bare.startswith((_bare(audit.MANAGEMENT), _bare(PERSON_PREFIX))):
+    if bare in map(_bare, OURS) or bare.startswith((_bare(audit.MANAGEMENT), _bare(PERSON_PREFIX))):
         raise Invalid("name", "This name is reserved: others act under it.")
     return name
 

@@ -140,7 +140,9 @@ def _set(session: Session, operator: Operator, now: datetime, changes: dict[str,
     if "role" in changes:
         operator.role = changes["role"].value
     if "project_ids" in changes:
-        operator.project_ids = _checked_projects(session, changes["project_ids"])
+        # What is not valid yet, such as a name that is taken, is not to be written by a look at the projects.
+        with session.no_autoflush:
+            operator.project_ids = _checked_projects(session, changes["project_ids"])
     if operator.role == Role.ADMIN and operator.project_ids is not None:
         raise Invalid("project_ids", "An admin sees every project.")
     if "expires_in" in changes:

@@ -8,8 +8,8 @@ import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import msgspec
 import sqlalchemy as sa
@@ -20,6 +20,9 @@ from manager.tables import UtcDateTime
 
 LARGEST = 200
 _CHECK_LENGTH = 8
+# Numbers are of 64 bits, or of fewer.
+MOST_OF_DATABASES = 2**63 - 1
+_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,11 @@ def _ordering(
     last = key.desc() if wanted.is_descending else key.asc()
     if first is None:
         return [last]
-    # Said aloud, since the databases disagree about where nothing belongs.
-    return [first.desc().nulls_last() if wanted.is_descending else first.asc().nulls_first(), last]
+    ordered = first.desc() if wanted.is_descending else first.asc()
+    if wanted.column is not None and wanted.column.nullable:
+        # Said aloud, since the databases disagree about where nothing belongs. (PostgreSQL's indexes would not fit.)
+        ordered = ordered.nulls_last() if wanted.is_descending else ordered.nulls_first()
+    return [ordered, last]
 
 
 def _after(
@@ -128,7 +134,7 @@ def _decode(cursor: str, key: "InstrumentedAttribute[Any]", wanted: Order) -> li
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()[_CHECK_LENGTH:]
         values = msgspec.json.decode(text.partition(":")[2].partition(":")[2], type=list[Any])
         place = [_value(value, column) for value, column in zip(values, columns, strict=True)]
-    except (binascii.Error, UnicodeError, ValueError, TypeError, msgspec.MsgspecError) as error:
+    except (binascii.Error, UnicodeError, ValueError, TypeError, OverflowError, msgspec.MsgspecError) as error:
         raise foreign from error
     # PostgreSQL takes no text with a NUL in it.
     if _encode(key, wanted, place) != cursor or any(isinstance(part, str) and "\0" in part for part in place):
@@ -139,7 +145,13 @@ def _decode(cursor: str, key: "InstrumentedAttribute[Any]", wanted: Order) -> li
 def _value(value: Any, column: "InstrumentedAttribute[Any]") -> Any:
     if value is None and column.nullable:
         return None
-    return msgspec.convert(value, datetime if isinstance(column.type, UtcDateTime) else column.type.python_type)
+    if isinstance(column.type, UtcDateTime):
+        moment: datetime = msgspec.convert(value, _Moment)
+        return moment.astimezone(UTC)
+    found = msgspec.convert(value, column.type.python_type)
+    if isinstance(found, int) and abs(found) > MOST_OF_DATABASES:
+        raise OverflowError("no database has such a number")
+    return found
 
 
 def _check(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 import sqlalchemy as sa
 
-from manager import backup, db, janitor, keys
+from manager import db, export, janitor, keys
 from manager.audit_chain import Chain
 from manager.backup_schedule import BackupSchedule
 from manager.db import Sessions
@@ -50,18 +50,22 @@ def _jobs(settings: Settings, client: "redis.Redis", engine: sa.Engine) -> Itera
         health = KeyHealth(client, sessions, lambda project, key: keys.probe(rules, project, key, settings))
         yield Periodic("key_probe", health.probe, settings.key_probe_every, waits_first=True, changes=_any("refused"))
     if settings.export_url:
-        export = Export(sessions, sink_of(settings.export_url, settings.export_header))
-        yield Periodic("export", export.ship, EXPORT_EVERY)
+        ship = Export(sessions, sink_of(settings.export_url, settings.export_header)).ship
+        yield Periodic("export", ship, EXPORT_EVERY)
     if schedule := BackupSchedule.of(settings, engine):
         # The folder tells whether one is due, so that those that were made by hand count, too.
-        yield Periodic("backup", partial(_backup, schedule), MINUTE)
+        yield Periodic("backup", partial(_backup, schedule), MINUTE, work_every=schedule.every)
 
 
 def _forget(settings: Settings, sessions: Sessions, chain: Chain, now: datetime) -> Report:
+    shipped = None
+    if settings.export_url:
+        with db.reading(sessions) as session:
+            shipped = export.shipped(session)
     return {
-        "requests": janitor.forget_requests(sessions, now, settings.request_retention),
+        "requests": janitor.forget_requests(sessions, now, settings.request_retention, shipped),
         "idempotent_answers": janitor.forget_answers(sessions, now),
-        "audit_events": chain.forget(now, settings.audit_retention),
+        "audit_events": chain.forget(now, settings.audit_retention, shipped.audit if shipped else None),
     }
 
 
@@ -76,8 +80,8 @@ def _expired_tokens(settings: Settings, sessions: Sessions, now: datetime) -> Re
 
 def _backup(schedule: BackupSchedule, now: datetime) -> Report:
     schedule.run(now)
-    newest = backup.existing(schedule.folder)[0]
-    return {"newest": newest[1].name, "made_at": newest[0].isoformat()}
+    newest = schedule.newest(now)
+    return {"newest": newest[1].name, "made_at": newest[0].isoformat()} if newest else {}
 
 
 def _seed(prices: PriceSeed, now: datetime) -> Report:
@@ -86,7 +90,9 @@ def _seed(prices: PriceSeed, now: datetime) -> Report:
 
 
 def _reconcile(reconciler: Reconciler, _: datetime) -> Report:
-    found = reconciler.mend()
+    found = reconciler.mend_unattended()
+    if found.withheld:
+        log.error("redis_has_too_much", count=found.withheld, advice="run `llm-proxy reconcile --check`")
     if not found.is_equal:
         log.warning("redis_differed", **found.summary()["differences"])
     return found.summary()

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import addresses, keys, limits, policies, texts, tombstones
+from manager import addresses, keys, limits, policies, revoking, texts, tombstones
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
@@ -111,12 +111,15 @@ def facts(project: Project) -> dict[str, Any]:
 
 
 def update(session: Session, rules: Rules, now: datetime, project: Project, **changes: Any) -> None:
-    """Change what is given; each setting is replaced as a whole. Raises Invalid, Conflict.
+    """Change what is given; each setting is replaced as a whole; what is as it was is no change.
 
     There are name, is_active, api_key (which takes the place of the first key), and the settings base_url,
     fallback_urls, cors_origins, features (None for the provider's default), policy and limits.
+
+    Raises Invalid, Conflict.
     """
     check_is_there(project)
+    before = _all(project)
     if "name" in changes:
         project.name = texts.check_name(changes["name"], "name")
     _set(project, rules, changes)
@@ -124,8 +127,14 @@ def update(session: Session, rules: Rules, now: datetime, project: Project, **ch
         keys.replace_first(rules, now, project, changes["api_key"])
     if "is_active" in changes:
         _set_active(project, changes["is_active"], now)
-    touch(project, now)
-    _flush(session)
+    if _all(project) != before:
+        touch(project, now)
+        _flush(session)
+
+
+def _all(project: Project) -> dict[str, Any]:
+    more = {"is_active": project.is_active, "limits": project.limits, "keys": [key.id for key in project.keys]}
+    return {**facts(project), **more}
 
 
 def replace(session: Session, rules: Rules, now: datetime, project: Project, *, name: str, **settings: Any) -> None:
@@ -150,15 +159,9 @@ def delete(session: Session, now: datetime, project: Project) -> Sequence[UUID]:
     _set_active(project, False, now)
     project.deleted_at = project.deleted_at or now
     touch(project, now)
-    revoked = session.scalars(
-        sa.update(Token)
-        .where(Token.project_id == project.id, Token.revoked_at.is_(None))
-        .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
-        .returning(Token.id)
-        .execution_options(synchronize_session=False)
-    ).all()
+    revoked = revoking.revoke(session, now, Token.project_id == project.id)
     _flush(session)
-    return revoked
+    return [token_id for _, token_id in revoked]
 
 
 def purge(session: Session, now: datetime, project: Project) -> int:

@@ -5,10 +5,8 @@ Redis never goes back to an older version (see shared/lua), so publishing may be
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import cast
 from uuid import UUID
 
 import redis
@@ -20,25 +18,24 @@ from manager import db, prices, publications, tables, tombstones
 from manager.collector import record_unread
 from manager.counters import Counters
 from manager.db import Sessions
+from manager.epoch import Epoch
 from manager.publications import Name
 from manager.published import cors_origins, published_project, published_token
+from manager.publishing import PublishError as PublishError
+from manager.publishing import publishing
 from shared import limits_schema, redis_schema
 from shared.prices import encode_table
 
 BATCH = 1000
-_NEXT_EPOCH = f"{redis_schema.EPOCH}:next"
-
-
-class PublishError(Exception):
-    """Redis could not be reached. What was committed to SQL stays; it will be published later."""
 
 
 class Publisher:
-    """Writes published records; every method that writes raises PublishError if Redis is away."""
+    """Writes published records; every method that writes raises PublishError if Redis is away, or not ours."""
 
     def __init__(self, client: "redis.Redis", sessions: Sessions) -> None:
         self._redis = client
         self._sessions = sessions
+        self.epoch = Epoch(client, sessions)
         self._publish_project = client.register_script(redis_schema.script("publish_project"))
         self._publish_token = client.register_script(redis_schema.script("publish_token"))
         self._purge_project = client.register_script(redis_schema.script("purge_project"))
@@ -71,7 +68,8 @@ class Publisher:
                 purged = tombstones.oldest(session, BATCH)
             if not purged:
                 return count
-            with _publishing(), self._redis.pipeline(transaction=False) as pipeline:
+            self.epoch.check_owner()
+            with publishing(), self._redis.pipeline(transaction=False) as pipeline:
                 for tombstone in purged:
                     self._add_tombstone(pipeline, tombstone)
                 pipeline.execute()
@@ -86,7 +84,7 @@ class Publisher:
         with db.reading(self._sessions) as session:
             counted = publications.global_limits(session)
         self._replace(Name.LIMITS, redis_schema.GLOBAL_LIMITS, self._encoded_limits)
-        with _publishing():
+        with publishing():
             self._counters.of_all(counted, datetime.now(UTC))
 
     def publish_prices(self) -> None:
@@ -104,55 +102,40 @@ class Publisher:
             self.publish_limits() if name == Name.LIMITS else self.publish_prices()
         return count + len(names)
 
-    def republish_all(self) -> None:
+    def republish_all(self, *, is_adopting: bool = False) -> None:
         """Publish everything, counters included, then declare Redis ready. Tokens that expired long ago are left out.
 
-        What has been used is first taken out of the stream, whoever is at it already: limits count it.
+        What has been used is first taken out of the stream, whoever is at it already: limits count it. Raises
+        WrongRedis if Redis belongs to another database, unless it is adopted.
         """
         forgotten = datetime.now(UTC) - redis_schema.REMEMBER_EXPIRED
-        try:
-            # If Redis is flushed meanwhile, this is gone, too; if it is restarted, the epoch is that of the old server.
-            self._redis.set(_NEXT_EPOCH, self._run_id())
+        attempt = self.epoch.begin(is_adopting=is_adopting)
+        with publishing():
             record_unread(self._redis, self._sessions)
-            self.publish_tombstones()
-            self.publish_prices()
-            self.publish_limits()
-            self._publish(sa.select(tables.Project))
-            self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
-            self._redis.rename(_NEXT_EPOCH, redis_schema.EPOCH)
-        except redis.RedisError as error:
-            raise PublishError(f"Redis could not be declared ready: {error}") from error
+        self.publish_tombstones()
+        self.publish_prices()
+        self.publish_limits()
+        self._publish(sa.select(tables.Project))
+        self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
+        self.epoch.declare(attempt)
 
     def republish_if_lost(self) -> bool:
         """Republish all if Redis has forgotten it or was restarted, which may have cost its last second."""
-        if self.is_current():
+        if self.epoch.is_current():
             return False
         self.republish_all()
         return True
 
-    def is_current(self) -> bool:
-        """Tell whether everything has been published to Redis since it was started. Raises PublishError."""
-        try:
-            epoch = cast(bytes | None, self._redis.get(redis_schema.EPOCH))
-            return epoch is not None and epoch.decode() == self._run_id()
-        except redis.RedisError as error:
-            raise PublishError(f"Redis cannot be asked for its epoch: {error}") from error
-
     def is_ready(self) -> bool:
         """Tell whether Redis answers and everything has been published to it."""
-        try:
-            return bool(self._redis.exists(redis_schema.EPOCH))
-        except redis.RedisError:
-            return False
-
-    def _run_id(self) -> str:
-        return str(cast(dict[str, object], self._redis.info("server"))["run_id"])
+        return self.epoch.is_ready()
 
     def _publish[Row: (tables.Project, tables.Token)](self, query: sa.Select[Row]) -> int:
         count = 0
+        self.epoch.check_owner()
         for rows in self._batches(query):
             self._send(rows)
-            with _publishing():
+            with publishing():
                 self._counters.of_rows(rows, datetime.now(UTC))
             if isinstance(rows[0], tables.Project):
                 self.publish_origins()
@@ -175,13 +158,14 @@ class Publisher:
                 return
 
     def _send(self, rows: Iterable[tables.Project | tables.Token]) -> None:
-        with _publishing(), self._redis.pipeline(transaction=False) as pipeline:
+        with publishing(), self._redis.pipeline(transaction=False) as pipeline:
             for row in rows:
                 self._add(pipeline, row)
             pipeline.execute()
 
     def _replace(self, name: Name, key: str, encoded: Callable[[Session], bytes]) -> None:
         """Publish one of the things that there are once, and note which version it was."""
+        self.epoch.check_owner()
         versions = []
 
         def replace(pipeline: "Pipeline") -> None:
@@ -193,7 +177,7 @@ class Publisher:
             pipeline.multi()
             pipeline.set(key, value)
 
-        with _publishing():
+        with publishing():
             self._redis.transaction(replace, key)
         if versions[-1]:
             note = partial(publications.note_published, name=name, version=versions[-1])
@@ -214,7 +198,7 @@ class Publisher:
             # No origin is empty. The entry keeps the set there: a watch would not notice that nothing was made nothing.
             pipeline.sadd(redis_schema.CORS_ORIGINS, "", *origins)
 
-        with _publishing():
+        with publishing():
             self._redis.transaction(replace, redis_schema.CORS_ORIGINS)
 
     def _note_published(self, rows: Sequence[tables.Project] | Sequence[tables.Token]) -> None:
@@ -243,14 +227,6 @@ class Publisher:
             digest = tombstone.digest or ""
             keys, arguments = redis_schema.encode_purged_token(purged_id, digest, tombstone.version, forget_at)
             self._purge_token(keys=keys, args=arguments, client=pipeline)
-
-
-@contextmanager
-def _publishing() -> Iterator[None]:
-    try:
-        yield
-    except redis.RedisError as error:
-        raise PublishError(f"Redis could not be published to: {error}") from error
 
 
 def _lags(table: type[tables.Project] | type[tables.Token] | type[tables.Publication]) -> sa.ColumnElement[bool]:

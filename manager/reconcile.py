@@ -14,11 +14,13 @@ from uuid import UUID
 import redis
 import sqlalchemy as sa
 
-from manager import comparisons, db
-from manager.comparisons import Difference
+from manager import comparisons, db, publications
+from manager.comparisons import Difference, raw
+from manager.counter_comparisons import of_counters
+from manager.counters import Counters
 from manager.db import Sessions
 from manager.mending import Mending
-from manager.publisher import Publisher
+from manager.publisher import Publisher, PublishError
 from manager.reconcile_report import Report
 from manager.tables import Project, Token
 from shared import redis_schema
@@ -27,6 +29,9 @@ from shared.models import Scope
 BATCH = 1000
 # How long all second looks together may wait for what is on its way, and each of them, in seconds.
 PATIENCE, PAUSE = 2.0, 0.25
+# What unattended mending removes at most, of what was looked at, unless it is less than so many.
+REMOVED_SHARE, REMOVED_COUNT = 0.1, 100
+_REMOVED = (".orphan", ".leftover")
 
 
 class Reconciler:
@@ -42,6 +47,7 @@ class Reconciler:
         self._redis = client
         self._sessions = sessions
         self._publisher = Publisher(client, sessions)
+        self._counters = Counters(client, sessions)
         self._mending = Mending(client, sessions, self._publisher)
         self._pause = pause
         self._sleep = sleep
@@ -50,26 +56,70 @@ class Reconciler:
         """Compare everything; nothing is changed."""
         return self._run(is_mending=False)
 
-    def mend(self) -> Report:
-        """Compare everything and put right what differs; the report tells what did."""
+    def mend(self, *, is_adopting: bool = False) -> Report:
+        """Compare everything and put right what differs; the report tells what did.
+
+        is_adopting: what belongs to another database is made to say what this one says.
+        """
+        if is_adopting:
+            self._publisher.republish_all(is_adopting=True)
         return self._run(is_mending=True)
 
-    def _run(self, is_mending: bool) -> Report:
+    def mend_unattended(self) -> Report:
+        """Do the same, but remove nothing if it were more than REMOVED_SHARE and REMOVED_COUNT: that is for a person
+        to decide, since it is rather SQL that lacks something then.
+        """
+        found = self.check()
+        if found.is_equal:
+            return found
+        strange = sum(found.counts[name] for name in found.counts if name.endswith(_REMOVED))
+        looked_at = sum(found.compared[name] for name in ("keys", "counters", "breakers"))
+        is_too_much = strange > max(REMOVED_COUNT, looked_at * REMOVED_SHARE)
+        mended = self._run(is_mending=True, is_removing=not is_too_much)
+        mended.withheld = strange if is_too_much else 0
+        return mended
+
+    def _run(self, is_mending: bool, is_removing: bool = True) -> Report:
         report, began = Report(), time.monotonic()
         self._patience = PATIENCE
-        if not self._publisher.is_current():
+        if is_mending:
+            self._publisher.epoch.check_owner()
+        self._look([[None]], self._look_at_types, self._mending.types if is_mending else None, report)
+        is_current = self._publisher.epoch.is_current()
+        if not is_current:
             report.add([Difference("epoch", redis_schema.EPOCH, "missing")])
-            if is_mending:
-                self._publisher.republish_all()
-        looks = [*self._looks_at_rows(report), *self._looks_at_redis(report)]
-        for batches, look, mend in looks:
-            for batch in batches:
-                differences = self._confirmed(look, batch)
-                report.add(differences)
-                if differences and is_mending:
-                    mend(differences)
+            is_current = is_mending and self._republish(is_last=False)
+        for batches, look, mend in self._looks_at_rows(report):
+            self._look(batches, look, mend if is_mending else None, report)
+        for batches, look, mend in self._looks_at_redis(report):
+            self._look(batches, look, mend if is_mending and is_removing else None, report)
+        if is_mending and not is_current:
+            self._republish(is_last=True)
         report.seconds = time.monotonic() - began
         return report
+
+    def _republish(self, *, is_last: bool) -> bool:
+        try:
+            self._publisher.republish_all()
+        except PublishError as error:
+            # Something damaged is in the way; it is mended first.
+            if is_last or "WRONGTYPE" not in str(error):
+                raise
+            return False
+        return True
+
+    def _look(
+        self,
+        batches: Iterable[Sequence[Any]],
+        look: Callable[[Sequence[Any]], list[Difference]],
+        mend: Callable[[list[Difference]], None] | None,
+        report: Report,
+    ) -> None:
+        for batch in batches:
+            differences = self._confirmed(look, batch)
+            report.add(differences)
+            if differences and mend:
+                mend(differences)
 
     def _confirmed(self, look: Callable[[Sequence[Any]], list[Difference]], batch: Sequence[Any]) -> list[Difference]:
         first = look(batch)
@@ -89,10 +139,18 @@ class Reconciler:
     def _looks_at_redis(self, report: Report) -> Iterator[Any]:
         names = self._redis.scan_iter(comparisons.RECORDS, count=BATCH)
         yield self._counted(names, "keys", report), self._look_at_keys, self._mending.keys
-        used = (name for name, _ in self._redis.hscan_iter(redis_schema.used_key(Scope.GLOBAL), count=BATCH))
+        used = self._fields(redis_schema.used_key(Scope.GLOBAL))
         yield self._counted(used, "counters", report), self._look_at_used, self._mending.used
-        fields = (name for name, _ in self._redis.hscan_iter(redis_schema.BREAKERS, count=BATCH))
+        fields = self._fields(redis_schema.BREAKERS)
         yield self._counted(fields, "breakers", report), self._look_at_breakers, self._mending.breakers
+
+    def _fields(self, key: str) -> Iterator[bytes]:
+        try:
+            for name, _ in self._redis.hscan_iter(key, count=BATCH):
+                yield name
+        except redis.ResponseError as error:
+            if "WRONGTYPE" not in str(error):  # That is told already.
+                raise
 
     def _counted(self, found: Iterable[Any], name: str, report: Report) -> Iterator[Sequence[Any]]:
         for batch in batched(found, BATCH):
@@ -113,19 +171,27 @@ class Reconciler:
             report.compared[f"{table.__tablename__}"] += len(ids)
             yield ids
 
+    def _look_at_types(self, _: Sequence[None]) -> list[Difference]:
+        return comparisons.of_types(self._redis)
+
     def _look_at_projects(self, ids: Sequence[UUID]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             rows = session.scalars(sa.select(Project).where(Project.id.in_(ids))).all()
-        return comparisons.of_projects(self._redis, rows)
+        known = list(self._counters.known_of_rows(rows, datetime.now(UTC)))
+        return comparisons.of_projects(self._redis, rows) + of_counters(self._redis, known)
 
     def _look_at_tokens(self, ids: Sequence[UUID]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             rows = session.scalars(sa.select(Token).where(Token.id.in_(ids), Token.expires_at > _forgotten())).all()
-        return comparisons.of_tokens(self._redis, rows, datetime.now(UTC))
+        now = datetime.now(UTC)
+        known = list(self._counters.known_of_rows(rows, now))
+        return comparisons.of_tokens(self._redis, rows, now) + of_counters(self._redis, known)
 
     def _look_at_the_rest(self, _: Sequence[None]) -> list[Difference]:
         with db.reading(self._sessions) as session:
-            return comparisons.of_the_rest(self._redis, session)
+            limits, differences = publications.global_limits(session), comparisons.of_the_rest(self._redis, session)
+        known = list(self._counters.known_of_all(limits, datetime.now(UTC)))
+        return differences + of_counters(self._redis, known)
 
     def _look_at_keys(self, names: Sequence[bytes]) -> list[Difference]:
         with db.reading(self._sessions) as session:
@@ -134,8 +200,8 @@ class Reconciler:
             return []
         with self._redis.pipeline(transaction=False) as pipeline:
             for difference in strange:
-                pipeline.type(difference.id)
-                pipeline.hget(difference.id, "purged")
+                pipeline.type(raw(difference.id))
+                pipeline.hget(raw(difference.id), "purged")
             found = pipeline.execute(raise_on_error=False)
         # Gone meanwhile, or the memory of what was purged.
         kept = zip(strange, found[::2], found[1::2], strict=True)
@@ -144,12 +210,12 @@ class Reconciler:
     def _look_at_used(self, fields: Sequence[bytes]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             leftover = comparisons.of_used(session, fields)
-        return [each for each in leftover if self._redis.hexists(redis_schema.used_key(Scope.GLOBAL), each.id)]
+        return [each for each in leftover if self._redis.hexists(redis_schema.used_key(Scope.GLOBAL), raw(each.id))]
 
     def _look_at_breakers(self, fields: Sequence[bytes]) -> list[Difference]:
         with db.reading(self._sessions) as session:
             leftover = comparisons.of_breakers(session, fields)
-        return [each for each in leftover if self._redis.hexists(redis_schema.BREAKERS, each.id)]
+        return [each for each in leftover if self._redis.hexists(redis_schema.BREAKERS, raw(each.id))]
 
 
 def _forgotten() -> datetime:

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from manager.comparisons import Difference
+from manager.comparisons import Difference, raw
 
 # Of the differences so many are named one by one; all are counted.
 MOST_NAMED = 1000
@@ -19,6 +19,8 @@ class Report:
     counts: Counter[str] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
     seconds: float = 0.0
+    # How much was to be removed, and was not, since it was so much.
+    withheld: int = 0
 
     @property
     def is_equal(self) -> bool:
@@ -30,12 +32,15 @@ class Report:
         for difference in differences:
             self.counts[f"{difference.kind}.{difference.problem}"] += 1
             if len(self.differences) < MOST_NAMED:
-                self.differences.append(difference)
+                # Names that are no UTF-8 can be neither printed nor kept in SQL.
+                shown = raw(difference.id).decode(errors="backslashreplace")
+                self.differences.append(replace(difference, id=shown))
 
     def summary(self) -> dict[str, Any]:
         """Return it without the single differences, fit for JSON."""
         counted = {"compared": dict(self.compared), "differences": dict(self.counts)}
-        return {**counted, "total": self.counts.total(), "seconds": round(self.seconds, 3)}
+        totals = {"total": self.counts.total(), "withheld": self.withheld, "seconds": round(self.seconds, 3)}
+        return {**counted, **totals}
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it, fit for JSON."""

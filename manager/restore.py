@@ -33,7 +33,7 @@ _MARGIN = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Restored:
-    """What was restored, and how much that was revoked since then stayed revoked, by kind."""
+    """What was restored, and how much that was taken away since then stayed so, by kind."""
 
     manifest: Manifest
     rows: int
@@ -47,16 +47,8 @@ def check(path: Path, known: Secrets, *, with_pepper: bool = True) -> Manifest:
     with_pepper, unless its tokens are known by this pepper. Raises KeysMissing, OSError, too.
     """
     with opened(path, known.keyring) as reader:
-        manifest = reader.manifest
-        sealed.demand_ids(manifest.key_ids, known.keyring, "the backup")
-        if with_pepper and manifest.pepper != pepper_mark(known.pepper):
-            raise BackupError("it was made with another TOKEN_PEPPER: none of its tokens would work here")
-        if manifest.schema not in schema.known():
-            raise BackupError(f"its schema {manifest.schema} is of a later release; restore it with that one")
-        for part in manifest.parts:
-            reader.check(part)
-            _read(reader, part, known.keyring)
-    return manifest
+        _check(reader, known, with_pepper)
+        return reader.manifest
 
 
 def check_target(engine: sa.Engine, *, replace: bool) -> None:
@@ -72,11 +64,30 @@ def restore(
 
     It is migrated if it is of an earlier release. Raises as check and check_target do, and PortableError.
     """
-    check(path, known, with_pepper=with_pepper)
-    with opened(path, known.keyring) as reader, schema.migrating(engine) as connection:
-        manifest = reader.manifest
+    with opened(path, known.keyring) as reader:
+        _check(reader, known, with_pepper)
+        return _put(reader, path.name, engine, now, replace)
+
+
+def _check(reader: Reader, known: Secrets, with_pepper: bool) -> None:
+    manifest = reader.manifest
+    sealed.demand_ids(manifest.key_ids, known.keyring, "the backup")
+    if with_pepper and manifest.pepper != pepper_mark(known.pepper):
+        raise BackupError("it was made with another TOKEN_PEPPER: none of its tokens would work here")
+    if manifest.schema not in schema.known():
+        raise BackupError(f"its schema {manifest.schema} is of a later release; restore it with that one")
+    for part in manifest.parts:
+        reader.check(part)
+        _read(reader, part, known.keyring)
+
+
+def _put(reader: Reader, name: str, engine: sa.Engine, now: datetime, replace: bool) -> Restored:
+    manifest = reader.manifest
+    with schema.migrating(engine) as connection:
         _check_target(connection, replace)
+        schema.upgrade_on(connection)  # What is replaced can be read then, whatever release it is of.
         revoked = Revocations.since(connection, manifest.created_at - _MARGIN)
+        newest = _newest(connection)
         _drop(connection)
         schema.upgrade_on(connection, manifest.schema)
         for part in manifest.parts:
@@ -84,8 +95,8 @@ def restore(
         schema.upgrade_on(connection)
         with Session(connection) as session:
             restored = Restored(manifest, sum(part.rows for part in manifest.parts), revoked.apply(session, now))
-            _outdo_redis(session, now)
-            detail = {"file": path.name, "created_at": manifest.created_at.isoformat(), "schema": manifest.schema}
+            _outdo_redis(session, now, newest)
+            detail = {"file": name, "created_at": manifest.created_at.isoformat(), "schema": manifest.schema}
             detail |= {"rows": restored.rows, "kept_revoked": restored.kept_revoked}  # type: ignore[dict-item]
             audit.note(session, now, audit.Source(audit.COMMAND), audit.Action.BACKUP_RESTORE, detail=detail)
             session.flush()
@@ -94,11 +105,14 @@ def restore(
 
 def _check_target(connection: sa.Connection, replace: bool) -> None:
     try:
-        schema.status(connection)
+        revision = schema.status(connection).revision
     except schema.UnknownRevision as error:
         raise BackupError(f"the target is of a later release: {error}") from None
-    if not replace and (filled := portable.filled(connection)):
+    filled = portable.filled(connection)
+    if not replace and filled:
         raise BackupError(f"the target is not empty ({', '.join(filled)}); --replace puts the backup in its place")
+    if filled and revision is None:
+        raise BackupError("the target holds tables, but it does not say of which schema they are: empty it first")
 
 
 def _drop(connection: sa.Connection) -> None:
@@ -110,8 +124,15 @@ def _drop(connection: sa.Connection) -> None:
     connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")
 
 
-def _outdo_redis(session: Session, now: datetime) -> None:
-    least = int((now - _VERSIONS_SINCE).total_seconds())
+def _newest(connection: sa.Connection) -> int:
+    """Return the highest version of anything."""
+    found = [connection.scalar(sa.select(sa.func.max(sa.inspect(table).columns["version"]))) for table in _VERSIONED]
+    return max(version or 0 for version in found)
+
+
+def _outdo_redis(session: Session, now: datetime, newest: int) -> None:
+    # A clock may have been put back since an earlier restore.
+    least = max(int((now - _VERSIONS_SINCE).total_seconds()), newest + 1)
     for name in Name:
         publications.touch(session, name, now)  # Also if there are none: Redis may know some.
     for table in _VERSIONED:

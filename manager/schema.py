@@ -18,6 +18,7 @@ from manager.transactions import persistently
 _MIGRATIONS = Path(__file__).with_name("migrations")
 # Any number, as long as it is the same in every release.
 _LOCK = 0x11A9_0C1E
+_TOMBSTONES = "tombstones"
 _SQLITE_PATIENCE_MS = 600_000
 # Indexes of tables that are filled or made anew are written again and again.
 _SQLITE_CACHE_KB = 128 * 1024
@@ -27,6 +28,10 @@ _TABLE_PATIENCE = "30s"
 
 class UnknownRevision(Exception):
     """A revision that this release does not have."""
+
+
+class DowngradeRefused(Exception):
+    """A schema cannot be taken back yet; says why."""
 
 
 @dataclass(frozen=True)
@@ -78,9 +83,19 @@ def upgrade_on(connection: sa.Connection, revision: str = "head") -> None:
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:
-    """Take the schema back to a revision, or `base`: what only later ones know is lost. Raises UnknownRevision."""
-    with migrating(engine) as connection, _known():
-        alembic.command.downgrade(config(connection), revision)
+    """Take the schema back to a revision, or `base`: what only later ones know is lost.
+
+    Raises UnknownRevision; DowngradeRefused if something that was purged would stay in Redis.
+    """
+    with migrating(engine) as connection:
+        waiting = _tombstones(connection)
+        with _known():
+            alembic.command.downgrade(config(connection), revision)
+        if waiting and _TOMBSTONES not in sa.inspect(connection).get_table_names():
+            raise DowngradeRefused(
+                f"Redis has not heard of {waiting} purged projects and tokens, which would stay usable; first let "
+                "`llm-proxy jobs` run for a moment while Redis is there"
+            )
 
 
 def status(connection: sa.Connection) -> Status:
@@ -110,6 +125,12 @@ def config(connection: sa.Connection) -> alembic.config.Config:
     made.set_main_option("script_location", str(_MIGRATIONS))
     made.attributes["connection"] = connection
     return made
+
+
+def _tombstones(connection: sa.Connection) -> int:
+    if _TOMBSTONES not in sa.inspect(connection).get_table_names():
+        return 0
+    return connection.scalar(sa.select(sa.func.count()).select_from(sa.table(_TOMBSTONES))) or 0
 
 
 @contextmanager

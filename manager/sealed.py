@@ -48,7 +48,8 @@ class SealedColumn:
 
 
 UPSTREAM_KEYS = SealedColumn.of(UpstreamKey, "sealed")
-COLUMNS = (UPSTREAM_KEYS, SealedColumn.of(IdempotentAnswer, "sealed"), SealedColumn.of(AuditChain, "sealed_key"))
+IDEMPOTENT_ANSWERS = SealedColumn.of(IdempotentAnswer, "sealed")
+COLUMNS = (UPSTREAM_KEYS, IDEMPOTENT_ANSWERS, SealedColumn.of(AuditChain, "sealed_key"))
 
 
 def in_use(session: Session) -> dict[str, Counter[str]]:

@@ -72,15 +72,15 @@ def report(settings: Settings, seconds: float = SECONDS) -> None:
 
 def _questions(settings: Settings) -> dict[str, Callable[[], str]]:
     return {
-        "DATABASE_URL": lambda: _ask_database(settings.database_url),
+        "DATABASE_URL": lambda: _ask_database(settings),
         "REDIS_URL": lambda: _ask_redis(settings.redis_url),
     }
 
 
-def _ask_database(url: str) -> str:
+def _ask_database(settings: Settings) -> str:
     """Return why the database does not answer, empty if it does."""
     try:
-        engine = db.create_engine(url)
+        engine = db.open_engine(settings)
         try:
             db.is_current(engine)
         finally:

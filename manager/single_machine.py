@@ -60,7 +60,7 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
     if settings.redis_is_embedded:
         _make_private(environment.embedded_socket(settings.data_dir).parent)
         supervisor.start(programs.valkey(settings))
-    db.migrate(settings.database_url)
+    db.migrate(settings.database_url, db.Tuning.of(settings))
     sealed.demand(settings)
     _forget_metrics(programs.metrics_folder(settings))
     supervisor.start(*[make(settings, secrets) for make in (programs.manager, programs.jobs, programs.proxy)])

@@ -179,6 +179,7 @@ class Token(Base):
 
     # What waits to be published is looked for all the time, and is next to nothing.
     __table_args__ = (
+        sa.Index("ix_tokens_label_id", "label", "id"),
         sa.Index(
             "ix_tokens_pending",
             "id",
@@ -238,6 +239,15 @@ class IdempotentAnswer(Base):
     __table_args__ = (sa.Index("ix_idempotent_answers_principal", "principal", "key", unique=True),)
 
 
+class DatabaseIdentity(Base):
+    """The id of this database, in the one row that there is; see manager/database_identity.py."""
+
+    __tablename__ = "database_identity"
+
+    name: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    id: Mapped[UUID]
+
+
 class Lease(Base):
     """Which process does something that only one may do at a time, and until when unless it renews."""
 
@@ -249,7 +259,7 @@ class Lease(Base):
 
 
 class JobRun(Base):
-    """The latest run of a job, its report, and why it failed if it did."""
+    """The latest run of a job, its report, and why it failed if it did; `attempts` counts runs since one succeeded."""
 
     __tablename__ = "job_runs"
 
@@ -257,17 +267,22 @@ class JobRun(Base):
     started_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
     outcome: Mapped[str] = mapped_column(sa.String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
     report: Mapped[dict[str, Any]]
     reason: Mapped[str] = mapped_column(sa.Text, default="")
 
 
 class ExportCursor(Base):
-    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py."""
+    """How far rows of a kind (`requests`, `audit`) have been shipped; see manager/export.py.
+
+    `batch_end` is how far the batch goes that is on its way, empty if there is none.
+    """
 
     __tablename__ = "export_cursors"
 
     name: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     value: Mapped[str] = mapped_column(sa.String(255))
+    batch_end: Mapped[str] = mapped_column(sa.String(255), default="")
     updated_at: Mapped[datetime]
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import limits as limit_rules
-from manager import policies, projects, texts
+from manager import policies, projects, revoking, texts
 from manager.errors import Conflict, Invalid, NotFound, ProjectInactive
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
@@ -200,9 +200,11 @@ def update(
 ) -> None:
     """Change label, life (from now on, or until a moment), state, policy, limits, `max_requests=` (None: no limit).
 
-    A revoked token stays revoked: whoever has it may be the reason why it was revoked. Raises Invalid, Conflict.
+    What is as it was is no change. A revoked token stays revoked: whoever has it may be the reason why it was revoked.
+    Raises Invalid, Conflict.
     """
     _check_is_not_revoked(token)
+    before = facts(token), token.limits
     if label is not None:
         token.label = texts.check_label(label)
     if expires_in is not None or expires_at is not None:
@@ -215,7 +217,8 @@ def update(
         token.policy = policies.check(policy)
     if limits is not None:
         token.limits = limit_rules.check(limits, models.Scope.TOKEN)
-    _touch(token, now)
+    if (facts(token), token.limits) != before:
+        _touch(token, now)
 
 
 def revoke(token: Token, now: datetime) -> bool:
@@ -275,17 +278,15 @@ def known(session: Session, ids: Sequence[UUID], *, scope: Scope = EVERYTHING) -
     return {token_id for token_id, project_id in session.execute(query) if scope.includes(project_id)}
 
 
+def unrevoked(session: Session, ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of these ids tokens have that were not revoked."""
+    return set(session.scalars(sa.select(Token.id).where(Token.id.in_(ids), Token.revoked_at.is_(None))))
+
+
 def revoke_all(session: Session, now: datetime, *, scope: Scope = EVERYTHING, **wanted: Any) -> list[tuple[UUID, UUID]]:
     """Revoke for good all tokens that fit filters (see `matching`); return the ids of project and token of each."""
     found = matching(session, sa.select(Token.id), now, scope, **wanted)
-    revoked = session.execute(
-        sa.update(Token)
-        .where(Token.revoked_at.is_(None), Token.id.in_(found))
-        .values(is_active=False, revoked_at=now, updated_at=now, version=Token.version + 1)
-        .returning(Token.project_id, Token.id)
-        .execution_options(synchronize_session=False)
-    )
-    return [(row.project_id, row.id) for row in revoked]
+    return revoking.revoke(session, now, Token.id.in_(found))
 
 
 def _check_is_not_revoked(token: Token) -> None:

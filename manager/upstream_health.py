@@ -11,6 +11,9 @@ import redis
 from shared import logs, redis_schema
 from shared.redis_schema import BreakerChange, ContractError
 
+# Why the breaker of a key that its provider does not take is open.
+REFUSED = frozenset(("status_401", "status_402", "status_403"))
+
 log = logs.get("upstream_health")
 
 
@@ -50,6 +53,16 @@ class UpstreamHealth:
     def forgive(self, *key_ids: UUID) -> None:
         """Close the breakers of keys that have been replaced or removed: what is new has not failed yet."""
         self.forgive_subjects([redis_schema.key_subject(str(key_id)) for key_id in key_ids])
+
+    def forgive_refused(self, key_id: UUID) -> None:
+        """Close the breaker of a key that its provider takes again, unless it is open for another reason than that.
+
+        A provider's time to wait (429) is not over because it lists its models.
+        """
+        subject = redis_schema.key_subject(str(key_id))
+        found = self.of([subject])[subject]
+        if found and found.reason in REFUSED:
+            self.forgive_subjects([subject])
 
     def forgive_subjects(self, subjects: Sequence[str]) -> None:
         """Close these breakers."""

@@ -37,6 +37,7 @@ _BEGINNINGS = {
 _KINDS = ("project_id", "token_id", "route", "model", "status_class")
 _KEYS = {"project": "project_id", "token": "token_id", "route": "route", "model": "model"}
 _KEYS["status_class"] = "status_class"
+_LAST_DAY = datetime(9999, 12, 31, tzinfo=UTC)
 _DAY, _TICK = timedelta(days=1), timedelta(microseconds=1)
 GROUPS = (*_BEGINNINGS, *_KEYS, "provider")
 
@@ -80,6 +81,9 @@ def summed(
 
 def _spans(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime | None, datetime | None]]:
     """Take the whole days out of a span: each part with what it is counted in, its beginning and its end."""
+    if since is not None and since >= _LAST_DAY:  # No day begins later.
+        yield "hour", since, until
+        return
     first = None if since is None else _midnight(since + _DAY - _TICK)
     last = None if until is None else _midnight(until)
     if first is not None and last is not None and first >= last:

@@ -105,7 +105,8 @@ def encode_settlement(
     [(field, entry)] = redis_schema.encode_event(event).items()
     known: list[str | bytes] = [redis_schema.USED_PREFIX, MARK_PREFIX, event.request_id, hold or b""]
     is_lost = int(event.outcome is Outcome.LOST)
-    return keys, [*known, field, entry, *redis_schema.encode_amounts(actual), is_lost]
+    prefixes = (redis_schema.IDENTITY_PREFIX, redis_schema.PROJECT_PREFIX)
+    return keys, [*known, field, entry, *redis_schema.encode_amounts(actual), is_lost, *prefixes]
 
 
 def encode_extension(

@@ -34,6 +34,8 @@ from shared.models import (
 
 PREFIX = "llmproxy:{v1}:"
 EPOCH = f"{PREFIX}epoch"
+# The id of the SQL database that all of this was published from.
+DATABASE = f"{PREFIX}database"
 PROJECT_PREFIX = f"{PREFIX}project:"
 TOKEN_PREFIX = f"{PREFIX}token:"
 IDENTITY_PREFIX = f"{PREFIX}identity:"

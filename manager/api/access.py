@@ -106,9 +106,8 @@ def _demand_role(app: Flask) -> None:
 
 
 def _note_denial(denials: Denials, response: Response) -> None:
-    problem = response.get_json(silent=True)
-    if not isinstance(problem, dict):
-        return
+    answer = response.get_json(silent=True)
+    problem = answer if isinstance(answer, dict) else {}
     code = problem.get("code")
     # Who may see some projects only, and is not shown something, may have asked for another one's.
     is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING

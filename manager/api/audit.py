@@ -9,7 +9,7 @@ from flask.views import MethodView
 
 from manager import audit, audit_export, audit_search, db
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Label, PageQuery, sort_field
+from manager.api.fields import Label, Moment, PageQuery, sort_field
 from manager.api.services import now, scope, services, source
 from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
@@ -34,8 +34,8 @@ class AuditFilters(ma.Schema):
     token_id = ma.fields.UUID(load_default=None)
     subject_id = ma.fields.UUID(load_default=None, metadata={"description": "What was done to, if neither of these."})
     request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[A-Za-z0-9._-]{1,64}$"))
-    since = ma.fields.AwareDateTime(load_default=None, data_key="from", metadata={"description": "Then or later."})
-    until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Before."})
+    since = Moment(load_default=None, data_key="from", metadata={"description": "Then or later."})
+    until = Moment(load_default=None, metadata={"description": "Before."})
     text = Label(
         load_default=None,
         validate=ma.validate.Length(1, 200),

@@ -12,7 +12,7 @@ from flask_smorest import Blueprint
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 
-from manager.api import described
+from manager.api import described, undeclared
 from manager.api.services import demand_everything
 from manager.principals import Role
 
@@ -62,12 +62,13 @@ class ManageBlueprint(Blueprint):  # type: ignore[misc]
         provide_automatic_options: bool | None = None,
         **options: Any,
     ) -> None:
-        """Register a view, and mark each of its methods with the role that it needs."""
+        """Register a view; mark its methods with the role that they need; what they do not read, they refuse."""
         if isinstance(view_func, type(MethodView)):
             for method in view_func.methods or ():
                 function = getattr(view_func, method.lower())
                 if not hasattr(function, "needs_role"):
                     function.needs_role = self._reads if method in ("GET", "HEAD") else self._writes
+                setattr(view_func, method.lower(), undeclared.refusing(function))
         super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import marshmallow as ma
@@ -35,7 +35,7 @@ Plain = _described(minLength=1, pattern=texts.PLAIN_PATTERN)
 ProviderKey = _described(
     minLength=keys.KEY_LENGTHS[0],
     maxLength=keys.KEY_LENGTHS[-1],
-    pattern=rf"^(?!{formats.PREFIX})(?!.*(\*\*\*\*|\.\.\.))[!-~]+$",
+    pattern=rf"^(?!{formats.PREFIX}|{formats.OPERATOR_PREFIX})(?!.*(\*\*\*\*|\.\.\.))[!-~]+$",
     example="sk-the-providers-key",
 )
 BaseUrl = _described(maxLength=2048, pattern=rf"^(https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}})?$")
@@ -99,7 +99,8 @@ class Duration(ma.fields.Field[timedelta]):
     def __init__(self, *, metadata: Mapping[str, Any] | None = None, **more: Any) -> None:
         seconds = {"type": "integer", "minimum": 1, "maximum": int(durations.LONGEST.total_seconds())}
         text = {"type": "string", "pattern": DURATION_PATTERN, "example": "PT15M"}
-        said = {"schema": {"oneOf": [seconds, text]}, "description": "Seconds, or ISO 8601 like PT15M, P30D."}
+        null: list[dict[str, Any]] = [{"type": "null"}] if more.get("allow_none") else []
+        said = {"schema": {"oneOf": [seconds, text, *null]}, "description": "Seconds, or ISO 8601 like PT15M, P30D."}
         super().__init__(metadata={**said, **(metadata or {})}, **more)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> timedelta:
@@ -126,6 +127,17 @@ class Grace(Duration):
         if value in (0, "0") and not isinstance(value, bool):
             return timedelta(0)
         return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Moment(ma.fields.AwareDateTime):
+    """A moment with a zone; loads it in UTC. Refuses what lies beyond the years 1 to 9999 there."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        found: datetime = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return found.astimezone(UTC)
+        except OverflowError as error:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from error
 
 
 class Changes(ma.Schema):

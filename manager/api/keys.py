@@ -153,7 +153,7 @@ class Keys(MethodView):
             note(session, audit.Action.KEY_CREATE, project_id=project_id, subject_id=key.id, detail=after)
             return key
 
-        key = once(KeyView(), add, shown_without_health)
+        key = once(KeyView(), add, shown_without_health, state=keys.state)
         if isinstance(key, Response):
             return key
         services().publish_created(lambda publisher: publisher.publish_project(project_id))
@@ -222,7 +222,7 @@ class Trial(MethodView):
         with db.reading(services().sessions) as session:
             project = projects.get(session, project_id, scope=scope())
             key = keys.get(project, key_id)
-        result = keys.probe(services().rules, project, key, services().settings)
+        result = _told(keys.probe(services().rules, project, key, services().settings))
 
         def note_test(session: Session) -> None:
             detail = {"state": result.state, "status": result.status, "reason": result.reason}
@@ -232,6 +232,11 @@ class Trial(MethodView):
         return result
 
 
+def _told(result: ProbeResult) -> ProbeResult:
+    """Return what may be told: not whether a port is open, or how long it took to say no."""
+    return ProbeResult("unreachable", "unreachable") if result.state == "unreachable" else result
+
+
 def _change(project_id: UUID, key_id: UUID, changes: dict[str, Any]) -> ShownKey:
     action = audit.Action.KEY_ROTATE if "api_key" in changes else audit.Action.KEY_UPDATE
 
@@ -239,8 +244,10 @@ def _change(project_id: UUID, key_id: UUID, changes: dict[str, Any]) -> ShownKey
         project = _project(session, project_id)
         key = keys.get(project, key_id)
         conditions.expected().check(keys.state(key))
-        before = keys.facts(key)
+        before, state = keys.facts(key), keys.state(key)
         keys.update(services().rules, project, key, **changes)
+        if keys.state(key) == state:
+            return key
         projects.touch(project, now())
         differs = between(before, keys.facts(key)) or {}
         note(session, action, project_id=project_id, subject_id=key_id, detail=differs)

@@ -9,7 +9,7 @@ from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
 
-from manager import audit, db, operators
+from manager import audit, db, operator_names, operators
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Duration, Name, PageQuery, sort_field
 from manager.api.once import once
@@ -26,6 +26,10 @@ _LINKS = {
     "change": ("patch", _ONE, _ID),
     "rotate": ("post", f"{_ONE}/rotate", _ID),
     "revoke": ("delete", _ONE, _ID),
+}
+_NAMED = {
+    "description": "Names under which others act, or that look like another one, are refused.",
+    "schema": {"not": {"enum": sorted(operator_names.OURS)}},
 }
 _UNTIL = "Seconds, or ISO 8601 like P30D, from now on; null: for good."
 _WHICH = "The only projects to be seen; null: all."
@@ -46,7 +50,7 @@ class OperatorQuery(PageQuery):
 class NewOperator(ma.Schema):
     """What an operator is made of."""
 
-    name = Name(required=True)
+    name = Name(required=True, metadata=_NAMED)
     role = ma.fields.Enum(Role, by_value=True, required=True)
     project_ids = _ids(load_default=None)
     expires_in = Duration(allow_none=True, load_default=None, metadata={"description": _UNTIL})

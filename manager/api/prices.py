@@ -1,5 +1,6 @@
 """/manage/prices."""
 
+from datetime import date, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db, money, prices
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Exact, PageQuery, Plain, Whole, Yes
+from manager.api.fields import Exact, Moment, PageQuery, Plain, Whole, Yes
 from manager.api.services import note, now, services
 from manager.pages import Page
 from manager.principals import Role
@@ -28,6 +29,12 @@ class Usd(ma.fields.String):
 
     def _serialize(self, value: Any, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else money.usd(value)
+
+
+def _check_has_zones(moment: datetime) -> None:
+    # What is stored is read in the time zone of the database's server, where it has to be a moment, too.
+    if moment.date() in (date.min, date.max):
+        raise ma.ValidationError("Must not be the first or the last day of the calendar; null is no end.")
 
 
 def _rate(description: str) -> Usd:
@@ -57,11 +64,14 @@ class PriceShape(ma.Schema):
             "description": "Holds for prompts with more tokens than this; 0: of any size.",
         },
     )
-    valid_from = ma.fields.AwareDateTime(
-        allow_none=True, load_default=None, metadata={"description": "Null: ever since."}
+    valid_from = Moment(
+        allow_none=True, load_default=None, validate=_check_has_zones, metadata={"description": "Null: ever since."}
     )
-    valid_until = ma.fields.AwareDateTime(
-        allow_none=True, load_default=None, metadata={"description": "Null: until further notice."}
+    valid_until = Moment(
+        allow_none=True,
+        load_default=None,
+        validate=_check_has_zones,
+        metadata={"description": "Null: until further notice."},
     )
     facts: ClassVar[dict[str, Any]] = {
         "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in prices.RATES]

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
@@ -13,32 +12,26 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, keys, projects, tokens
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import (
-    BaseUrl,
-    Changes,
-    Exact,
-    Fallback,
-    Label,
-    Name,
-    Origin,
-    PageQuery,
-    ProviderKey,
-    Truth,
-    Yes,
-    names,
-    sort_field,
-)
-from manager.api.keys import HealthView, KeyView, ShownKey, shown_without_health
-from manager.api.limits import changed, limits_field, shown_limits
+from manager.api.keys import ShownKey, shown_without_health
+from manager.api.limits import changed
 from manager.api.once import once
-from manager.api.policies import PolicyShape
-from manager.api.services import demand, demand_everything, note, now, scope, services, source
+from manager.api.project_shapes import (
+    DeletionQuery,
+    NewProject,
+    ProjectChanges,
+    ProjectPage,
+    ProjectQuery,
+    ProjectView,
+    ReplacedProject,
+    RevokedTokens,
+)
+from manager.api.services import demand, demand_everything, note, now, principal, scope, services, source
 from manager.changes import between
+from manager.errors import Forbidden
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import Project
 from manager.upstream_health import Health
-from shared.models import Feature
 from shared.redis_schema import key_subject, origin_subject
 
 blueprint = ManageBlueprint("projects", "Who may call which provider, with which keys.")
@@ -64,132 +57,6 @@ _EXAMPLE = {
     "limits": [{"measure": "cost", "window": "month", "amount": "500.00"}],
     "features": {"retries": False},
 }
-
-
-def _features() -> "ma.fields.Dict":
-    return ma.fields.Dict(
-        ma.fields.Enum(Feature, by_value=True),
-        Truth(allow_none=True),
-        metadata={
-            "description": "What differs from the provider; null or left out: as the provider has it.",
-            "schema": {"propertyNames": {"enum": list(Feature)}},
-        },
-    )
-
-
-def _fallbacks() -> "ma.fields.List[Any]":
-    said = {"description": "Tried in order when that is down.", "uniqueItems": True, "maxItems": 5}
-    return ma.fields.List(Fallback(), metadata=said)
-
-
-def _origins() -> "ma.fields.List[Any]":
-    return ma.fields.List(
-        Origin(), metadata={"description": "Whose pages may call.", "uniqueItems": True, "maxItems": 50}
-    )
-
-
-class Settings(ma.Schema):
-    """What a project is set to."""
-
-    base_url = BaseUrl(metadata={"description": "Replaces the provider's own origin."})
-    fallback_urls = _fallbacks()
-    policy = ma.fields.Nested(PolicyShape)
-    limits = limits_field(metadata={"description": "Of all its tokens together."})
-    cors_origins = _origins()
-    features = _features()
-
-
-class NewProject(Settings):
-    """What a project is made of."""
-
-    name = Name(required=True)
-    api_key = ProviderKey(metadata={"description": "The first key; never shown again."})
-    openai_api_key = ProviderKey(metadata={"description": "Another name for `api_key`; give one of them."})
-    provider = ma.fields.String(load_default="openai", metadata={"description": "A name in the provider table."})
-    facts: ClassVar = {"oneOf": [{"required": ["api_key"]}, {"required": ["openai_api_key"]}]}
-
-    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_has_one_key(self, body: dict[str, Any], sent: Any, **_: Any) -> None:
-        given = {"api_key", "openai_api_key"} & names(sent)
-        if len(given) > 1:
-            raise ma.ValidationError("Give one of api_key and openai_api_key.", "openai_api_key")
-        if not given:
-            raise ma.ValidationError("Missing data for required field.", "api_key")
-
-    @ma.post_load
-    def _take_either_key(self, body: dict[str, Any], **_: Any) -> dict[str, Any]:
-        other = {"api_key": body.pop("openai_api_key")} if "openai_api_key" in body else {}
-        return {**body, **other}
-
-
-class ProjectChanges(Settings, Changes):
-    """What may be changed; a field that is left out stays, any other is replaced as a whole."""
-
-    name = Name()
-    api_key = ProviderKey(metadata={"description": "Takes the place of the first key, under a new id."})
-    is_active = Truth()
-
-
-class ReplacedProject(Settings):
-    """All that a project is set to; what is left out is as in a new project. Keys and state stay."""
-
-    name = Name(required=True)
-
-
-class ProjectQuery(PageQuery):
-    """Which page, of which projects."""
-
-    sort = sort_field(projects.SORTS)
-    deleted = Yes(load_default=False, metadata={"description": "Those that were deleted, and none else."})
-    is_active = Yes(load_default=None)
-    provider = Exact()
-    name_contains = Label(load_default=None, metadata={"description": "By exact letters."})
-    name_prefix = Label(load_default=None, metadata={"description": "By exact letters."})
-
-
-class DeletionQuery(ma.Schema):
-    """How much goes."""
-
-    purge = Yes(
-        load_default=False,
-        metadata={"description": "Remove all that there is of a deleted project, usage included. For admins."},
-    )
-
-
-class OriginView(ma.Schema):
-    """Where requests go."""
-
-    url = ma.fields.String()
-    health = ma.fields.Nested(HealthView, allow_none=True, metadata={"description": "Null if Redis is away."})
-
-
-class ProjectView(ma.Schema):
-    """A project as it may be shown."""
-
-    id = ma.fields.UUID(attribute="row.id")
-    name = ma.fields.String(attribute="row.name")
-    provider = ma.fields.String(attribute="row.provider")
-    base_url = ma.fields.String(attribute="row.base_url")
-    fallback_urls = ma.fields.List(ma.fields.String(), attribute="row.fallback_urls")
-    policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
-    limits = shown_limits("row.limits")
-    cors_origins = ma.fields.List(ma.fields.String(), attribute="row.cors_origins")
-    features = ma.fields.Dict(attribute="row.features")
-    is_active = ma.fields.Boolean(attribute="row.is_active")
-    api_key = ma.fields.String(allow_none=True, metadata={"description": "The first key's mask."})
-    keys = ma.fields.List(ma.fields.Nested(KeyView))
-    origins = ma.fields.List(ma.fields.Nested(OriginView))
-    created_at = ma.fields.AwareDateTime(attribute="row.created_at")
-    updated_at = ma.fields.AwareDateTime(attribute="row.updated_at")
-    deactivated_at = ma.fields.AwareDateTime(attribute="row.deactivated_at", allow_none=True)
-    deleted_at = ma.fields.AwareDateTime(attribute="row.deleted_at", allow_none=True)
-
-
-class ProjectPage(ma.Schema):
-    """A page of projects."""
-
-    items = ma.fields.List(ma.fields.Nested(ProjectView))
-    next_cursor = ma.fields.String(allow_none=True)
 
 
 @dataclass(frozen=True)
@@ -271,12 +138,13 @@ class Projects(MethodView):
 
         def create(session: Session) -> Project:
             project = projects.create(session, services().rules, now(), **body)
+            _demand_admin(("",), _goes_to(project))
             limits = [asdict(limit) for limit in project.limits]
             after = {"after": {**projects.facts(project), "limits": limits, "masked_key": project.keys[0].masked}}
             note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
             return project
 
-        project = once(ProjectView(), create, _shown_without_health)
+        project = once(ProjectView(), create, _shown_without_health, state=_state)
         if isinstance(project, Response):
             return project
         services().publish_created(lambda publisher: publisher.publish_project(project.id))
@@ -343,12 +211,6 @@ class Deactivation(MethodView):
         return _change(project_id, lambda *known: projects.update(*known, is_active=False))
 
 
-class RevokedTokens(ma.Schema):
-    """How many tokens were revoked."""
-
-    revoked = ma.fields.Integer()
-
-
 @blueprint.route("/projects/<uuid:project_id>/tokens/revoke")
 class TokensOfProject(MethodView):
     """All tokens of a project."""
@@ -368,6 +230,16 @@ class TokensOfProject(MethodView):
         return {"revoked": count}
 
 
+def _demand_admin(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+    """Raise Forbidden for a change of where keys are sent, unless by an admin: whoever is there gets to see them."""
+    if before != after and not principal().role.covers(Role.ADMIN):
+        raise Forbidden("Where a provider's keys are sent (base_url, fallback_urls) is for admins to say.")
+
+
+def _goes_to(project: Project) -> tuple[Any, ...]:
+    return project.base_url, *project.fallback_urls
+
+
 def _change(project_id: UUID, change: Any) -> ShownProject:
     """Change a project by a function as projects.update; tell the audit and the data plane."""
 
@@ -375,7 +247,9 @@ def _change(project_id: UUID, change: Any) -> ShownProject:
         project = _expected(session, project_id)
         was_active, known, limits = project.is_active, {key.id for key in project.keys}, project.limits
         before, first = projects.facts(project), project.keys[0] if project.keys else None
+        went_to = _goes_to(project)
         change(session, services().rules, now(), project)
+        _demand_admin(went_to, _goes_to(project))
         if detail := between(before, projects.facts(project)):
             note(session, audit.Action.PROJECT_UPDATE, project_id=project_id, detail=detail)
         if was_active != project.is_active:

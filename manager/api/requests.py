@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from manager import db, recent_requests
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Exact, PageQuery, WholeNumber, Yes, sort_field
+from manager.api.fields import Exact, Moment, PageQuery, WholeNumber, Yes, sort_field
 from manager.api.prices import Usd
 from manager.api.services import scope, services
 from manager.pages import Page
@@ -41,8 +41,8 @@ class RequestQuery(PageQuery):
         metadata={"description": "2 for 200 to 299, and so on; 0: without a status."},
     )
     is_stream = Yes(load_default=None)
-    since = ma.fields.AwareDateTime(load_default=None, data_key="from", metadata={"description": "Then or later."})
-    until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Before."})
+    since = Moment(load_default=None, data_key="from", metadata={"description": "Then or later."})
+    until = Moment(load_default=None, metadata={"description": "Before."})
     min_duration_ms = WholeNumber(load_default=None, validate=ma.validate.Range(0, 10**9))
 
 

@@ -2,10 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
-import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
@@ -13,12 +12,24 @@ from sqlalchemy.orm import Session
 from manager import audit, db, etags, limits, tokens
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Changes, Duration, Grace, Label, MostRequests, PageQuery, Truth, Whole, names, sort_field
-from manager.api.limits import TOKEN_LIMITS, changed, limits_field, shown_limits
+from manager.api.limits import changed
 from manager.api.once import once
-from manager.api.policies import PolicyShape
 from manager.api.services import note, now, scope, services, source
+from manager.api.token_shapes import (
+    CreatedTokens,
+    CreatedTokenView,
+    NewToken,
+    NewTokens,
+    Refreshed,
+    Revocation,
+    RevocationView,
+    TokenChanges,
+    TokenPage,
+    TokenQuery,
+    TokenView,
+)
 from manager.changes import between
+from manager.errors import Conflict
 from manager.pages import Page
 from manager.tables import Token
 
@@ -40,186 +51,6 @@ _EXAMPLE = {
 }
 
 
-def _moment(description: str = "The end of its life, instead of `expires_in`.") -> ma.fields.AwareDateTime:
-    return ma.fields.AwareDateTime(metadata={"description": description, "example": "2030-01-01T00:00:00Z"})
-
-
-class Lives(ma.Schema):
-    """How long something lives: said in one of two ways."""
-
-    expires_in = Duration()
-    expires_at = _moment()
-    facts: ClassVar[dict[str, Any]] = {"not": {"required": ["expires_in", "expires_at"]}}
-
-    @ma.validates_schema
-    def _check_says_it_once(self, body: dict[str, Any], **_: Any) -> None:
-        if {"expires_in", "expires_at"} <= set(body):
-            raise ma.ValidationError("Give one of expires_in and expires_at.", "expires_at")
-
-
-class TokenSettings(Lives):
-    """What a token is made of, beside its label."""
-
-    project_id = ma.fields.UUID(required=True)
-    max_requests = MostRequests(load_default=None)
-    policy = ma.fields.Nested(PolicyShape, metadata={"description": "Narrows that of the project."})
-    limits = limits_field(
-        TOKEN_LIMITS, metadata={"description": "Beside `max_requests`, and beside those of the project."}
-    )
-
-    facts: ClassVar[dict[str, Any]] = {"oneOf": [{"required": ["expires_in"]}, {"required": ["expires_at"]}]}
-
-    @ma.validates_schema(skip_on_field_errors=False, pass_original=True)
-    def _check_has_an_end(self, body: dict[str, Any], sent: Any, **_: Any) -> None:
-        if not {"expires_in", "expires_at"} & names(sent):
-            raise ma.ValidationError("Missing data for required field.", "expires_in")
-
-
-class NewToken(TokenSettings):
-    """What a token is made of."""
-
-    label = Label(load_default="")
-
-
-class NewTokens(TokenSettings):
-    """What many tokens are made of: how many, or a label for each."""
-
-    count = Whole(validate=ma.validate.Range(1, tokens.MOST_AT_ONCE))
-    labels = ma.fields.List(Label(), validate=ma.validate.Length(1, tokens.MOST_AT_ONCE))
-
-    facts: ClassVar[dict[str, Any]] = {
-        "allOf": [TokenSettings.facts, {"oneOf": [{"required": ["count"]}, {"required": ["labels"]}]}]
-    }
-
-    @ma.post_load
-    def _make_labels(self, body: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if ("count" in body) == ("labels" in body):
-            raise ma.ValidationError("Give one of count and labels.", "count")
-        count = body.pop("count", 0)
-        return {"labels": [""] * count, **body}
-
-
-class TokenChanges(Lives, Changes):
-    """What may be changed; a field that is left out stays. `expires_in` counts from now."""
-
-    facts: ClassVar[dict[str, Any]] = {**Lives.facts, **Changes.facts}
-
-    label = Label()
-    max_requests = MostRequests()
-    is_active = Truth()
-    policy = ma.fields.Nested(PolicyShape)
-    limits = limits_field(TOKEN_LIMITS)
-
-
-class Refreshed(Lives):
-    """How long the old secret works, and a new life if one is given."""
-
-    grace = Grace()
-
-
-class Filters(ma.Schema):
-    """Which tokens; all that is given has to fit."""
-
-    project_id = ma.fields.UUID()
-    state = ma.fields.String(validate=ma.validate.OneOf(list(tokens.State)))
-    label_contains = Label(metadata={"description": "By exact letters."})
-    label_prefix = Label(metadata={"description": "By exact letters."})
-    expires_before = ma.fields.AwareDateTime()
-    expires_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
-    last_used_before = ma.fields.AwareDateTime(metadata={"description": "Or never."})
-    last_used_after = ma.fields.AwareDateTime(metadata={"description": "Then or later."})
-
-
-class TokenQuery(Filters, PageQuery):
-    """Which page, of which tokens."""
-
-    sort = sort_field(tokens.SORTS)
-
-
-class Revocation(Filters):
-    """Which tokens are revoked: those with these ids, or all that fit the filters, or all that there are."""
-
-    ids = ma.fields.List(ma.fields.UUID(), validate=ma.validate.Length(1, tokens.MOST_AT_ONCE))
-    all = Truth(metadata={"description": "Must be true if there are no filters.", "enum": [True]})
-
-    facts: ClassVar[dict[str, Any]] = {
-        "minProperties": 1,
-        "anyOf": [{"not": {"anyOf": [{"required": ["ids"]}, {"required": ["all"]}]}}, {"maxProperties": 1}],
-    }
-
-    @ma.validates_schema
-    def _check_says_which(self, body: dict[str, Any], **_: Any) -> None:
-        if "ids" in body and len(body) > 1:
-            raise ma.ValidationError("Give ids or filters.", "ids")
-        if body.get("all") is False or ("all" in body and len(body) > 1):
-            raise ma.ValidationError("Must be true, without any filter.", "all")
-        if not body:
-            raise ma.ValidationError("Give ids, or filters, or all: true.")
-
-
-class RevocationView(ma.Schema):
-    """What came of it. `unknown_ids` are those of no token that you may see."""
-
-    revoked = ma.fields.Integer(metadata={"description": "Those that were not revoked before."})
-    unknown_ids = ma.fields.List(ma.fields.UUID())
-
-
-_STATE = {"type": "string", "enum": list(tokens.State), "description": "The first of these that is true."}
-_UNTIL = {"description": "Until when the secret before the last refresh works as well; null: it does not."}
-
-
-class TokenView(ma.Schema):
-    """A token as it may be shown."""
-
-    id = ma.fields.UUID()
-    masked_token = ma.fields.String(attribute="masked")
-    project_id = ma.fields.UUID()
-    label = ma.fields.String()
-    expires_at = ma.fields.AwareDateTime()
-    max_requests = ma.fields.Integer(allow_none=True)
-    request_count = ma.fields.Integer()
-    is_active = ma.fields.Boolean()
-    state = ma.fields.Function(lambda row: tokens.state_of(row, now()).value, metadata=_STATE)
-    policy = ma.fields.Nested(PolicyShape)
-    limits = shown_limits("limits")
-    created_at = ma.fields.AwareDateTime()
-    updated_at = ma.fields.AwareDateTime()
-    last_used_at = ma.fields.AwareDateTime(allow_none=True)
-    revoked_at = ma.fields.AwareDateTime(allow_none=True)
-    refreshed_at = ma.fields.AwareDateTime(allow_none=True)
-    previous_until = ma.fields.AwareDateTime(allow_none=True, metadata=_UNTIL)
-
-
-class CreatedTokenView(ma.Schema):
-    """A new token with its secret, which is shown this once."""
-
-    id = ma.fields.UUID(attribute="row.id")
-    token = ma.fields.String(attribute="secret", metadata={"description": "The secret, shown only here."})
-    masked_token = ma.fields.String(attribute="row.masked")
-    project_id = ma.fields.UUID(attribute="row.project_id")
-    label = ma.fields.String(attribute="row.label")
-    expires_at = ma.fields.AwareDateTime(attribute="row.expires_at")
-    max_requests = ma.fields.Integer(attribute="row.max_requests", allow_none=True)
-    request_count = ma.fields.Integer(attribute="row.request_count")
-    is_active = ma.fields.Boolean(attribute="row.is_active")
-    state = ma.fields.Function(lambda made: tokens.state_of(made.row, now()).value, metadata=_STATE)
-    policy = ma.fields.Nested(PolicyShape, attribute="row.policy")
-    limits = shown_limits("row.limits")
-    created_at = ma.fields.AwareDateTime(attribute="row.created_at")
-    updated_at = ma.fields.AwareDateTime(attribute="row.updated_at")
-    last_used_at = ma.fields.AwareDateTime(attribute="row.last_used_at", allow_none=True)
-    revoked_at = ma.fields.AwareDateTime(attribute="row.revoked_at", allow_none=True)
-    refreshed_at = ma.fields.AwareDateTime(attribute="row.refreshed_at", allow_none=True)
-    previous_until = ma.fields.AwareDateTime(attribute="row.previous_until", allow_none=True, metadata=_UNTIL)
-
-
-class TokenPage(ma.Schema):
-    """A page of tokens."""
-
-    items = ma.fields.List(ma.fields.Nested(TokenView))
-    next_cursor = ma.fields.String(allow_none=True)
-
-
 @dataclass(frozen=True)
 class CreatedToken:
     """A row and its secret, on the way to the one answer that shows it."""
@@ -227,11 +58,9 @@ class CreatedToken:
     row: Token
     secret: str
 
-
-class CreatedTokens(ma.Schema):
-    """New tokens with their secrets, which are shown this once."""
-
-    items = ma.fields.List(ma.fields.Nested(CreatedTokenView))
+    def __getattr__(self, name: str) -> Any:
+        """Return what the row knows."""
+        return getattr(self.row, name)
 
 
 def _state(row: Token) -> str:
@@ -248,6 +77,13 @@ def _expected(session: Session, token_id: UUID) -> Token:
     token = tokens.get(session, token_id, scope=scope(), for_update=True)
     conditions.expected().check(_state(token))
     return token
+
+
+def _check_live(session: Session, shown: list[dict[str, Any]]) -> None:
+    """Raise Conflict if tokens whose secrets were shown have been revoked since, or purged."""
+    ids = [UUID(each["id"]) for each in shown]
+    if tokens.unrevoked(session, ids) != set(ids):
+        raise Conflict("What was made under this key has been revoked since: its secret is not shown again.")
 
 
 def _create(session: Session, labels: list[str], wanted: dict[str, Any]) -> list[CreatedToken]:
@@ -273,13 +109,19 @@ class Tokens(MethodView):
         with db.reading(services().sessions) as session:
             return tokens.list_page(session, now=now(), scope=scope(), **query)
 
-    @blueprint.says(once=True, is_tagged=True, links=LINKS)
+    @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
     @blueprint.arguments(NewToken, example=_EXAMPLE)
     @blueprint.response(201, CreatedTokenView)
     def post(self, body: dict[str, Any]) -> CreatedToken | Response:
         """Create a token; the answer is the only one that shows it."""
         wanted = {name: value for name, value in body.items() if name != "label"}
-        made = once(CreatedTokenView(), lambda session: _create(session, [body["label"]], wanted)[0], lambda it: it)
+        made = once(
+            CreatedTokenView(),
+            lambda session: _create(session, [body["label"]], wanted)[0],
+            lambda it: it,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             row = _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(row.id))
@@ -290,13 +132,18 @@ class Tokens(MethodView):
 class Batch(MethodView):
     """Many tokens."""
 
-    @blueprint.says(once=True)
+    @blueprint.says(once=True, conflicts=True)
     @blueprint.arguments(NewTokens, example={**{k: v for k, v in _EXAMPLE.items() if k != "label"}, "count": 3})
     @blueprint.response(201, CreatedTokens)
     def post(self, body: dict[str, Any]) -> dict[str, Any] | Response:
         """Create many tokens of one project, all or none; the answer is the only one that shows them."""
         labels = body.pop("labels")
-        made = once(CreatedTokens(), lambda session: {"items": _create(session, labels, body)}, lambda answer: answer)
+        made = once(
+            CreatedTokens(),
+            lambda session: {"items": _create(session, labels, body)},
+            lambda answer: answer,
+            check=lambda session, answer: _check_live(session, answer["items"]),
+        )
         if not isinstance(made, Response):
             services().publish_created(lambda publisher: publisher.publish_tokens_of(body["project_id"]))
         return made
@@ -388,7 +235,14 @@ class Refresh(MethodView):
             note(session, audit.Action.TOKEN_REFRESH, detail={**differs, "previous_until": until}, **known)
             return CreatedToken(token, secret)
 
-        made = once(CreatedTokenView(), refresh, lambda it: it, 200)
+        made = once(
+            CreatedTokenView(),
+            refresh,
+            lambda it: it,
+            200,
+            state=lambda it: _state(it.row),
+            check=lambda session, answer: _check_live(session, [answer]),
+        )
         if not isinstance(made, Response):
             _tagged(made.row)
             services().publish_created(lambda publisher: publisher.publish_token(token_id))

@@ -10,7 +10,7 @@ from flask.views import MethodView
 
 from manager import db, tabular, usage
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Exact, WholeNumber
+from manager.api.fields import Exact, Moment, WholeNumber
 from manager.api.prices import Usd
 from manager.api.services import scope, services
 
@@ -27,14 +27,13 @@ class UsageQuery(ma.Schema):
     model = Exact()
     route = Exact()
     status_class = WholeNumber(load_default=None, validate=ma.validate.OneOf([0, 1, 2, 3, 4, 5]))
-    since = ma.fields.AwareDateTime(
-        load_default=None, data_key="from", metadata={"description": "Hours that begin then or later."}
-    )
-    until = ma.fields.AwareDateTime(load_default=None, metadata={"description": "Hours that begin before."})
+    since = Moment(load_default=None, data_key="from", metadata={"description": "Hours that begin then or later."})
+    until = Moment(load_default=None, metadata={"description": "Hours that begin before."})
     group_by = webargs.fields.DelimitedList(
         ma.fields.String(validate=ma.validate.OneOf(usage.GROUPS)),
         load_default=(),
-        metadata={"description": "Names with commas between them; none: one sum of everything."},
+        validate=ma.validate.Length(min=1),
+        metadata={"description": "Names with commas between them; left out: one sum of everything."},
     )
     limit = WholeNumber(load_default=1000, validate=ma.validate.Range(1, 1000))
     format = ma.fields.String(

@@ -75,7 +75,7 @@ def _database() -> "Iterator[tuple[Settings, Sessions]]":
     from manager import db
 
     settings = start(Plane.CONTROL)
-    engine = db.create_engine(settings.database_url)
+    engine = db.open_engine(settings)
     try:
         yield settings, db.create_sessions(engine)
     except SQLAlchemyError as error:

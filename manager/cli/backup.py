@@ -68,7 +68,7 @@ def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool) -> Non
     moment = f"{done.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
     click.echo(f"restored {done.rows} rows of {moment} to {shown(settings.database_url)}")
     if kept:
-        click.echo(f"still revoked as they were before: {kept}")
+        click.echo(f"taken away since then, and still so: {kept}")
     click.echo("start manager and jobs: everything is published to Redis anew")
 
 

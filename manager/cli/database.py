@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 import click
 
@@ -14,6 +15,8 @@ from shared.settings import Plane, Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
+_HIDDEN = "***"
 
 
 @click.group()
@@ -37,7 +40,8 @@ def upgrade() -> None:
 def downgrade(revision: str, yes: bool) -> None:
     """Take the schema back to REVISION, as another release needs it; `base` is an empty database.
 
-    What only later releases know is lost. Stop manager and jobs before, and make a backup.
+    What only later releases know is lost. Stop manager and jobs before, and make a backup. Refused while Redis has not
+    heard of everything that was purged.
     """
     from manager import schema
 
@@ -73,12 +77,13 @@ def copy(target: str | None) -> None:
 
     from manager import database_copy
     from manager.database_copy import CopyRefused
+    from manager.db import Tuning
     from manager.portable import PortableError
 
-    with database() as (settings, _):
+    with database() as (settings, source):
         url = _target(target, settings.copy_to)
         try:
-            counts = database_copy.copy_between(settings.database_url, url, datetime.now(UTC))
+            counts = database_copy.copy_to(source, url, Tuning.of(settings), datetime.now(UTC))
         except (CopyRefused, PortableError) as error:
             raise click.ClickException(str(error)) from None
         except (sa.exc.ArgumentError, TypeError, ValueError):  # Their words may quote a part of the password.
@@ -95,7 +100,7 @@ def _target(given: str | None, variable: str) -> str:
         raise click.UsageError("set LLM_PROXY_COPY_TO to the URL of the target")
     if given:
         try:
-            if (parsed := sa.make_url(given)).password or any("password" in name for name in parsed.query):
+            if (parsed := sa.make_url(given)).password or _secrets(parsed):
                 raise click.UsageError("others on this machine can read arguments; give the URL in LLM_PROXY_COPY_TO")
         except sa.exc.ArgumentError:
             raise click.UsageError("--to is no URL of a database") from None
@@ -116,14 +121,21 @@ def database() -> Iterator[tuple[Settings, sa.Engine]]:
         yield settings, engine
     except sa.exc.SQLAlchemyError as error:
         raise click.ClickException(f"DATABASE_URL: {reason(error)}") from None
-    except schema.UnknownRevision as error:
+    except (schema.UnknownRevision, schema.DowngradeRefused) as error:
         raise click.ClickException(str(error)) from None
     finally:
         engine.dispose()
 
 
 def shown(url: str) -> str:
-    """Return a database's URL without its password."""
+    """Return a database's URL without its passwords, wherever in it they are."""
     import sqlalchemy as sa
 
-    return sa.make_url(url).render_as_string(hide_password=True)
+    parsed = sa.make_url(url)
+    hidden = parsed.update_query_dict(dict.fromkeys(_secrets(parsed), _HIDDEN))
+    return hidden.render_as_string(hide_password=True).replace(quote_plus(_HIDDEN), _HIDDEN)
+
+
+def _secrets(url: sa.URL) -> list[str]:
+    """Return the parameters of a URL that nobody is to see, such as `password` and `sslpassword`."""
+    return [name for name in url.query if any(word in name.lower() for word in ("password", "passwd", "secret"))]

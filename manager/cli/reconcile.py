@@ -8,32 +8,38 @@ import click
 from manager.cli.start import start
 from shared.settings import Plane
 
-DIFFERS, AWAY = 1, 3
+DIFFERS, AWAY, WRONG = 1, 3, 4
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Only compare; nothing is changed.")
+@click.option("--adopt", is_flag=True, help="Take over a Redis that belongs to another database.")
 @click.option("--json", "is_json", is_flag=True, help="Print one JSON document instead of lines.")
 @click.pass_context
-def reconcile(context: click.Context, check: bool, is_json: bool) -> None:
+def reconcile(context: click.Context, check: bool, adopt: bool, is_json: bool) -> None:
     """Compare everything that is published in Redis with SQL, and mend what differs.
 
-    Exit code 0: nothing differs (any longer); 1: something does; 3: SQL or Redis could not be asked.
+    Exit code 0: nothing differs (any longer); 1: something does; 3: SQL or Redis could not be asked; 4: Redis
+    belongs to another database, and nothing was touched.
     """
     import redis
     from sqlalchemy.exc import SQLAlchemyError
 
     from manager import db
-    from manager.publisher import PublishError
+    from manager.publishing import PublishError, WrongRedis
     from manager.reconcile import Reconciler
     from manager.stores import connect_redis
 
+    if check and adopt:
+        raise click.UsageError("--check changes nothing, and --adopt does.")
     settings = start(Plane.CONTROL)
-    engine, client = db.create_engine(settings.database_url), connect_redis(settings.redis_url)
+    engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
     try:
         reconciler = Reconciler(client, db.create_sessions(engine))
-        found = reconciler.check() if check else reconciler.mend()
+        found = reconciler.check() if check else reconciler.mend(is_adopting=adopt)
         left = found if check or found.is_equal else reconciler.check()
+    except WrongRedis as error:
+        _end(context, str(error), WRONG)
     except (redis.RedisError, PublishError) as error:
         _end(context, f"REDIS_URL: {error}")
     except SQLAlchemyError as error:
@@ -53,6 +59,6 @@ def reconcile(context: click.Context, check: bool, is_json: bool) -> None:
         context.exit(DIFFERS)
 
 
-def _end(context: click.Context, reason: str) -> NoReturn:
+def _end(context: click.Context, reason: str, code: int = AWAY) -> NoReturn:
     click.echo(f"Error: {reason}", err=True)
-    context.exit(AWAY)
+    context.exit(code)

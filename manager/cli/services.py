@@ -38,12 +38,15 @@ def _report_of(settings: Settings, name: str) -> Mapping[str, Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from manager.db import reason
+    from manager.exclusive import RunsElsewhere
     from manager.jobs import FORESEEN, NoSuchJob, run_once
 
     try:
         return run_once(settings, name)
     except NoSuchJob as error:
         raise click.BadParameter(str(error), param_hint="--run") from None
+    except RunsElsewhere as error:
+        raise click.ClickException(f"{error}. Try again when it has ended.") from None
     except FORESEEN as error:
         told = reason(error) if isinstance(error, SQLAlchemyError) else str(error)
         raise click.ClickException(f"{name}: {told}") from None

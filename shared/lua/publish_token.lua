@@ -6,12 +6,13 @@
 -- secret that was replaced works (ms), 8 is_active, 9.. other fields and values.
 -- Counters only grow, so that a republish never gives requests back; they come along from the records of replaced
 -- secrets. Of these, one may live on for a while and leads to this record; all others go.
--- Returns 1 if written, 0 if what is there is newer, or the token has been purged.
+-- Returns 1 if written, 0 if what is there is newer, or the token has been purged at this version or later: only what was
+-- restored from a backup is newer than its purge.
 local version = tonumber(ARGV[1])
 local identity = redis.call('HMGET', KEYS[3], 'version', 'record', 'previous', 'purged')
 local known = redis.call('HMGET', KEYS[1], 'version', 'moved_to')
 local newest = math.max(tonumber(identity[1] or 0), tonumber(known[1] or 0))
-if identity[4] or newest > version then
+if newest > version or identity[4] and newest == version then
   return 0
 end
 
@@ -27,6 +28,9 @@ for _, key in ipairs({identity[2] or KEYS[4], identity[3] or KEYS[4], KEYS[4], k
   if key ~= KEYS[1] or known[2] then
     redis.call('DEL', key)
   end
+end
+if identity[4] then
+  redis.call('DEL', KEYS[3])
 end
 
 redis.call('HSET', KEYS[1], 'version', ARGV[1], 'requests', requests, 'last_used_at', last_used_at,

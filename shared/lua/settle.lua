@@ -3,13 +3,14 @@
 -- KEYS: 1 open requests, 2 holds, 3 usage stream, 4 epoch.
 -- ARGV: 1 prefix of what is used, 2 prefix of the marks below, 3 id of the request, 4 its hold as the worker knows it
 -- ('': none), 5 field of the stream, 6 event, 7 tokens and 8 cost that it needed ('' if not known: what was reserved
--- stays), 9 '1' if it is only taken for lost.
+-- stays), 9 '1' if it is only taken for lost, 10 prefix of identities, 11 prefix of project records.
 -- A request that is not open was settled before, and then its event is appended once more: the record in SQL takes each
 -- request once. There are two exceptions. If it was only taken for lost, what it really needed takes the place of what
 -- it was charged with then. And if the epoch is another one than its hold's, the server has lost the hold with its
 -- reservations, so that all of it is charged. Marks take care that each happens once: what was charged for the lost one,
 -- or nothing, when nothing is to be charged any more. (What was settled just before the server was started anew, and is
 -- settled again since the answer was lost, is charged twice.)
+-- What a token or project has used that was purged meanwhile is not written: nobody would ever take it away again.
 -- Returns 1 if it was settled, 2 if it was charged after a loss, 3 if it had been taken for lost, 0 if nothing is held
 -- for it (any longer).
 local id, is_lost = ARGV[3], ARGV[9] == '1'
@@ -45,6 +46,17 @@ for at = 8, #hold, 5 do
 end
 
 local keys, writes = {}, {}
+local function is_purged(key)
+  return type(redis.pcall('HGET', key, 'purged')) == 'string'
+end
+local gone = {}
+for at = 8, #hold, 5 do
+  local scope = hold[at]
+  if gone[scope] == nil then
+    gone[scope] = scope == 'token' and is_purged(ARGV[10] .. token_id)
+      or scope == 'project' and is_purged(ARGV[11] .. hold[2]) or false
+  end
+end
 local first = 8
 while hold[first] do
   local is_token, fields = hold[first] == 'token', {}
@@ -58,7 +70,7 @@ while hold[first] do
     local number = (at - 3) / 5
     local period, used = read_counter(counters[i], hold[at + 2])
     local difference = needed[number] - (held and hold[at + 3] or charged and charged[number] or 0)
-    if period == hold[at + 2] and difference ~= 0 then
+    if period == hold[at + 2] and difference ~= 0 and not gone[hold[at]] then
       changes[#changes + 1] = fields[i]
       changes[#changes + 1] = write_counter(period, used + difference)
     end
@@ -74,6 +86,11 @@ redis.call('XADD', KEYS[3], '*', ARGV[5], ARGV[6])
 for i = 1, #keys do
   redis.call('HSET', keys[i], unpack(writes[i]))
 end
+-- What is used is remembered as long as the token's record is; one whose end was changed meanwhile has that of now.
+local token_key = ARGV[1] .. 'token:' .. token_id
+if hold[8] == 'token' and redis.call('PTTL', token_key) == -1 then
+  redis.call('PEXPIREAT', token_key, expires_at + 604800000)
+end
 if is_lost then
   redis.call('SET', mark_key, '\n' .. cmsgpack.pack(hold, needed), 'PX', 86400000)
 elseif held ~= ARGV[4] then
@@ -84,5 +101,4 @@ if held then
   redis.call('HDEL', KEYS[2], id)
   return 1
 end
-redis.call('PEXPIREAT', ARGV[1] .. 'token:' .. token_id, expires_at + 604800000)
 return mark and 3 or 2

@@ -55,7 +55,7 @@ class FakeStore:
     async def bury(self, request_id: str, hold: bytes, reason: str) -> None:
         self.buried.append((request_id, hold))
 
-    async def extend(self, hold: bytes, digest: str, in_all: Amounts) -> bytes | NotExtended:
+    async def extend(self, hold: bytes, in_all: Amounts) -> bytes | NotExtended:
         self.wanted.append((hold, in_all))
         self.meanwhile()
         outcome = self.extensions.pop(0)

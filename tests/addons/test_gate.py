@@ -83,6 +83,14 @@ async def test_redis_is_told_what_runs(calls: Calls, route_table: RouteTable, ca
     assert told.occurred_at == world.call.occurred_at
 
 
+async def test_whose_project_is_refused_is_known(calls: Calls, route_table: RouteTable, caller: Caller) -> None:
+    denied = World(calls, route_table, Denied(Denial.TOKEN_EXPIRED, "token-1", "label", caller.project))
+
+    assert await denied.enter() == "token_expired"
+
+    assert denied.call.project_id == caller.project.id
+
+
 async def test_a_limit_that_denies_is_named(calls: Calls, route_table: RouteTable) -> None:
     denied = Denied(Denial.RATE_LIMIT_EXCEEDED, "token-1", "label", None, STATE, 3_000)
     world = World(calls, route_table, denied)

@@ -75,6 +75,25 @@ def room(calls: Calls, metrics: Metrics) -> RequestMetrics:
     return RequestMetrics(calls, metrics, lambda *_: None)
 
 
+@pytest.mark.parametrize(("is_refused", "told"), [(True, [("project-1", "token_expired")]), (False, [])])
+def test_refusals_are_told_once_with_their_project_and_nothing_else_is(
+    calls: Calls, metrics: Metrics, is_refused: bool, told: list[tuple[str, str]]
+) -> None:
+    noted: list[tuple[str, str]] = []
+    room, flow = RequestMetrics(calls, metrics, lambda *refused: noted.append(refused)), request()
+    calls.of(flow).project_id = "project-1"
+    room.requestheaders(flow)
+    if is_refused:
+        flow.response = respond(refusal.TOKEN_EXPIRED, calls.of(flow))
+    else:
+        answer(flow, calls.of(flow))
+
+    room.response(flow)
+    room.error(flow)
+
+    assert noted == told
+
+
 # Metrics
 
 

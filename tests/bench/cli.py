@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from manager.supervisor import StartError
 from shared import logs
-from tests.bench import document, peers, profile, report, rounds, session, wrk
+from tests.bench import document, management, peers, profile, report, rounds, session, wrk
+from tests.bench.management_rows import Size
 from tests.bench.rounds import Pace
 from tests.bench.scenario import SUBJECTS, Scenario
 from tests.bench.scenarios import ALL
@@ -40,6 +41,7 @@ def parser() -> Parser:
     made.add_argument("--subject", action="append", choices=SUBJECTS, metavar="NAME", help=", ".join(SUBJECTS))
     made.add_argument("--soak", action="store_true", help="half an hour of streams through the engine, nothing else")
     made.add_argument("--profile", type=int, metavar="SECONDS", help="show where the engine's time goes, nothing else")
+    made.add_argument("--management", action="store_true", help="lists and sums of the management API, nothing else")
     made.add_argument(
         "--docs", type=Path, metavar="FILE", help="put tables and pictures of a JSON file into docs/, nothing else"
     )
@@ -100,6 +102,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _do(chosen: argparse.Namespace) -> None:
     if chosen.docs is not None:
         document.write(chosen.docs, GROUPS)
+    elif chosen.management:
+        content = management.measured(_size(chosen), chosen.rounds or (5 if chosen.quick else 20))
+        _write(content, chosen.json)
+        print(management.as_markdown(content))
     elif chosen.profile is not None:
         content = session.profiled(chosen.profile)
         _write(content, chosen.json)
@@ -108,6 +114,10 @@ def _do(chosen: argparse.Namespace) -> None:
         content = session.measured(plan_of(chosen))
         _write(content, chosen.json)
         print(report.whole(content, GROUPS))
+
+
+def _size(chosen: argparse.Namespace) -> Size:
+    return Size(requests=200_000) if chosen.quick else Size()
 
 
 def _write(content: dict[str, Any], path: Path | None) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench import plots, report
+from tests.bench import management, plots, report
 from tests.bench.provider import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -32,6 +32,8 @@ def _filled(text: str, begin: str, table: str) -> str:
 
 def tables(content: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, str]:
     """Return the Markdown of each marked place."""
+    if "rolled_up" in content.get("size", {}):
+        return {"management": management.as_markdown(content)}
     figures = "\n\n".join(
         f"### {group}\n\n{report.as_markdown(report.figure_table(members))}"
         for group, members in report.by_group(content["rows"], groups).items()
@@ -52,4 +54,5 @@ def _machine(machine: Mapping[str, Any]) -> str:
 def write(content: Mapping[str, Any], groups: Mapping[str, str]) -> None:
     """Bring document and pictures to the state of this content. Raises DocumentError."""
     DOCUMENT.write_text(update(DOCUMENT.read_text(), content, groups))
-    plots.write(content, DOCUMENT.with_suffix(""))
+    if "targets" in content:
+        plots.write(content, DOCUMENT.with_suffix(""))

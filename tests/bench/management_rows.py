@@ -35,6 +35,7 @@ class Size:
 def fill(url: str, size: Size) -> dict[str, Any]:
     """Fill; returns ids and moments that questions are asked with, and how many rows the roll-ups have."""
     engine = db.create_engine(url)
+    sa.event.listen(engine, "connect", _hurry_sqlite if engine.dialect.name == "sqlite" else _hurry_postgresql)
     try:
         projects = _projects(engine, size)
         busy = _tokens(engine, size, projects)
@@ -48,6 +49,18 @@ def fill(url: str, size: Size) -> dict[str, Any]:
     soon, since, until = _NOW + timedelta(days=2), _SINCE, _NOW
     moments = {"soon": soon.isoformat(), "since": since.isoformat(), "until": until.isoformat()}
     return {"project": str(project), "token": str(token), "rolled_up": rolled_up, **moments}
+
+
+def _hurry_postgresql(connection: Any, _: Any) -> None:
+    for setting in ("statement_timeout = 0", "synchronous_commit = off", "maintenance_work_mem = '1GB'"):
+        connection.execute(f"SET {setting}")
+    connection.commit()
+
+
+def _hurry_sqlite(connection: Any, _: Any) -> None:
+    # What is lost with the power is filled anew.
+    for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2000000", "temp_store=MEMORY"):
+        connection.execute(f"PRAGMA {pragma}")
 
 
 def _projects(engine: sa.Engine, size: Size) -> list[Any]:

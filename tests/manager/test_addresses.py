@@ -1,5 +1,7 @@
 """Rules of fallbacks and of origins of web pages. Those of single base URLs are in test_projects.py."""
 
+from dataclasses import replace
+
 import pytest
 
 from addons.cors import is_origin
@@ -45,6 +47,29 @@ def test_there_are_up_to_five_fallbacks_in_the_order_given(urls: list[str]) -> N
 )
 def test_any_other_list_of_fallbacks_is_refused(urls: list[str], reason: str) -> None:
     assert reason in fallback_refusal(urls)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "169.254.169.254",
+        "169.254.0.1:8443",
+        "2852039166",
+        "0xa9fea9fe",
+        "169.254.43518",
+        "[fe80::1]",
+        "[febf::1]",
+        "[::ffff:169.254.169.254]",
+        "[fd00:ec2::254]",
+        "100.100.100.200",
+    ],
+)
+@pytest.mark.parametrize("rules", [STRICT, replace(STRICT, allow_http_upstream=True)], ids=["strict", "relaxed"])
+def test_no_provider_is_on_the_link_or_where_a_cloud_tells_its_secrets(host: str, rules: Rules) -> None:
+    for url in (f"https://{host}", f"http://{host}/latest"):
+        with pytest.raises(Invalid) as refused:
+            addresses.check_base(url, rules)
+        assert refused.value.field == "base_url" and addresses.check_base("https://169.253.1.1", rules)
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,46 @@ def test_a_flipped_bit_or_a_lost_end_never_goes_unnoticed(
         assert len(spoilt) == len(whole) and not is_encrypted
 
 
+@pytest.mark.parametrize(
+    ("offset", "value"),
+    [(8, 1), (10, 9), (10, 12), (10, 14), (10, 93), (10, 255), (6, 255), (42, 255)],
+    ids=["password", "deflate64", "bzip2", "lzma", "zstandard", "unknown", "later version", "elsewhere"],
+)
+def test_a_zip_that_claims_to_be_of_another_kind_is_refused(make: Make, offset: int, value: int) -> None:
+    path = make().path
+    content = bytearray(path.read_bytes())
+    at = -1
+    while (at := content.find(b"PK\1\2", at + 1)) >= 0:  # Each entry of the directory.
+        content[at + offset] = value
+    path.write_bytes(content)
+
+    with pytest.raises(BackupError), opened(path, RING):
+        pass
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError])
+def test_what_fails_in_the_hands_of_whoever_reads_is_not_the_backup_s_fault(
+    make: Make, rows: Rows, kind: type[Exception]
+) -> None:
+    rows.project()
+    path = make().path
+
+    with pytest.raises(kind, match="of mine"), opened(path, RING) as reader:  # noqa: PT012
+        part = next(part for part in reader.manifest.parts if part.table == "projects")
+        for _ in reader.rows(part):
+            raise kind("of mine")
+
+
+def test_rows_that_change_after_they_were_checked_are_noticed(make: Make, rows: Rows) -> None:
+    rows.project()
+    path = make().path
+
+    with opened(path, RING) as reader, pytest.raises(BackupError, match="projects.jsonl.zst is damaged"):  # noqa: PT012
+        part = next(part for part in reader.manifest.parts if part.table == "projects")
+        reader.check(part)
+        list(reader.rows(Part(part.table, part.file, part.columns, part.rows, "0" * 64)))
+
+
 def test_a_later_format_is_refused(make: Make, tmp_path: Path) -> None:
     from manager.backup_file import Writer
 

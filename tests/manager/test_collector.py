@@ -12,16 +12,24 @@ import redis
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from manager import db, publications, rollup
+from manager import db, projects, publications, rollup
 from manager.collector import ABANDONED_MS, BATCH, Collector, lag, record_unread
 from manager.publications import Name
-from manager.tables import HourlyUsage, Price, Request
+from manager.publisher import Publisher
+from manager.publishing import WrongRedis
+from manager.tables import DailyUsage, HourlyUsage, Price, Project, Request, new_id
 from shared import redis_schema
 from shared.models import UsageEvent
-from tests.manager.conftest import EVENT, NOW, Rows, numbered
+from tests.manager.conftest import EVENT, NOW, PROJECT_ID, Rows, numbered
 
 STREAM, GROUP = redis_schema.USAGE_STREAM, redis_schema.USAGE_GROUP
 DEAD = redis_schema.USAGE_DEAD_LETTERS
+
+
+@pytest.fixture(autouse=True)
+def project(rows: Rows) -> Project:
+    """The project of all events."""
+    return rows.project(id=PROJECT_ID)
 
 
 @pytest.fixture
@@ -361,3 +369,52 @@ def test_what_was_recorded_so_is_left_to_the_collectors_who_count_nothing_twice(
 
 def test_an_empty_stream_has_nothing_to_record(redis_client: redis.Redis, sessions: db.Sessions) -> None:
     assert record_unread(redis_client, sessions) == 0
+
+
+# Of projects that are gone
+
+
+def purge(sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        projects.delete(session, NOW, projects.get(session, PROJECT_ID))
+    with sessions.begin() as session:
+        projects.purge(session, NOW, projects.get(session, PROJECT_ID))
+
+
+def test_what_a_purged_project_used_is_dropped_and_all_else_recorded(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions, rows: Rows
+) -> None:
+    other = rows.project(name="other team")
+    append(redis_client, EVENT, replace(EVENT, request_id="r2", project_id=str(other.id)))
+    purge(sessions)
+
+    new = [record_unread(redis_client, sessions), collector.collect_once(1)]
+
+    assert new == [1, 0]
+    assert request_ids(rows) == ["r2"]
+    assert [row.project_id for row in (*rows.all(HourlyUsage), *rows.all(DailyUsage))] == [other.id] * 2
+    assert (lag(redis_client), redis_client.xlen(DEAD)) == (0, 0)
+
+
+def test_what_a_deleted_project_used_is_recorded(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions, rows: Rows
+) -> None:
+    append(redis_client, EVENT)
+    with sessions.begin() as session:
+        projects.delete(session, NOW, projects.get(session, PROJECT_ID))
+
+    assert collector.collect_once(1) == 1
+    assert request_ids(rows) == ["r1"]
+
+
+def test_a_collector_of_another_database_drops_nothing(
+    redis_client: redis.Redis, collector: Collector, sessions: db.Sessions
+) -> None:
+    Publisher(redis_client, sessions).republish_all()
+    redis_client.set(redis_schema.DATABASE, "another")
+    append(redis_client, replace(EVENT, project_id=str(new_id())))
+
+    with pytest.raises(WrongRedis):
+        collector.collect_once(1)
+
+    assert lag(redis_client) == 1

@@ -1,6 +1,7 @@
 """Rules of the door to SQL: readers hold up nobody, writers wait for each other, and the schema knows its version."""
 
 import re
+import stat
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -288,4 +289,26 @@ def test_connections_of_postgresql_may_live_for_ever(settings_of: SettingsOf) ->
     engine = db.open_engine(settings_of(DATABASE_URL="postgresql://db.example/llm", LLM_PROXY_DB_POOL_RECYCLE="0"))
 
     assert engine.pool._recycle == -1
+    engine.dispose()
+
+
+def test_a_new_sqlite_database_is_for_its_owner_alone(tmp_path: Path) -> None:
+    engine = db.create_engine(f"sqlite:///{tmp_path}/new.db")
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x INTEGER)")
+        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+
+    assert files == dict.fromkeys(("new.db", "new.db-wal", "new.db-shm"), 0o600)
+    engine.dispose()
+
+
+def test_the_mode_of_a_database_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "old.db").touch(0o640)
+    (tmp_path / "old.db").chmod(0o640)
+    engine = db.create_engine(f"sqlite:///{tmp_path}/old.db")
+
+    with engine.connect():
+        pass
+
+    assert stat.S_IMODE((tmp_path / "old.db").stat().st_mode) == 0o640
     engine.dispose()

@@ -1,13 +1,15 @@
 """Rules of periodic jobs: only the leader runs them, when they are due, and each run is written down."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from manager import db, job_runs
-from manager.exclusive import Exclusive, Periodic, run_now
+from manager import db, job_runs, leases
+from manager.exclusive import Exclusive, Periodic, RunsElsewhere, run_now
 from manager.leases import Leadership
 from manager.tables import AuditEvent, JobRun
 from tests.manager.conftest import NOW, Rows
@@ -115,7 +117,7 @@ def test_a_failure_is_written_down_and_the_report_of_the_last_success_stays(worl
 
     last = world.last()
     assert (last.outcome, last.reason, last.report["count"]) == ("failure", "OSError: disk full", 1)
-    world.error = None
+    world.error, world.now = None, world.now + MINUTE
     assert exclusive.run_if_due()
 
 
@@ -137,3 +139,85 @@ def test_of_failures_in_a_row_the_first_one_is_in_the_audit(world: World, rows: 
 
     [event] = rows.all(AuditEvent)
     assert (event.outcome, event.detail) == ("failure", {"job": "sweep", "reason": "OSError"})
+
+
+# Failing, wrong clocks, and running twice
+
+
+def test_what_fails_is_tried_again_after_pauses_that_grow_up_to_a_quarter_of_its_interval(world: World) -> None:
+    world.error = OSError("disk full")
+
+    for _ in range(5 * 60):
+        with suppress(OSError):
+            world.exclusive().run_if_due()  # Each time as after a restart: SQL remembers.
+        world.now += MINUTE
+
+    assert [round(each / MINUTE) for each in world.ran[:8]] == [0, 1, 2, 3, 5, 9, 17, 32]
+    assert {(later - before) / MINUTE for before, later in pairwise(world.ran[8:])} == {15.0}
+
+
+def test_a_success_makes_the_next_failure_the_first_one_again(world: World) -> None:
+    exclusive = world.exclusive()
+    for error in (OSError("away"), OSError("away"), None, OSError("away")):
+        world.error, world.now = error, world.now + HOUR
+        with suppress(OSError):
+            exclusive.run_if_due()
+
+    assert (len(world.ran), world.last().attempts) == (4, 1)
+
+
+def test_a_job_that_looks_often_whether_there_is_work_waits_in_proportion_to_the_work(world: World) -> None:
+    job = world.job(work_every=64 * HOUR)
+
+    assert [job.pause(failures) for failures in (0, 1, 2, 50)] == [0 * HOUR, HOUR / 4, HOUR / 2, 16 * HOUR]
+
+
+def test_a_job_that_its_process_died_over_again_and_again_waits_as_well(world: World, sessions: db.Sessions) -> None:
+    with sessions.begin() as session:
+        for _ in range(8):
+            job_runs.begin(session, "sweep", NOW)
+
+    ran = []
+    for minutes in (1, 14, 15):
+        world.now = NOW + minutes * MINUTE
+        ran.append(world.exclusive().run_if_due())
+
+    assert ran == [False, False, True]
+
+
+@pytest.mark.parametrize("outcome", ["success", "failure", "running"])
+def test_a_run_that_a_wrong_clock_dated_years_ahead_puts_nothing_off(
+    world: World, sessions: db.Sessions, outcome: str
+) -> None:
+    ahead = NOW + timedelta(days=3650)
+    with sessions.begin() as session:
+        job_runs.begin(session, "sweep", ahead)
+        if outcome != "running":
+            job_runs.end(session, "sweep", ahead, {} if outcome == "success" else None)
+
+    assert world.exclusive().run_if_due()
+
+
+def test_a_process_that_began_by_a_wrong_clock_goes_by_the_right_one_afterwards(world: World) -> None:
+    world.now = NOW + timedelta(days=3650)
+    exclusive = world.exclusive(waits_first=True)
+    exclusive.run_if_due()
+
+    ran = []
+    for hours in (0, 1):
+        world.now = NOW + hours * HOUR
+        ran.append(exclusive.run_if_due())
+
+    assert ran == [False, True]
+
+
+def test_a_job_that_runs_elsewhere_is_not_run_beside_it(world: World) -> None:
+    job = world.job()
+
+    with leases.held(world.sessions, "job:sweep", lambda: world.now):
+        beside = world.exclusive().run_if_due()
+        with pytest.raises(RunsElsewhere, match="sweep is running just now, in "):
+            run_now(job, world.sessions, lambda: world.now)
+
+    assert (beside, world.ran) == (False, [])
+    assert world.exclusive().run_if_due()

@@ -1,7 +1,9 @@
 """Rules of the export: every row arrives at least once, in order, at an HTTP collector or in files, secrets kept."""
 
 import json
-from collections.abc import Iterator
+import resource
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 import requests
 import requests_mock
+import sqlalchemy as sa
 
 from manager import audit, db, rollup
 from manager.audit_chain import Chain
@@ -126,6 +129,51 @@ def test_a_batch_that_did_not_arrive_is_sent_again_with_the_same_key(
     assert basket.ids() == ["r00000", "r00001", "r00002"] * 2 + ["r00003"]
 
 
+def test_a_batch_that_is_sent_again_is_the_same_whatever_has_come_meanwhile(
+    sessions: db.Sessions, export: Export, basket: Basket
+) -> None:
+    record(sessions, *numbered(2))
+    basket.is_away = True
+    with pytest.raises(ExportError):
+        export.ship(later())
+    record(sessions, replace(EVENT, request_id="r9"))
+    basket.is_away = False
+
+    count = export.ship(later())["requests"]
+
+    first, again, rest = basket.batches
+    assert first == again and rest[1] != first[1]
+    assert [row["request_id"] for row in rest[2]] == ["r9"] and count == 3
+
+
+def test_a_batch_whose_rows_are_gone_is_not_sent_again(sessions: db.Sessions, export: Export, basket: Basket) -> None:
+    record(sessions, *numbered(2))
+    basket.is_away = True
+    with pytest.raises(ExportError):
+        export.ship(later())
+    with sessions.begin() as session:
+        session.execute(sa.delete(Request))
+    record(sessions, replace(EVENT, request_id="r9"))
+    basket.is_away = False
+
+    for _ in range(2):
+        export.ship(later())
+
+    assert basket.ids() == ["r00000", "r00001", "r9"]
+
+
+def test_a_clock_that_was_years_ahead_parks_nothing(sessions: db.Sessions, export: Export, basket: Basket) -> None:
+    record(sessions, replace(EVENT, request_id="ahead"))
+    with sessions.begin() as session:
+        session.execute(sa.update(Request).values(recorded_at=later() + timedelta(days=3650)))
+    export.ship(later() + timedelta(days=3651))
+    record(sessions, replace(EVENT, request_id="since"))
+
+    counts = [export.ship(later())["requests"] for _ in range(2)]
+
+    assert (counts, basket.ids()) == ([1, 0], ["ahead", "since"])
+
+
 def test_rows_of_an_earlier_release_are_left_out(export: Export, rows: Rows) -> None:
     rows.add(Request(**rollup.request_row(EVENT)))
 
@@ -186,3 +234,37 @@ def test_a_folder_that_cannot_be_written_to_is_a_failure(tmp_path: Path) -> None
 
     with pytest.raises(ExportError):
         FolderSink(tmp_path / "taken").deliver("audit", "key-1", b"")
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Callable[[int], None]]:
+    """Makes files of this process no longer than so many bytes; afterwards they may be as long as before."""
+    handler, limits = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda length: resource.setrlimit(resource.RLIMIT_FSIZE, (length, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_does_not_fit_on_the_disk_leaves_nothing_of_itself(
+    tmp_path: Path, small_disk: Callable[[int], None]
+) -> None:
+    sink = FolderSink(tmp_path)
+    sink.deliver("audit", "key-1", b'{"a":1}\n')
+    small_disk(20)
+
+    with pytest.raises(ExportError):
+        sink.deliver("audit", "key-2", b'{"a":2}\n{"a":3}\n')
+
+    [file] = tmp_path.iterdir()
+    assert file.read_bytes() == b'{"a":1}\n'
+
+
+def test_a_line_that_a_killed_process_left_half_is_not_written_on(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    sink.deliver("audit", "key-1", b'{"a":1}\n')
+    [file] = tmp_path.iterdir()
+    file.write_bytes(b'{"a":1}\n{"a":')
+
+    sink.deliver("audit", "key-2", b'{"a":2}\n')
+
+    assert file.read_bytes() == b'{"a":1}\n{"a":\n{"a":2}\n'

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 from manager import db, idempotency
 from manager.errors import Conflict, Invalid, KeyReused
 from manager.idempotency import Answer, Asked
+from manager.principals import Principal, Role, Scope
 from manager.tables import IdempotentAnswer
 from shared.sealing import Keyring, generate_key
-from tests.manager.conftest import NOW, Rows
+from tests.manager.conftest import NOW, PROJECT_ID, TOKEN_ID, Rows
 
 KEYRING = Keyring.parse(f"k1:{generate_key()}")
-ASKED = Asked("management", "order-1", idempotency.fingerprint("POST", "/manage/tokens", b"{}"))
+BOSS = Principal("management", Role.ADMIN)
+ASKED = Asked("management", "order-1", idempotency.fingerprint(BOSS, "POST", "/manage/tokens", b"{}"))
 
 
 class Till:
@@ -28,7 +30,7 @@ class Till:
 
     def act(self) -> Answer:
         self.count += 1
-        return Answer(201, f'{{"token": "sk-llmp-{self.count}"}}')
+        return Answer(201, f'{{"token": "sk-llmp-{self.count}"}}', "v7")
 
 
 def ask(sessions: db.Sessions, act: Callable[[], Answer], asked: Asked = ASKED, later: timedelta = timedelta()) -> (
@@ -45,7 +47,7 @@ def test_what_is_asked_for_twice_is_done_once_and_answered_alike(sessions: db.Se
 
     first, second = ask(sessions, till.act), ask(sessions, till.act)
 
-    assert (first, second) == (None, Answer(201, '{"token": "sk-llmp-1"}')) and till.count == 1
+    assert (first, second) == (None, Answer(201, '{"token": "sk-llmp-1"}', "v7")) and till.count == 1
 
 
 def test_an_answer_is_kept_sealed_in_its_place(sessions: db.Sessions, rows: Rows) -> None:
@@ -53,7 +55,7 @@ def test_an_answer_is_kept_sealed_in_its_place(sessions: db.Sessions, rows: Rows
 
     [kept] = rows.all(IdempotentAnswer)
     assert "sk-llmp" not in kept.sealed and kept.created_at == NOW
-    assert KEYRING.open(kept.sealed, f"idempotent_answers:{kept.id}") == '{"token": "sk-llmp-1"}'
+    assert KEYRING.open(kept.sealed, f"idempotent_answers:{kept.id}") == 'v7\n{"token": "sk-llmp-1"}'
 
 
 @pytest.mark.parametrize(
@@ -71,14 +73,22 @@ def test_a_key_is_for_one_request_only(sessions: db.Sessions) -> None:
     ask(sessions, till.act)
 
     with pytest.raises(KeyReused):
-        ask(sessions, till.act, replace(ASKED, fingerprint=idempotency.fingerprint("POST", "/manage/tokens", b"[]")))
+        other = idempotency.fingerprint(BOSS, "POST", "/manage/tokens", b"[]")
+        ask(sessions, till.act, replace(ASKED, fingerprint=other))
     assert till.count == 1
 
 
 def test_requests_differ_by_method_path_and_body() -> None:
     asked = [("POST", "/a", b"b"), ("PUT", "/a", b"b"), ("POST", "/", b"ab"), ("POST", "/a", b"")]
 
-    assert len({idempotency.fingerprint(*each) for each in asked}) == 4
+    assert len({idempotency.fingerprint(BOSS, *each) for each in asked}) == 4
+
+
+def test_requests_differ_by_what_the_principal_may() -> None:
+    scopes = [Scope(), Scope(frozenset()), Scope(frozenset([PROJECT_ID])), Scope(frozenset([PROJECT_ID, TOKEN_ID]))]
+    principals = [Principal("ann", role, scope) for role in Role for scope in scopes]
+
+    assert len({idempotency.fingerprint(each, "POST", "/a", b"") for each in principals}) == 12
 
 
 def test_what_failed_is_not_kept(sessions: db.Sessions, rows: Rows) -> None:
@@ -117,7 +127,7 @@ def test_who_comes_meanwhile_waits_and_is_answered_alike(sessions: db.Sessions, 
     ask(sessions, slow)
     waiting.join(10)
 
-    assert answers == [Answer(201, '{"token": "sk-llmp-1"}')] and till.count == 1
+    assert answers == [Answer(201, '{"token": "sk-llmp-1"}', "v7")] and till.count == 1
 
 
 @pytest.mark.parametrize("key", ["", " ", "a b", "é", "\x00", "x" * 256, "a\n"], ids=ascii)

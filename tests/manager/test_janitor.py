@@ -5,13 +5,15 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from structlog.testing import capture_logs
 
 from manager import db, rollup
+from manager.export import Shipped
 from manager.janitor import BATCH, forget_answers, forget_requests, forget_tokens
 from manager.tables import HourlyUsage, IdempotentAnswer, Request, Token
 from tests.manager.conftest import EVENT, NOW, Rows, numbered
 
-WEEK = timedelta(days=7)
+HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
 
 
 def record(sessions: db.Sessions, *ages: timedelta) -> None:
@@ -54,6 +56,27 @@ def test_many_requests_are_forgotten_in_several_transactions(
     forgotten = forget_requests(sessions, NOW + 2 * WEEK, WEEK)
 
     assert (forgotten, rows.all(Request), len(commits)) == (count, [], transactions)
+
+
+def test_what_the_export_has_not_had_yet_is_kept_for_twice_as_long(sessions: db.Sessions, rows: Rows) -> None:
+    record(sessions, 2 * WEEK + HOUR, WEEK + HOUR, WEEK + HOUR, WEEK + HOUR, HOUR)
+    for request_id, recorded_at in (("r1", NOW), ("r2", NOW), ("r3", NOW - HOUR), ("r4", None)):
+        with sessions.begin() as session:
+            query = sa.update(Request).where(Request.request_id == request_id)
+            session.execute(query.values(recorded_at=recorded_at))
+
+    with capture_logs() as logged:
+        forgotten = forget_requests(sessions, NOW, WEEK, Shipped(f"{(NOW - HOUR).isoformat()}|r3"))
+
+    assert forgotten == 3
+    assert [row.request_id for row in rows.all(Request)] == ["r2", "r5"]
+    assert [(entry["event"], entry["requests"]) for entry in logged] == [("retention_waits_for_export", 1)]
+
+
+def test_before_the_first_export_nothing_counts_as_shipped(sessions: db.Sessions) -> None:
+    record(sessions, WEEK + HOUR, 2 * WEEK + HOUR)
+
+    assert forget_requests(sessions, NOW, WEEK, Shipped()) == 1
 
 
 # Answers and tokens

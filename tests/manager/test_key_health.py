@@ -42,9 +42,9 @@ def job(redis_client: redis.Redis, sessions: db.Sessions, provider: Provider) ->
     return lambda now=NOW: health.probe(now)
 
 
-def set_aside(client: redis.Redis, key: UpstreamKey) -> str:
+def set_aside(client: redis.Redis, key: UpstreamKey, reason: str = "status_401") -> str:
     subject = redis_schema.key_subject(str(key.id))
-    change = BreakerChange(subject, True, "status_401", redis_schema.to_ms(datetime(2100, 1, 1, tzinfo=UTC)), 1)
+    change = BreakerChange(subject, True, reason, redis_schema.to_ms(datetime(2100, 1, 1, tzinfo=UTC)), 1)
     client.hset(redis_schema.BREAKERS, subject, redis_schema.encode_control(change))
     return subject
 
@@ -106,3 +106,53 @@ def test_a_key_that_cannot_be_opened_keeps_nobody_from_asking_about_others(
     provider.answers["damaged"] = ValueError("no key of ours opens it")
 
     assert job()["states"] == {"ok": 1, "unclear": 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_forgiven"), [("status_401", True), ("status_402", True), ("status_403", True), ("status_429", False)]
+)
+def test_only_what_was_refused_is_forgiven_and_no_time_that_a_provider_asked_to_wait(
+    job: Callable[..., dict[str, object]], redis_client: redis.Redis, rows: Rows, reason: str, is_forgiven: bool
+) -> None:
+    subject = set_aside(redis_client, rows.project("good").keys[0], reason)
+
+    assert job()["states"] == {"ok": 1}
+    assert (UpstreamHealth(redis_client).of([subject])[subject] == OK) is is_forgiven
+
+
+def test_where_there_are_more_keys_than_one_run_asks_about_all_get_their_turn(
+    redis_client: redis.Redis, sessions: db.Sessions, provider: Provider, rows: Rows
+) -> None:
+    away = [f"away {number}" for number in range(3)]
+    provider.answers |= dict.fromkeys(away, ProbeResult("unreachable", "dns"))
+    for number, sealed in enumerate([*away, "one", "two", "three"]):
+        rows.project(sealed, name=f"p{number}")
+    health = KeyHealth(redis_client, sessions, provider, most_asked=2)
+
+    for number in range(5):
+        health.probe(NOW + number * timedelta(minutes=15))
+
+    assert set(provider.asked[:6]) == {*away, "one", "two", "three"}
+    assert provider.asked[6:] == ["away 0", "away 1", "away 2", "away 0"]
+
+
+def test_what_was_found_out_of_keys_that_are_gone_is_forgotten(
+    job: Callable[..., dict[str, object]], redis_client: redis.Redis, sessions: db.Sessions, rows: Rows
+) -> None:
+    project = rows.project("stays", "goes")
+    job()
+    with sessions.begin() as session:
+        session.delete(session.get_one(UpstreamKey, project.keys[1].id))
+
+    job()
+
+    assert redis_client.hkeys(redis_schema.KEY_PROBES) == [str(project.keys[0].id).encode()]
+
+
+def test_what_a_wrong_clock_dated_years_ahead_is_not_believed(
+    job: Callable[..., dict[str, object]], rows: Rows
+) -> None:
+    rows.project("one")
+    job(NOW + timedelta(days=3650))
+
+    assert [job()["asked"], job()["asked"]] == [1, 0]

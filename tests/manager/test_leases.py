@@ -1,5 +1,6 @@
 """Rules of leases: one holder at a time, renewed by it alone, free again when it has died or gives it back."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from manager import db, leases
-from manager.leases import LIFE, MARGIN_SECONDS, Leadership
+from manager.leases import LIFE, MARGIN_SECONDS, Leadership, LeaseTaken, held
 from tests.manager.conftest import NOW
 
 SECOND = timedelta(seconds=1)
@@ -99,6 +100,44 @@ def test_of_many_that_try_at_once_exactly_one_leads(sessions: db.Sessions, momen
         won = list(pool.map(lambda each: each.renew(), candidates))
 
     assert sum(won) == 1
+
+
+def test_a_lease_by_a_clock_that_was_years_ahead_binds_nobody(sessions: db.Sessions, moment: Time) -> None:
+    dead, heir = candidate(sessions, moment, "dead"), candidate(sessions, moment, "heir")
+    moment.now += timedelta(days=3650)
+    dead.renew()
+    moment.now = NOW
+
+    assert heir.renew()
+    assert not dead.renew()
+
+
+def test_a_clock_that_is_ahead_by_seconds_loses_its_holder_nothing(sessions: db.Sessions, moment: Time) -> None:
+    leader, other = candidate(sessions, moment, "leader"), candidate(sessions, moment, "other")
+    moment.now += 5 * SECOND
+    leader.renew()
+    moment.now = NOW
+
+    assert not other.renew()
+
+
+def test_what_is_done_under_a_lease_is_done_by_one_at_a_time(sessions: db.Sessions) -> None:
+    with held(sessions, "job:sweep"):
+        with pytest.raises(LeaseTaken, match="-"), held(sessions, "job:sweep"):
+            pytest.fail("two have it")
+        with held(sessions, "job:other"):
+            pass
+    with held(sessions, "job:sweep"):
+        pass
+
+
+def test_a_lease_is_kept_for_as_long_as_the_work_takes(sessions: db.Sessions) -> None:
+    life = timedelta(seconds=0.3)
+
+    with held(sessions, "job:sweep", life=life):
+        time.sleep(1)
+        with pytest.raises(LeaseTaken), held(sessions, "job:sweep", life=life):
+            pytest.fail("it has run out")
 
 
 def test_no_two_processes_have_the_same_name() -> None:

@@ -206,6 +206,27 @@ def test_a_cursor_that_was_tampered_with_is_refused(session: Session) -> None:
             sorted_page(session, sa.select(Project), Project.id, wanted, 2, tampered)
 
 
+@pytest.mark.parametrize(
+    ("sort", "value"),
+    [
+        ("version", str(2**63)),
+        ("version", str(-(2**70))),
+        ("version", "1.5"),
+        ("deactivated_at", '"0001-01-01T00:00:00+14:00"'),
+        ("deactivated_at", '"9999-12-31T23:59:59.999999-14:00"'),
+        ("deactivated_at", '"2026-03-01T12:00:00"'),
+        ("deactivated_at", '"2026-03-01T12:00:00+01:00"'),
+        ("name", '"\\ud800"'),
+    ],
+)
+def test_a_cursor_at_a_place_that_no_database_knows_is_refused(session: Session, sort: str, value: str) -> None:
+    cursor = encoded(f'Project.id:{sort}:[{value},"{UUID(int=5)}"]')
+
+    with pytest.raises(Invalid) as refused:
+        sorted_page(session, sa.select(Project), Project.id, order(sort, COLUMNS), 2, cursor)
+    assert refused.value.field == "cursor"
+
+
 @pytest.mark.parametrize("sort", ["", "-", "nothing", "--name", "name ", "+name"])
 def test_an_order_that_a_list_does_not_have_is_refused(sort: str) -> None:
     with pytest.raises(Invalid) as refused:

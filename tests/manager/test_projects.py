@@ -77,7 +77,7 @@ def test_a_provider_key_is_any_printable_ascii(session: Session, project: Projec
         ("sk-p****0123", "masked"),
         ("sk-proj...0123", "masked"),
         ("sk-llmp-****xQ7w", "masked"),
-        ("sk-llmp-000A7dl5PEW67zZCpFU9uKaHnGgOvQKAR2eahrm", "withering"),
+        ("sk-llmp-000A7dl5PEW67zZCpFU9uKaHnGgOvQKAR2eahrm", "secret of this service"),
     ],
     ids=["short", "long", "space", "newline", "nul", "accents", "mask", "dots", "masked token", "token"],
 )

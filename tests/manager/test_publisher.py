@@ -613,8 +613,10 @@ def test_a_redis_restarted_while_everything_is_published_gets_it_again(
     publisher = Publisher(server.client, sessions)
     once_read(engine, "tokens", server.restart)
 
-    publisher.republish_all()
+    with pytest.raises(PublishError, match="restarted"):
+        publisher.republish_all()
 
+    assert not publisher.is_ready()
     assert [publisher.republish_if_lost() for _ in range(2)] == [True, False]
 
 
@@ -664,3 +666,50 @@ def test_redis_is_ready_once_everything_has_been_published(publisher: Publisher)
     states = [publisher.is_ready(), publisher.republish_all(), publisher.is_ready()]
 
     assert states == [False, None, True]
+
+
+UNREADABLE = Policy(denied_parameters=("\ud800",))
+
+
+def test_a_token_that_cannot_be_encoded_stops_no_other_and_is_let_through_nowhere(
+    publisher: Publisher, redis_client: redis.Redis, rows: Rows, ready: None
+) -> None:
+    project = rows.project("sealed")
+    rows.token(project, digest="d1", policy=UNREADABLE)
+    rows.token(project, digest="d3")
+
+    publisher.republish_all()
+
+    assert reason(redis_client, "d1") == Denial.TOKEN_INACTIVE
+    assert admitted(redis_client, "d3").token_id
+    assert publisher.publish_pending() == 0
+
+
+def test_revocation_gets_through_whatever_a_row_has_become(
+    publisher: Publisher, redis_client: redis.Redis, rows: Rows, ready: None
+) -> None:
+    token = rows.token(rows.project("sealed"))
+    publisher.publish_pending()
+    admitted(redis_client)
+
+    rows.change(token, is_active=False, policy=UNREADABLE, version=2)
+    publisher.publish_token(token.id)
+
+    assert reason(redis_client) == Denial.TOKEN_INACTIVE and rows.fresh(token).published_version == 2
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [{"policy": UNREADABLE}, {"cors_origins": ["https://\ud800"]}, {"features": {"\ud800": True}, "base_url": ""}],
+    ids=["policy", "origins", "unknown feature"],
+)
+def test_a_project_that_cannot_be_encoded_stops_no_other(
+    publisher: Publisher, redis_client: redis.Redis, rows: Rows, ready: None, columns: dict[str, Any]
+) -> None:
+    rows.token(rows.project("sealed", name="faulty", **columns), digest="d1")
+    rows.token(rows.project("sealed"), digest="d2")
+
+    publisher.republish_all()
+
+    assert admitted(redis_client, "d2").token_id
+    assert "features" in columns or reason(redis_client) == Denial.PROJECT_INACTIVE

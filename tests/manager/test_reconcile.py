@@ -1,24 +1,30 @@
 """Rules of reconciling: each way in which Redis can differ is found and mended, and nothing else is touched."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 import redis
 import sqlalchemy as sa
 
-from manager import db, publications, tombstones
+from manager import db, projects, publications, tombstones
+from manager.collector import Collector
 from manager.publications import Name
 from manager.publisher import Publisher
-from manager.reconcile import BATCH, Reconciler
+from manager.publishing import WrongRedis
+from manager.reconcile import BATCH, REMOVED_COUNT, Reconciler
 from manager.tables import Project, Token, UpstreamKey
-from shared import redis_schema
-from shared.models import Limit, Measure, Scope, Window
-from shared.redis_schema import BreakerChange
-from tests.manager.conftest import NOW, Rows
+from shared import holds_schema, redis_schema
+from shared.holds_schema import OpenRequest
+from shared.limits_schema import period_of
+from shared.models import Amounts, Caller, Limit, Measure, Scope, UsageEvent, Window
+from shared.redis_schema import BreakerChange, Denied
+from tests.manager.conftest import EVENT, NOW, Rows
 from tests.manager.test_publisher import admit, once_read
+from tests.shared.limit_scripts import counter
 
 LIMIT = {"measure": "requests", "window": "day", "amount": 5, "on_outage": "closed"}
 STRANGER = UUID("018f0000-0000-7000-8000-0000000000ff")
@@ -91,6 +97,56 @@ def price(world: World) -> None:
     world.client.set(redis_schema.PRICES, b"{}")
 
 
+def event_of(world: World, **changes: Any) -> UsageEvent:
+    """A request of the token that used thirty."""
+    return replace(EVENT, project_id=str(world.project.id), token_id=str(world.token.id), **changes)
+
+
+def take(world: World, tokens: int) -> Caller | Denied:
+    """Admit a request that may need so much, and is held."""
+    request = holds_schema.encode_request(OpenRequest("r1", NOW, "openai", "chat.completions", "POST"))
+    amounts = Amounts(tokens, 0)
+    script = world.client.register_script(redis_schema.script("admit"))
+    keys, arguments = redis_schema.encode_admission("d1", ["openai"], amounts, request, request_id="r1")
+    return redis_schema.decode_admission(script(keys, arguments))
+
+
+def settle(world: World, caller: Caller, event: UsageEvent) -> None:
+    """End it."""
+    script = world.client.register_script(redis_schema.script("settle"))
+    script(*holds_schema.encode_settlement(caller.hold, event, Amounts(event.usage.total_tokens, 0)))
+
+
+def spend(world: World) -> None:
+    """Tokens that limits of all three scopes have counted."""
+    limit = {"measure": "tokens", "window": "life", "amount": 1000, "on_outage": "closed"}
+    with world.sessions.begin() as session:
+        publications.set_global_limits(session, NOW, [limit])
+    world.rows.change(world.project, limits=(Limit(Measure.TOKENS, Window.DAY, 100),), version=2)
+    event = event_of(world, occurred_at=datetime.now(UTC))
+    world.client.xadd(redis_schema.USAGE_STREAM, redis_schema.encode_event(event))
+    Publisher(world.client, world.sessions).republish_all()
+    assert world.found() == []
+
+
+def used(world: World, scope: Scope) -> str:
+    return redis_schema.used_key(scope, str(world.token.id))
+
+
+def spoil_shared(world: World, field: str, value: bytes) -> None:
+    spend(world)
+    world.client.hset(used(world, Scope.GLOBAL), field.replace("ID", str(world.project.id)), value)
+
+
+def retyped(world: World, key: str) -> None:
+    world.client.delete(key)
+    world.client.zadd(key, {"x": 1})
+
+
+UNREADABLE = b"llmproxy:{v1}:%s:\xff\xfe"
+TOMORROW = int(datetime.now(UTC).timestamp()) + 86_400
+
+
 # What is done to Redis or to SQL behind the other's back, and what is said of it.
 FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
     "no epoch": (lambda w: w.client.delete(redis_schema.EPOCH), [("epoch", "missing")]),
@@ -154,6 +210,76 @@ FAULTS: dict[str, tuple[Callable[[World], object], list[tuple[str, str]]]] = {
     "origin lost": (lambda w: w.client.delete(redis_schema.CORS_ORIGINS), [("origins", "changed")]),
     "origin added": (
         lambda w: w.client.sadd(redis_schema.CORS_ORIGINS, "https://evil.example.org"),
+        [("origins", "changed")],
+    ),
+    "what all have used lost": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.GLOBAL))],
+        [("project_counters", "behind"), ("global_counters", "behind")],
+    ),
+    "what a token has used lost": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.TOKEN))],
+        [("token_counters", "behind")],
+    ),
+    "what a token has used damaged": (
+        lambda w: [spend(w), w.client.delete(used(w, Scope.TOKEN)), w.client.set(used(w, Scope.TOKEN), "x", 10**7)],
+        [("token_counters", "damaged")],
+    ),
+    "a counter of a token damaged": (
+        lambda w: [spend(w), w.client.hset(used(w, Scope.TOKEN), "tokens:life", "x")],
+        [("token_counters", "damaged")],
+    ),
+    "a counter of a project lower": (
+        lambda w: spoil_shared(w, "ID:tokens:day", counter(29, period_of(Window.DAY, datetime.now(UTC)))),
+        [("project_counters", "behind")],
+    ),
+    "a counter of a project of yesterday": (
+        lambda w: spoil_shared(w, "ID:tokens:day", counter(99, period_of(Window.DAY, datetime.now(UTC)) - 1)),
+        [("project_counters", "behind")],
+    ),
+    "a counter of a project damaged": (
+        lambda w: spoil_shared(w, "ID:tokens:day", b"x"),
+        [("project_counters", "damaged")],
+    ),
+    "a counter of all damaged": (
+        lambda w: spoil_shared(w, "tokens:life", b""),
+        [("global_counters", "damaged")],
+    ),
+    "token for ever": (lambda w: w.client.persist(w.record()), [("token", "changed")]),
+    "token ends too early": (lambda w: w.client.expireat(w.record(), TOMORROW), [("token", "changed")]),
+    "identity ends too early": (lambda w: w.client.expireat(w.identity(), TOMORROW), [("identity", "changed")]),
+    "alias for ever": (lambda w: w.client.persist(w.record("d2")), [("alias", "changed")]),
+    "project ends": (
+        lambda w: w.client.expireat(redis_schema.project_key(str(w.project.id)), TOMORROW),
+        [("project", "changed")],
+    ),
+    "what a token has used for ever": (
+        lambda w: [spend(w), w.client.persist(used(w, Scope.TOKEN))],
+        [("token_counters", "changed")],
+    ),
+    "version beyond all": (lambda w: w.client.hset(w.record(), "version", 2**31), [("token", "damaged")]),
+    "epoch of another type": (
+        lambda w: retyped(w, redis_schema.EPOCH),
+        [("key", "damaged"), ("epoch", "missing")],
+    ),
+    "limits of another type": (lambda w: retyped(w, redis_schema.GLOBAL_LIMITS), [("key", "damaged")]),
+    "prices of another type": (lambda w: retyped(w, redis_schema.PRICES), [("key", "damaged")]),
+    "origins of another type": (lambda w: retyped(w, redis_schema.CORS_ORIGINS), [("key", "damaged")]),
+    "breakers of another type": (lambda w: retyped(w, redis_schema.BREAKERS), [("key", "damaged")]),
+    "uses of another type": (lambda w: retyped(w, used(w, Scope.GLOBAL)), [("key", "damaged")]),
+    "token that is no text": (lambda w: w.client.hset(UNREADABLE % b"token", "id", "x"), [("token", "orphan")]),
+    "token with a zero": (lambda w: w.client.hset(w.record("a\0b"), "id", "x"), [("token", "orphan")]),
+    "identity that is no text": (lambda w: w.client.set(UNREADABLE % b"identity", "x"), [("identity", "orphan")]),
+    "project that is no text": (lambda w: w.client.set(UNREADABLE % b"project", "x"), [("project", "orphan")]),
+    "use that is no text": (
+        lambda w: w.client.hset(used(w, Scope.GLOBAL), b"\xff:tokens:life", "x"),
+        [("usage", "leftover")],
+    ),
+    "breaker that is no text": (
+        lambda w: w.client.hset(redis_schema.BREAKERS, b"key:\xff", "x"),
+        [("breaker", "leftover")],
+    ),
+    "origin that is no text": (
+        lambda w: w.client.sadd(redis_schema.CORS_ORIGINS, b"\xff"),
         [("origins", "changed")],
     ),
     "breaker of nobody's key": (strange_breaker, [("breaker", "leftover")]),
@@ -220,6 +346,39 @@ def test_counts_that_sql_has_not_heard_of_are_no_difference(world: World) -> Non
     assert world.found() == []
 
 
+def test_when_a_token_was_last_used_is_no_difference_whose_clock_it_ever_was(world: World) -> None:
+    collector = Collector(world.client, world.sessions)
+    collector.collect_once(1)
+    caller = take(world, 50)
+    assert isinstance(caller, Caller)
+    moment = datetime.now(UTC) + timedelta(milliseconds=50)  # A worker's clock is its own.
+    settle(world, caller, event_of(world, sequence=caller.sequence, occurred_at=moment))
+
+    collected = collector.collect_once(1)
+
+    assert (collected, world.rows.fresh(world.token).last_used_at) == (1, moment)
+    assert world.found() == []
+
+
+def test_counters_that_are_ahead_of_sql_are_no_difference(world: World) -> None:
+    spend(world)
+    for key, field in ((Scope.TOKEN, "tokens:life"), (Scope.GLOBAL, "tokens:life")):
+        world.client.hset(used(world, key), field, counter(99))
+    world.client.hset(used(world, Scope.GLOBAL), f"{world.project.id}:tokens:day", counter(1, 2**20))
+
+    assert world.found() == []
+
+
+def test_a_budget_whose_counter_was_lost_is_spent_again_after_mending(world: World) -> None:
+    world.rows.change(world.token, limits=(Limit(Measure.TOKENS, Window.LIFE, 30),), version=2)
+    spend(world)
+    world.client.delete(used(world, Scope.TOKEN))
+
+    admitted = [bool(take(world, 1)), world.reconciler.mend(), bool(take(world, 1))]
+
+    assert (admitted[0], admitted[2]) == (True, False)
+
+
 def test_what_projects_and_everything_have_used_is_no_difference(world: World) -> None:
     fields = {f"{world.project.id}:tokens:life": "1:5", "tokens:life": "1:5"}
     world.client.hset(redis_schema.used_key(Scope.GLOBAL), mapping=fields)
@@ -281,3 +440,121 @@ def test_prices_that_change_are_published_by_mending(world: World) -> None:
         publications.touch(session, Name.PRICES, NOW)
 
     assert world.found() == []  # Nothing but the number of the version has changed.
+
+
+def test_a_request_that_ends_after_its_project_was_purged_leaves_nothing_behind(world: World) -> None:
+    spend(world)
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    with world.sessions.begin() as session:
+        projects.delete(session, NOW, projects.get(session, world.project.id))
+    with world.sessions.begin() as session:
+        projects.purge(session, datetime.now(UTC), projects.get(session, world.project.id))
+    Publisher(world.client, world.sessions).publish_pending()
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.found() == []
+    assert not world.client.exists(used(world, Scope.TOKEN))
+    assert list(world.client.hgetall(used(world, Scope.GLOBAL))) == [b"tokens:life"]
+
+
+def test_what_a_token_has_used_is_forgotten_with_it_also_if_it_was_lost_while_a_request_ran(world: World) -> None:
+    caller = take(world, 10)
+    assert isinstance(caller, Caller)
+    world.client.delete(used(world, Scope.TOKEN))
+
+    settle(world, caller, event_of(world, sequence=caller.sequence))
+
+    assert world.client.pexpiretime(used(world, Scope.TOKEN)) == world.client.pexpiretime(world.record())
+
+
+# What is badly damaged, or belongs to somebody else
+
+
+def test_uses_of_another_type_are_found_and_budgets_are_spent_again_after_mending(world: World) -> None:
+    spend(world)
+    retyped(world, used(world, Scope.GLOBAL))
+
+    found, _, left = world.found(), world.reconciler.mend(), world.found()
+
+    assert (found, left) == ([("key", "damaged")], [])
+
+
+def test_a_damaged_record_does_not_keep_a_lost_redis_from_being_mended(world: World) -> None:
+    world.client.delete(redis_schema.EPOCH)
+    retyped(world, world.record())
+
+    world.reconciler.mend()
+
+    assert world.found() == [] and admit(world.client)
+
+
+def test_names_that_are_no_text_can_be_told(world: World) -> None:
+    world.client.hset(UNREADABLE % b"token", "id", "x")
+
+    report = world.reconciler.check()
+
+    assert report.differences[0].id == "llmproxy:{v1}:token:\\xff\\xfe"
+    assert "\n".join(report.lines(is_mended=False)).encode()
+
+
+def belongs_to_another(world: World) -> dict[bytes, object]:
+    world.client.set(redis_schema.DATABASE, str(STRANGER))
+    world.client.copy(world.record("d3"), world.record("d9"))
+    return {key: world.client.dump(key) for key in world.client.keys("*")}
+
+
+@pytest.mark.parametrize("run", ["check", "mend", "mend_unattended"])
+def test_a_redis_of_another_database_is_not_touched(world: World, run: str) -> None:
+    before = belongs_to_another(world)
+
+    with pytest.raises(WrongRedis, match="--adopt"):
+        getattr(world.reconciler, run)()
+
+    assert {key: world.client.dump(key) for key in world.client.keys("*")} == before
+
+
+def test_a_redis_of_another_database_can_be_adopted(world: World) -> None:
+    belongs_to_another(world)
+
+    world.reconciler.mend(is_adopting=True)
+
+    assert world.found() == [] and not world.client.exists(world.record("d9"))
+
+
+def add_strangers(world: World, count: int) -> None:
+    with world.client.pipeline() as pipeline:
+        for number in range(count):
+            pipeline.hset(world.record(f"stranger{number}"), "id", "x")
+        pipeline.execute()
+
+
+def test_unattended_little_is_removed(world: World) -> None:
+    add_strangers(world, REMOVED_COUNT)
+    world.client.delete(world.record())
+
+    report = world.reconciler.mend_unattended()
+
+    assert (report.withheld, world.found()) == (0, [])
+
+
+def test_unattended_much_is_left_to_a_person_and_all_else_mended(world: World) -> None:
+    add_strangers(world, REMOVED_COUNT + 1)
+    world.client.delete(world.record())
+
+    report = world.reconciler.mend_unattended()
+
+    assert (report.withheld, report.summary()["withheld"]) == (REMOVED_COUNT + 1,) * 2
+    assert world.found() == [("token", "orphan")] * (REMOVED_COUNT + 1)
+    world.reconciler.mend()
+    assert world.found() == []
+
+
+def test_unattended_a_small_share_of_much_is_removed(world: World) -> None:
+    world.rows.tokens(world.project, 6 * REMOVED_COUNT)
+    Publisher(world.client, world.sessions).publish_pending()
+    add_strangers(world, REMOVED_COUNT + 1)
+
+    assert world.reconciler.mend_unattended().withheld == 0
+    assert world.found() == []

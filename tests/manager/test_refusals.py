@@ -1,6 +1,11 @@
 """Rules of refusals in the audit: each interval's counts are written down once, whatever breaks in between."""
 
-from typing import Any
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, cast
+from uuid import UUID
 
 import pytest
 import redis
@@ -10,7 +15,7 @@ from manager import db
 from manager.refusals import Refusals
 from manager.tables import AuditEvent
 from shared import redis_schema
-from tests.manager.conftest import NOW, PROJECT_ID, Rows
+from tests.manager.conftest import NOW, PROJECT_ID, TOKEN_ID, Rows
 
 
 @pytest.fixture
@@ -20,6 +25,11 @@ def refusals(redis_client: redis.Redis, sessions: db.Sessions) -> Refusals:
 
 def refuse(client: redis.Redis, code: str, count: int, project_id: str = str(PROJECT_ID)) -> None:
     client.hincrby(redis_schema.REFUSALS, redis_schema.encode_refusal(project_id, code), count)
+
+
+def take_aside(client: redis.Redis, batch: UUID) -> None:
+    client.rename(redis_schema.REFUSALS, redis_schema.REFUSALS_TAKEN)
+    client.hset(redis_schema.REFUSALS_TAKEN, "batch", str(batch))
 
 
 def told(rows: Rows) -> list[tuple[Any, ...]]:
@@ -87,8 +97,7 @@ def test_what_was_written_down_just_before_a_crash_is_not_written_again(
     redis_client: redis.Redis, refusals: Refusals, rows: Rows
 ) -> None:
     refuse(redis_client, "token_expired", 5)
-    redis_client.rename(redis_schema.REFUSALS, redis_schema.REFUSALS_TAKEN)
-    redis_client.hset(redis_schema.REFUSALS_TAKEN, "batch", str(PROJECT_ID))
+    take_aside(redis_client, PROJECT_ID)
     aside = redis_client.dump(redis_schema.REFUSALS_TAKEN)
     refusals.write_down(NOW)
     redis_client.restore(redis_schema.REFUSALS_TAKEN, 0, aside)
@@ -97,3 +106,73 @@ def test_what_was_written_down_just_before_a_crash_is_not_written_again(
 
     assert again == {"events": 0, "refusals": 0}
     assert told(rows) == [(PROJECT_ID, "token_expired", 5)]
+
+
+# Several at once
+
+
+class Late:
+    """A client of Redis whose scripts that throw away run only when they are let go."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self._client = client
+        self.held: list[Callable[[], Any]] = []
+
+    def register_script(self, source: str) -> Callable[..., Any]:
+        script = self._client.register_script(source)
+        if "DEL" not in source:
+            return script
+
+        def later(**arguments: Any) -> None:
+            self.held.append(lambda: script(**arguments))
+
+        return later
+
+
+def test_who_throws_a_batch_away_late_leaves_the_next_one_alone(
+    redis_client: redis.Redis, sessions: db.Sessions, refusals: Refusals, rows: Rows
+) -> None:
+    late = Late(redis_client)
+    refuse(redis_client, "token_expired", 5)
+    Refusals(cast(redis.Redis, late), sessions).write_down(NOW)
+    refusals.write_down(NOW)  # Finds the batch written down, and throws it away.
+    refuse(redis_client, "token_expired", 7)
+    take_aside(redis_client, TOKEN_ID)  # By one that dies before it has written.
+
+    late.held.pop()()
+    refusals.write_down(NOW)
+
+    assert told(rows) == [(PROJECT_ID, "token_expired", 5), (PROJECT_ID, "token_expired", 7)]
+
+
+def test_of_several_that_write_at_once_one_does(
+    redis_client: redis.Redis, engine: sa.Engine, sessions: db.Sessions, rows: Rows
+) -> None:
+    several = 3
+    together = threading.Barrier(several)
+
+    def meet(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("INSERT INTO audit_events"):
+            with suppress(threading.BrokenBarrierError):
+                together.wait(0.5)
+
+    sa.event.listen(engine, "before_cursor_execute", meet)
+    for _ in range(3):
+        refuse(redis_client, "token_expired", 5)
+        with ThreadPoolExecutor(several) as pool:
+            reports = list(pool.map(lambda _: Refusals(redis_client, sessions).write_down(NOW), range(several)))
+        assert sum(report["refusals"] for report in reports) == 5
+
+    assert told(rows) == [(PROJECT_ID, "token_expired", 5)] * 3
+
+
+def test_a_batch_that_somebody_still_holds_is_not_written_after_the_next_one(
+    redis_client: redis.Redis, refusals: Refusals, rows: Rows
+) -> None:
+    for batch in (PROJECT_ID, TOKEN_ID, PROJECT_ID):
+        refuse(redis_client, "token_expired", 5)
+        take_aside(redis_client, batch)
+        refusals.write_down(NOW)
+
+    assert {event.subject_id for event in rows.all(AuditEvent)} == {PROJECT_ID, TOKEN_ID}
+    assert len(told(rows)) == 2

@@ -12,13 +12,13 @@ import redis
 import sqlalchemy as sa
 import zstandard
 
-from manager import backup, db, portable, publications, restore, schema
+from manager import audit, backup, db, portable, projects, publications, restore, schema
 from manager.backup import Backup, Secrets
 from manager.backup_file import BackupError
 from manager.publications import Name
 from manager.publisher import Publisher, published_project, published_token
 from manager.sealed import KeysMissing
-from manager.tables import AuditChain, AuditEvent, Operator, Project, Publication, Token, UpstreamKey, new_id
+from manager.tables import AuditChain, AuditEvent, Operator, Project, Publication, Token, Tombstone, UpstreamKey, new_id
 from manager.tokens import revoke
 from shared import redis_schema, sealing
 from shared.sealing import Keyring
@@ -224,11 +224,14 @@ def of_schema(path: Path, revision: str, without: dict[str, set[str]] | None = N
     return made
 
 
+ADDED = ("tombstones", "operators", "idempotent_answers", "leases", "job_runs", "audit_chain", "usage_daily")
+ADDED += ("export_cursors",)
 LACKS_0003 = {
     "projects": {"deleted_at"},
     "tokens": {"refreshed_at", "previous_digest", "previous_until"},
+    "requests": {"recorded_at"},
     "audit_events": {"subject_id", "address", "position", "mac"},
-} | {name: set() for name in ("tombstones", "operators", "idempotent_answers", "leases", "job_runs", "audit_chain")}
+} | {name: set() for name in ADDED}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -277,8 +280,8 @@ def test_checking_changes_nothing(rows: Rows, engine: sa.Engine, tmp_path: Path)
 
 
 def test_what_was_revoked_since_stays_revoked(rows: Rows, engine: sa.Engine, tmp_path: Path) -> None:
-    kept, off, gone = (rows.project(name=name) for name in ("kept", "switched off", "deleted"))
-    token, other = rows.token(kept, digest="d1"), rows.token(kept, digest="d2")
+    stays, off, gone = (rows.project(name=name) for name in ("stays", "switched off", "deleted"))
+    token, other = rows.token(stays, digest="d1"), rows.token(stays, digest="d2")
     operator = rows.add(
         Operator(id=new_id(), name="o", role="admin", digest="d", masked="m", created_at=NOW, updated_at=NOW)
     )
@@ -291,11 +294,11 @@ def test_what_was_revoked_since_stays_revoked(rows: Rows, engine: sa.Engine, tmp
 
     done = restore.restore(path, engine, KNOWN, LATER, replace=True)
 
-    assert done.kept_revoked == {"tokens": 1, "operators": 1, "deactivated": 2, "deleted": 1}
+    assert kept(done) == {"tokens revoked": 1, "operators revoked": 1, "projects deactivated": 2, "projects deleted": 1}
     assert (rows.fresh(token).is_active, rows.fresh(token).revoked_at) == (False, LATER)
     assert (rows.fresh(other).is_active, rows.fresh(other).label) == (True, "demo")
     assert rows.fresh(operator).revoked_at == LATER
-    assert [rows.fresh(project).is_active for project in (kept, off, gone)] == [True, False, False]
+    assert [rows.fresh(project).is_active for project in (stays, off, gone)] == [True, False, False]
     assert rows.fresh(gone).deleted_at == LATER and rows.fresh(off).deleted_at is None
 
 
@@ -306,10 +309,208 @@ def test_what_was_revoked_before_is_in_the_backup_and_counts_no_more(
 
     done = restore.restore(saved(engine, tmp_path), engine, KNOWN, LATER, replace=True)
 
-    assert set(done.kept_revoked.values()) == {0} and rows.fresh(token).revoked_at == NOW - timedelta(hours=1)
+    assert kept(done) == {} and rows.fresh(token).revoked_at == NOW - timedelta(hours=1)
+
+
+def kept(done: restore.Restored) -> dict[str, int]:
+    """What was kept of each kind, if anything was."""
+    return {kind: count for kind, count in done.kept_revoked.items() if count}
+
+
+SINCE = NOW + timedelta(days=1)
+REFRESHED = {
+    "digest": "new",
+    "masked": "m-new",
+    "previous_digest": "d1",
+    "previous_until": SINCE,
+    "refreshed_at": SINCE,
+}
+
+
+def test_a_secret_that_was_replaced_since_stays_replaced(rows: Rows, engine: sa.Engine, tmp_path: Path) -> None:
+    project = rows.project()
+    token, other = rows.token(project, label="as it was"), rows.token(project, digest="d2")
+    path = saved(engine, tmp_path)
+    rows.change(token, **REFRESHED, label="changed", updated_at=SINCE, version=2)
+
+    done = restore.restore(path, engine, KNOWN, LATER, replace=True)
+
+    found = rows.fresh(token)
+    assert {name: getattr(found, name) for name in REFRESHED} == REFRESHED and found.label == "as it was"
+    assert kept(done) == {"tokens refreshed": 1} and rows.fresh(other).digest == "d2"
+
+
+def test_a_backup_that_is_newer_than_what_it_replaces_keeps_its_secrets(
+    rows: Rows, engine: sa.Engine, tmp_path: Path
+) -> None:
+    refreshed_at, earlier = NOW - timedelta(hours=1), NOW - timedelta(hours=2)
+    token = rows.token(rows.project(), digest="newest", refreshed_at=refreshed_at, updated_at=refreshed_at)
+    path = saved(engine, tmp_path)
+    rows.change(token, digest="older", refreshed_at=earlier, updated_at=earlier)
+
+    done = restore.restore(path, engine, KNOWN, LATER, replace=True)
+
+    assert rows.fresh(token).digest == "newest" and kept(done) == {}
+
+
+def test_a_token_that_was_paused_or_shortened_since_stays_so(rows: Rows, engine: sa.Engine, tmp_path: Path) -> None:
+    project, life = rows.project(), LATER + timedelta(days=9)
+    paused, shortened, longer = (rows.token(project, digest=f"d{number}", expires_at=life) for number in range(3))
+    path = saved(engine, tmp_path)
+    rows.change(paused, is_active=False, updated_at=SINCE)
+    rows.change(shortened, expires_at=SINCE, updated_at=SINCE)
+    rows.change(longer, expires_at=life + timedelta(days=9), updated_at=SINCE)
+
+    done = restore.restore(path, engine, KNOWN, LATER, replace=True)
+
+    assert kept(done) == {"tokens paused": 1, "tokens shortened": 1}
+    assert [rows.fresh(token).is_active for token in (paused, shortened, longer)] == [False, True, True]
+    assert [rows.fresh(token).expires_at for token in (paused, shortened, longer)] == [life, SINCE, life]
+
+
+def operator(**columns: object) -> Operator:
+    defaults = {"id": new_id(), "name": "o", "role": "admin", "digest": "d", "masked": "m"}
+    return Operator(**(defaults | {"created_at": NOW, "updated_at": NOW} | columns))
+
+
+@pytest.mark.parametrize(
+    ("was", "since", "expected"),
+    [
+        ({}, {"digest": "new", "masked": "m-new"}, {"digest": "new", "masked": "m-new"}),
+        ({}, {"role": "auditor", "project_ids": ["a"]}, {"role": "auditor", "project_ids": ["a"]}),
+        ({"role": "auditor"}, {"role": "admin"}, {"role": "auditor"}),
+        ({"role": "operator", "project_ids": ["a", "b"]}, {"project_ids": ["b", "c"]}, {"project_ids": ["b"]}),
+        ({"role": "operator", "project_ids": ["a"]}, {"project_ids": None}, {"project_ids": ["a"]}),
+        ({}, {"expires_at": SINCE}, {"expires_at": SINCE}),
+        ({"expires_at": SINCE}, {"expires_at": None}, {"expires_at": SINCE}),
+    ],
+    ids=["rotated", "demoted", "promoted", "other projects", "all projects", "ends", "ends no more"],
+)
+def test_an_operator_may_do_no_more_than_before_and_after(
+    rows: Rows,
+    engine: sa.Engine,
+    tmp_path: Path,
+    was: dict[str, object],
+    since: dict[str, object],
+    expected: dict[str, object],
+) -> None:
+    row = rows.add(operator(**was))
+    path = saved(engine, tmp_path)
+    rows.change(row, **since, updated_at=SINCE)
+
+    done = restore.restore(path, engine, KNOWN, LATER, replace=True)
+
+    found = rows.fresh(row)
+    assert {name: getattr(found, name) for name in expected} == expected
+    is_stricter = any((was.get(name) or getattr(operator(), name)) != value for name, value in expected.items())
+    assert kept(done) == ({"operators restricted": 1} if is_stricter else {})
+
+
+def test_what_a_replaced_database_of_an_earlier_schema_revoked_is_kept_as_well(
+    rows: Rows, engine: sa.Engine, make: Make, tmp_path: Path
+) -> None:
+    token = rows.token(rows.project())
+    path, old = saved(engine, tmp_path), make(engine.dialect.name)
+    restore.restore(path, old, KNOWN, LATER)
+    with old.begin() as connection:
+        connection.execute(sa.update(Token).values(is_active=False, revoked_at=SINCE, updated_at=SINCE))
+    schema.downgrade(old, "0003")
+
+    done = restore.restore(path, old, KNOWN, LATER, replace=True)
+
+    assert kept(done) == {"tokens revoked": 1}
+    with db.reading(db.create_sessions(old)) as session:
+        assert session.get_one(Token, token.id).revoked_at == LATER
+
+
+def test_tables_of_a_schema_that_is_not_told_are_not_replaced(rows: Rows, engine: sa.Engine, tmp_path: Path) -> None:
+    rows.project()
+    path = saved(engine, tmp_path)
+    with engine.begin() as connection:
+        version = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one()
+        connection.exec_driver_sql("DELETE FROM alembic_version")
+    try:
+        untouched(engine, path, match="it does not say of which schema they are")
+    finally:
+        with engine.begin() as connection:
+            told = sa.table("alembic_version", sa.column("version_num"))
+            connection.execute(sa.insert(told).values(version_num=version))
+
+
+def purge(sessions: db.Sessions, project: Project, *, is_told: bool) -> None:
+    with sessions.begin() as session:
+        row = projects.get(session, project.id)
+        projects.delete(session, SINCE, row)
+        projects.purge(session, SINCE, row)
+        if is_told:
+            who = audit.Source("ann")
+            audit.note(session, SINCE, who, audit.Action.PROJECT_PURGE, project_id=project.id)
+
+
+def test_a_project_that_was_purged_since_comes_back_as_a_deleted_one(
+    rows: Rows, sessions: db.Sessions, engine: sa.Engine, tmp_path: Path
+) -> None:
+    gone, stays = rows.project(name="gone"), rows.project(name="stays")
+    token, other = rows.token(gone), rows.token(stays, digest="d2")
+    path = saved(engine, tmp_path)
+    purge(sessions, gone, is_told=True)
+
+    done = restore.restore(path, engine, KNOWN, LATER, replace=True)
+
+    assert kept(done) == {"projects deleted": 1, "projects deactivated": 1, "tokens revoked": 1}
+    assert (rows.fresh(gone).is_active, rows.fresh(gone).deleted_at) == (False, LATER)
+    assert (rows.fresh(token).is_active, rows.fresh(token).revoked_at) == (False, LATER)
+    assert rows.fresh(other).is_active and rows.fresh(stays).is_active
+
+
+def test_what_was_made_and_purged_after_the_backup_is_still_taken_out_of_redis(
+    rows: Rows, sessions: db.Sessions, engine: sa.Engine, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    publisher = Publisher(redis_client, sessions)
+    path = saved(engine, tmp_path)
+    project = rows.project(name="young")
+    token = rows.token(project)
+    publisher.republish_all()
+    purge(sessions, project, is_told=True)  # Redis was away, and has not heard of it.
+
+    restore.restore(path, engine, KNOWN, LATER, replace=True)
+    publisher.publish_pending()
+
+    assert not redis_client.exists(redis_schema.token_key(token.digest))
+    assert rows.all(Tombstone) == []
 
 
 # Redis
+
+
+def test_what_was_purged_and_restored_is_alive_in_redis_at_once(
+    rows: Rows, sessions: db.Sessions, engine: sa.Engine, redis_client: redis.Redis, tmp_path: Path
+) -> None:
+    publisher, project = Publisher(redis_client, sessions), rows.project()
+    token = rows.token(project)
+    publisher.republish_all()
+    path = saved(engine, tmp_path)
+    purge(sessions, project, is_told=False)
+    publisher.publish_pending()
+
+    restore.restore(path, engine, KNOWN, LATER, replace=True)
+    publisher.publish_pending()
+
+    assert differences(redis_client, rows) == [] and rows.fresh(token).is_active
+    assert redis_client.hget(redis_schema.identity_key(str(token.id)), "is_active") == b"1"
+
+
+def test_versions_are_higher_than_those_of_what_is_replaced_even_if_the_clock_went_back(
+    rows: Rows, engine: sa.Engine, tmp_path: Path
+) -> None:
+    token = rows.token(rows.project())
+    path = saved(engine, tmp_path)
+    restore.restore(path, engine, KNOWN, LATER, replace=True)
+    first = rows.fresh(token).version
+
+    restore.restore(path, engine, KNOWN, NOW, replace=True)
+
+    assert rows.fresh(token).version > first
 
 
 def differences(client: redis.Redis, rows: Rows) -> list[str]:
@@ -318,7 +519,8 @@ def differences(client: redis.Redis, rows: Rows) -> list[str]:
     for token in rows.all(Token):
         record = client.hgetall(redis_schema.token_key(token.digest))
         _, arguments = redis_schema.encode_token(published_token(token))
-        wanted = dict(zip(arguments[6::2], arguments[7::2], strict=True)) | {"version": token.version}
+        wanted = dict(zip(arguments[8::2], arguments[9::2], strict=True)) | {"version": token.version}
+        wanted["is_active"] = arguments[7]
         found += [
             f"token {token.digest} {name}"
             for name, value in wanted.items()
@@ -412,7 +614,7 @@ def test_a_backup_under_write_load_restores_to_one_whole_moment(
     """Whoever makes a token also makes its project, notes it in the audit and counts it: all or nothing is there."""
     stop = threading.Event()
     chain = rows.add(
-        AuditChain(name="audit", position=0, mac="0", seal="s", sealed_key=RING.seal("k", "audit_chain:audit"))
+        AuditChain(name="audit", position=0, mac="0", seal="s", sealed_key=RING.seal("00" * 32, "audit_chain:audit"))
     )
 
     def work(number: int) -> None:

@@ -192,13 +192,32 @@ def test_a_purged_token_is_unknown_with_all_its_secrets(store: Redis) -> None:
     assert store.client.pexpiretime(redis_schema.identity_key("t1")) == redis_schema.to_ms(LATER)
 
 
-def test_nothing_brings_a_purged_token_back(store: Redis) -> None:
+def test_no_late_publish_brings_a_purged_token_back(store: Redis) -> None:
     second = refreshed(FIRST, "d2")
     store.publish(FIRST)
     store.purge(second)
 
-    assert store.publish(FIRST, second, replace(second, version=9)) == [0, 0, 0]
+    assert store.publish(FIRST, second, replace(second, version=3)) == [0, 0, 0]
     assert [store.verdict("d1"), store.verdict("d2")] == [Denial.TOKEN_NOT_FOUND] * 2
+
+
+def test_a_purged_token_that_was_restored_since_works_again(store: Redis) -> None:
+    restored = replace(FIRST, version=900)
+    store.publish(FIRST)
+    store.purge(FIRST)
+
+    assert store.publish(restored, FIRST) == [1, 0]
+
+    assert store.verdict("d1") == 1 and b"purged" not in store.client.hgetall(redis_schema.identity_key("t1"))
+    assert store.purge(restored) == 1 and store.publish(restored) == [0]
+
+
+def test_a_purge_that_comes_late_holds_against_all_that_redis_knew(store: Redis) -> None:
+    store.publish(FIRST, replace(FIRST, version=9))
+
+    assert store.purge(FIRST) == 1
+
+    assert store.publish(replace(FIRST, version=9)) == [0] and store.verdict("d1") == Denial.TOKEN_NOT_FOUND
 
 
 def test_a_token_that_redis_never_heard_of_can_be_purged(store: Redis) -> None:
@@ -213,9 +232,30 @@ def test_a_purged_project_is_unusable_and_stays_so(store: Redis) -> None:
     answers = [store.scripts["purge_project"](*purge) for _ in range(2)]
 
     assert answers == [1, 0]
-    assert store.scripts["publish_project"](*redis_schema.encode_project(replace(PROJECT, version=7))) == 0
+    assert store.scripts["publish_project"](*redis_schema.encode_project(replace(PROJECT, version=2))) == 0
     assert store.verdict("d1") == Denial.PROJECT_INACTIVE
     assert store.client.pexpiretime(redis_schema.project_key("p1")) == redis_schema.to_ms(LATER)
+
+
+def test_a_purged_project_that_was_restored_since_is_there_for_good(store: Redis) -> None:
+    store.publish(FIRST)
+    store.scripts["purge_project"](*redis_schema.encode_purged_project("p1", 2, LATER))
+
+    restored = [
+        store.scripts["publish_project"](*redis_schema.encode_project(replace(PROJECT, version=v))) for v in (900, 1)
+    ]
+
+    assert restored == [1, 0] and store.verdict("d1") == 1
+    assert store.client.pexpiretime(redis_schema.project_key("p1")) == -1
+    assert b"purged" not in store.client.hgetall(redis_schema.project_key("p1"))
+
+
+def test_a_purge_of_a_project_that_comes_late_holds_against_all_that_redis_knew(store: Redis) -> None:
+    newest = redis_schema.encode_project(replace(PROJECT, version=9))
+    store.scripts["publish_project"](*newest)
+    store.scripts["purge_project"](*redis_schema.encode_purged_project("p1", 2, LATER))
+
+    assert store.scripts["publish_project"](*newest) == 0
 
 
 # In any order

@@ -9,13 +9,14 @@ from shared import redis_schema
 
 SCRIPTS = [
     *("admit", "bury", "extend", "leases", "publish_project", "publish_token", "purge_project", "purge_token"),
-    *("restore", "settle"),
+    *("restore", "settle", "take_refusals", "drop_refusals"),
 ]
 SINCE = {
-    "DEL": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HMGET": 2, "HSET": 2, "PEXPIREAT": 2.6,
-    "PUBLISH": 2, "SET": 1, "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
+    "DEL": 1, "EXISTS": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HGETALL": 2, "HMGET": 2, "HSET": 2,
+    "HSETNX": 2, "PEXPIREAT": 2.6, "PUBLISH": 2, "RENAME": 1, "SET": 1,
+    "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
 }  # fmt: skip
-WRITES = {"DEL", "HDEL", "HSET", "PEXPIREAT", "PUBLISH", "SET", "XADD", "ZADD", "ZREM"}
+WRITES = {"DEL", "HDEL", "HSET", "HSETNX", "PEXPIREAT", "PUBLISH", "RENAME", "SET", "XADD", "ZADD", "ZREM"}
 
 
 def without_comments(name: str) -> str:

@@ -86,6 +86,7 @@ def upgrade() -> None:
     op.create_index("ix_requests_recorded_at", "requests", ["recorded_at", "request_id"])
     # Next to all tokens are active: whoever goes by this index has to sort them all.
     op.drop_index(op.f("ix_tokens_is_active"), table_name="tokens")
+    op.create_index("ix_tokens_label_id", "tokens", ["label", "id"])
     op.create_index("ix_tokens_pending", "tokens", ["id"], sqlite_where=_PENDING, postgresql_where=_PENDING)
     op.create_table(
         "tombstones",
@@ -129,6 +130,12 @@ def upgrade() -> None:
     unique = op.f("ix_idempotent_answers_principal")
     op.create_index(unique, "idempotent_answers", ["principal", "key"], unique=True)
     op.create_table(
+        "database_identity",
+        sa.Column("name", sa.String(length=16), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_database_identity")),
+    )
+    op.create_table(
         "leases",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("holder", sa.String(length=128), nullable=False),
@@ -139,6 +146,7 @@ def upgrade() -> None:
         "export_cursors",
         sa.Column("name", sa.String(length=32), nullable=False),
         sa.Column("value", sa.String(length=255), nullable=False),
+        sa.Column("batch_end", sa.String(length=255), nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_export_cursors")),
     )
@@ -148,6 +156,7 @@ def upgrade() -> None:
         sa.Column("started_at", _TIME, nullable=False),
         sa.Column("ended_at", _TIME, nullable=True),
         sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("report", sa.JSON(none_as_null=True), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_job_runs")),
@@ -174,12 +183,14 @@ def downgrade() -> None:
         "job_runs",
         "export_cursors",
         "leases",
+        "database_identity",
         "idempotent_answers",
         "operators",
         "tombstones",
     ):
         op.drop_table(name)
-    op.drop_index("ix_tokens_pending", table_name="tokens")
+    for name in ("ix_tokens_pending", "ix_tokens_label_id"):
+        op.drop_index(name, table_name="tokens")
     op.create_index(op.f("ix_tokens_is_active"), "tokens", ["is_active"])
     op.drop_index("ix_requests_recorded_at", table_name="requests")
     for table, name, _ in reversed(_INDEXED):

@@ -52,6 +52,10 @@ def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwar
         case.headers["Idempotency-Key"] = f"key-{next(_keys)}"
     if isinstance(case.body, dict):
         case.body = _as_told(case.body)
+        if case.operation.path == "/manage/operators" and isinstance(case.body.get("name"), str):
+            # No pattern can say which names look like another one.
+            plain = "".join(filter(str.isalnum, ascii(case.body["name"])))
+            case.body["name"] = f"x{plain}"[:200]
     if case.meta.phase.name != TestPhase.STATEFUL and _things:
         _aim(case)
 
@@ -87,6 +91,8 @@ def _as_told(body: dict[str, Any]) -> dict[str, Any]:
     moments = [kept.get("valid_from"), kept.get("valid_until")]
     if all(isinstance(moment, str) for moment in moments):
         kept["valid_from"], kept["valid_until"] = sorted(moments)
+        if moments[0] == moments[1]:
+            del kept["valid_until"]
     return kept
 
 

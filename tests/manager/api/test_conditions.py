@@ -6,7 +6,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from manager import db
-from manager.tables import Token
+from manager.tables import AuditEvent, Project, Token
 from tests.manager.api.conftest import Api, one_database, problem
 from tests.manager.conftest import Rows
 
@@ -111,3 +111,27 @@ def test_what_has_just_been_made_has_its_tag(api: Api) -> None:
 @one_database
 def test_a_list_has_no_tag(api: Api) -> None:
     assert "etag" not in api.get("projects").headers
+
+
+SAME: list[tuple[str, str, str, Any]] = [
+    ("project", "PATCH", "", {"name": "search team", "base_url": "", "features": {}, "limits": [], "is_active": True}),
+    ("project", "PUT", "", {"name": "search team"}),
+    ("project", "POST", "/activate", None),
+    ("key", "PATCH", "", {"weight": 1, "label": "", "is_active": True}),
+    ("token", "PATCH", "", {"label": "", "max_requests": None, "is_active": True, "policy": {}, "limits": []}),
+]
+
+
+@pytest.mark.parametrize(
+    ("thing", "method", "more", "body"), SAME, ids=[f"{thing}-{method}{more}" for thing, method, more, _ in SAME]
+)
+def test_what_is_changed_to_what_it_was_is_not_changed(
+    api: Api, paths: dict[str, str], rows: Rows, thing: str, method: str, more: str, body: Any
+) -> None:
+    seen, told = api.get(paths[thing]), len(rows.all(AuditEvent))
+    versions = [project.version for project in rows.all(Project)]
+
+    answer = conditional(api, method, paths[thing] + more, seen.headers["etag"], body)
+
+    assert (answer.status_code, answer.headers["etag"]) == (200, seen.headers["etag"]) and answer.json == seen.json
+    assert len(rows.all(AuditEvent)) == told and [project.version for project in rows.all(Project)] == versions

@@ -47,7 +47,10 @@ def test_a_provider_that_does_not_answer_says_nothing_of_the_key(
 
     answer = api.post(f"{path}/test")
 
-    assert (answer.json["state"], answer.json["status"]) == ("unreachable", 0) and PROVIDER_KEY not in answer.text
+    # Whether a port is open is not told.
+    assert answer.json == {"state": "unreachable", "reason": "unreachable", "status": 0, "milliseconds": 0.0}
+    [event] = api.get("audit", action="key.test").json["items"]
+    assert event["detail"] == {"state": "unreachable", "status": 0, "reason": "unreachable"}
 
 
 def test_a_test_is_audited(api: Api, path: str, requests_mock: requests_mock.Mocker) -> None:

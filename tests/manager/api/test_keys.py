@@ -10,6 +10,8 @@ from shared import models, redis_schema
 from shared.redis_schema import BreakerChange
 from shared.sealing import Keyring
 from tests.manager.api.conftest import (
+    MANAGEMENT_TOKEN,
+    PEPPER,
     PROVIDER_KEY,
     WELL,
     Api,
@@ -355,3 +357,20 @@ def test_a_change_that_cannot_be_published_is_told_as_pending(
     made = add(api, path)
 
     assert problem(lonely.send(method, f"{path}/{made['id']}", json=body)) == (503, "publish_pending")
+
+
+@pytest.mark.parametrize(
+    "secret", [MANAGEMENT_TOKEN, PEPPER, f"llmp-op-{'a' * 39}", f"sk-llmp-{'a' * 39}"], ids=lambda secret: secret[:7]
+)
+def test_a_secret_of_this_service_is_no_providers_key(api: Api, secret: str) -> None:
+    made = api.project()
+    path = f"projects/{made['id']}"
+
+    for answer in (
+        api.post("projects", name="b", api_key=secret),
+        api.patch(path, api_key=secret),
+        api.post(f"{path}/keys", api_key=secret),
+        api.patch(f"{path}/keys/{made['keys'][0]['id']}", api_key=secret),
+        api.post(f"{path}/keys/{made['keys'][0]['id']}/rotate", api_key=secret),
+    ):
+        assert faulty(answer) == ["api_key"] and secret not in answer.text

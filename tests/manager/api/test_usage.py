@@ -46,7 +46,8 @@ def used(sessions: db.Sessions) -> None:
 
 def sums(api: Api, *groups: str, **query: Any) -> list[Any]:
     """The keys of each group and its requests."""
-    items = api.get("usage", group_by=",".join(groups), **query).json["items"]
+    wanted = {"group_by": ",".join(groups)} if groups else {}
+    items = api.get("usage", **wanted, **query).json["items"]
     return [(*[item[group] for group in groups], item["requests"]) for item in items]
 
 
@@ -203,6 +204,9 @@ def test_no_cell_of_a_table_is_a_formula(api: Api, sessions: db.Sessions, model:
 
 
 @one_database
-@pytest.mark.parametrize(("field", "value"), [("format", "xlsx"), ("status_class", 9), ("provider", "\0")])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("group_by", ""), ("group_by", "day,"), ("format", "xlsx"), ("status_class", 9), ("provider", "\0")],
+)
 def test_a_faulty_wish_is_refused(api: Api, field: str, value: Any) -> None:
     assert faulty(api.get("usage", **{field: value})) == [field]

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner
 
-from manager import db
+from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
@@ -117,3 +117,20 @@ def test_once_without_a_demo_makes_no_sense(configured: Path) -> None:
     shown = CliRunner().invoke(main, ["up", "--once", "--no-demo"])
 
     assert shown.exit_code == 2 and "--once" in shown.output
+
+
+def test_a_job_that_is_running_elsewhere_is_not_run_beside_it(
+    configured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{configured}/database"
+    monkeypatch.setenv("DATABASE_URL", url)
+    db.migrate(url)
+    engine = db.create_engine(url)
+
+    with leases.held(db.create_sessions(engine), "job:forget"):
+        beside = CliRunner().invoke(main, ["jobs", "--run", "forget"])
+    alone = CliRunner().invoke(main, ["jobs", "--run", "forget"])
+    engine.dispose()
+
+    assert (beside.exit_code, alone.exit_code) == (1, 0)
+    assert "forget is running just now, in " in beside.output and "Traceback" not in beside.output

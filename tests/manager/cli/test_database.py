@@ -1,15 +1,19 @@
 """Rules of the database commands: the schema goes up and back, and tells where it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
-from manager import db
+from manager import db, tombstones
 from manager.cli import main
+from manager.cli.database import shown
 from shared import sealing, settings
+from tests.conftest import new_postgresql
 
 type Run = Callable[..., Result]
 
@@ -55,10 +59,25 @@ def test_a_downgrade_asks_first(run: Run, empty_url: str) -> None:
 def test_a_downgrade_takes_the_schema_back(run: Run, empty_url: str) -> None:
     run("db", "upgrade")
 
-    shown = run("db", "downgrade", "0001", "--yes")
+    done = run("db", "downgrade", "0001", "--yes")
 
-    assert shown.exit_code == 0 and "schema is at 0001" in shown.output
+    assert done.exit_code == 0 and "schema is at 0001" in done.output
     assert "tokens" in tables(empty_url) and "prices" not in tables(empty_url)
+
+
+def test_a_downgrade_waits_until_redis_has_heard_of_what_was_purged(run: Run, empty_url: str) -> None:
+    run("db", "upgrade")
+    engine = db.create_engine(empty_url)
+    with db.create_sessions(engine).begin() as session:
+        tombstones.add(session, "token", UUID(int=7), 2, datetime(2026, 5, 4, tzinfo=UTC), "d1")
+
+    refused, kept = run("db", "downgrade", "0003", "--yes"), tables(empty_url)
+    with db.create_sessions(engine).begin() as session:
+        tombstones.remove(session, [UUID(int=7)])
+    engine.dispose()
+
+    assert refused.exit_code == 1 and "Redis has not heard of 1 purged projects and tokens" in refused.output
+    assert "tombstones" in kept and run("db", "downgrade", "0003", "--yes").exit_code == 0
 
 
 @pytest.mark.parametrize("command", [("db", "upgrade"), ("db", "status")], ids=" ".join)
@@ -69,10 +88,66 @@ def test_a_database_of_a_later_release_is_told_in_plain_words(run: Run, empty_ur
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
     engine.dispose()
 
-    shown = run(*command)
+    said = run(*command)
 
-    assert shown.exit_code == 1 and shown.output.startswith("Error: this release does not know the schema's revision")
-    assert "9999" in shown.output
+    assert said.exit_code == 1 and said.output.startswith("Error: this release does not know the schema's revision")
+    assert "9999" in said.output
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://llm:hunter2@db.example/llm",
+        "postgresql://llm@db.example/llm?sslmode=require&password=hunter2",
+        "postgresql://llm@db.example/llm?sslkey=k&sslpassword=hunter2&SSLPASSWORD=hunter2",
+        "postgresql://db.example/llm?password=a&password=hunter2",
+        "postgresql://db.example/llm?oauth_client_secret=hunter2",
+    ],
+    ids=["authority", "password", "sslpassword", "twice", "oauth"],
+)
+def test_a_url_is_shown_without_its_passwords(url: str) -> None:
+    found = shown(url)
+
+    assert "hunter2" not in found and "***" in found and "db.example/llm" in found
+
+
+@pytest.mark.parametrize("url", ["sqlite:////data/x.db", "postgresql://llm@db.example/llm?sslmode=require"])
+def test_a_url_without_passwords_is_shown_as_it_is(url: str) -> None:
+    assert shown(url) == url
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """The options that connections to PostgreSQL were made with."""
+    found: list[str] = []
+
+    def listen(_: object, __: object, ___: object, arguments: dict[str, str]) -> None:
+        found.append(arguments.get("options", ""))
+
+    sa.event.listen(sa.Engine, "do_connect", listen)
+    yield found
+    sa.event.remove(sa.Engine, "do_connect", listen)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("db", "upgrade"), ("db", "copy"), ("audit", "verify"), ("reconcile", "--check"), ("backup",)],
+    ids=" ".join,
+)
+def test_every_command_tunes_postgresql_as_the_settings_say(
+    run: Run, monkeypatch: pytest.MonkeyPatch, postgres_url: str, valkey_url: str, told: list[str], command: list[str]
+) -> None:
+    source, target = (new_postgresql(postgres_url, f"tuned_{number}") for number in range(2))
+    db.migrate(source)
+    for name, value in {"DATABASE_URL": source, "LLM_PROXY_COPY_TO": target, "REDIS_URL": valkey_url}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("STATEMENT", "LOCK"):
+        monkeypatch.setenv(f"LLM_PROXY_DB_{name}_TIMEOUT", "0")
+    told.clear()
+
+    run(*command)
+
+    assert told and set(told) == {""}
 
 
 # Copying
@@ -82,10 +157,10 @@ def test_a_copy_goes_where_the_variable_says(run: Run, monkeypatch: pytest.Monke
     run("db", "upgrade")
     monkeypatch.setenv("LLM_PROXY_COPY_TO", f"sqlite:///{tmp_path}/copy.db")
 
-    shown = run("db", "copy")
+    said = run("db", "copy")
 
-    assert shown.exit_code == 0 and "         0 tokens\n" in shown.output
-    assert f"copied and verified; set DATABASE_URL to sqlite:///{tmp_path}/copy.db" in shown.output
+    assert said.exit_code == 0 and "         0 tokens\n" in said.output
+    assert f"copied and verified; set DATABASE_URL to sqlite:///{tmp_path}/copy.db" in said.output
     assert "tokens" in tables(f"sqlite:///{tmp_path}/copy.db")
 
 
@@ -105,9 +180,9 @@ def test_a_copy_goes_where_the_option_says(run: Run, tmp_path: Path) -> None:
     ids=["no target", "a password", "no URL"],
 )
 def test_a_copy_needs_a_target_without_a_password_in_the_arguments(run: Run, arguments: list[str], reason: str) -> None:
-    shown = run("db", "copy", *arguments)
+    said = run("db", "copy", *arguments)
 
-    assert shown.exit_code == 2 and reason in shown.output and "the-password" not in shown.output
+    assert said.exit_code == 2 and reason in said.output and "the-password" not in said.output
 
 
 def test_a_copy_onto_itself_is_refused_since_it_is_not_empty(run: Run, empty_url: str) -> None:
@@ -117,12 +192,12 @@ def test_a_copy_onto_itself_is_refused_since_it_is_not_empty(run: Run, empty_url
         connection.exec_driver_sql("INSERT INTO leases (name, holder, until) VALUES ('x', 'y', '2026-01-01 00:00:00')")
     engine.dispose()
 
-    shown = run("db", "copy", "--to", empty_url)
+    said = run("db", "copy", "--to", empty_url)
 
-    assert shown.exit_code == 1 and "the target is not empty: leases" in shown.output
+    assert said.exit_code == 1 and "the target is not empty: leases" in said.output
 
 
 def test_a_copy_of_another_schema_is_refused(run: Run, tmp_path: Path) -> None:
-    shown = run("db", "copy", "--to", f"sqlite:///{tmp_path}/copy.db")
+    said = run("db", "copy", "--to", f"sqlite:///{tmp_path}/copy.db")
 
-    assert shown.exit_code == 1 and "run `llm-proxy db upgrade`" in shown.output
+    assert said.exit_code == 1 and "run `llm-proxy db upgrade`" in said.output

@@ -74,3 +74,16 @@ def test_stores_that_are_away_are_named(
 
     assert shown.exit_code == 3
     assert variable in shown.output and "the-password" not in shown.output
+
+
+def test_a_redis_of_another_database_is_named_and_taken_over_only_when_told_to(published: redis.Redis) -> None:
+    published.set(redis_schema.DATABASE, "another")
+
+    refused, mended, adopted, again = run("--check"), run(), run("--adopt"), run("--check")
+
+    assert [shown.exit_code for shown in (refused, mended, adopted, again)] == [4, 4, 0, 0]
+    assert "another database (another)" in refused.output and "--adopt" in refused.output
+
+
+def test_a_check_adopts_nothing(published: redis.Redis) -> None:
+    assert run("--check", "--adopt").exit_code == 2
