@@ -230,7 +230,7 @@ LACKS_0003 = {
     "projects": {"deleted_at"},
     "tokens": {"refreshed_at", "previous_digest", "previous_until"},
     "requests": {"recorded_at"},
-    "audit_events": {"subject_id", "address", "position", "mac"},
+    "audit_events": {"actor_id", "subject_id", "address", "position", "chained_at", "mac"},
 } | {name: set() for name in ADDED}
 
 
