@@ -38,6 +38,7 @@ from shared.sealing import Keyring
 
 _KEY_BYTES = 32
 _ID_BYTES = 6
+log = logs.get("audit_chain")
 _LINK = (
     sa.update(AuditEvent)
     .where(AuditEvent.id == sa.bindparam("row"))
