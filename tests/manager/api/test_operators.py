@@ -235,14 +235,3 @@ def test_an_operators_token_is_no_withering_token_nor_the_other_way_round(api: A
     assert published.token(new["token"]) == {}
     assert problem(Api(api.client, withering).get("me")) == (401, "unauthorized")
     assert MANAGEMENT_TOKEN not in (new["token"], withering)
-
-
-def test_a_name_that_is_taken_is_refused_whatever_else_changes(api: Api) -> None:
-    project_id = api.project()["id"]
-    api.post("operators", name="first", role="operator")
-    second = api.post("operators", name="second", role="operator").json
-
-    answer = api.patch(f"operators/{second['id']}", name="first", project_ids=[project_id])
-
-    assert problem(answer) == (409, "conflict")
-    assert api.get(f"operators/{second['id']}").json["name"] == "second"
