@@ -9,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from manager import audit_chain, collector, db, dead_letters, job_runs, prices
 from manager.db import Sessions
+from manager.epoch import Epoch
+from manager.publishing import PublishError, WrongRedis
 from manager.tables import JobRun
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -20,6 +22,7 @@ def exposition(client: "redis.Redis", sessions: Sessions) -> bytes:
     is_up = Gauge("llm_proxy_store_up", "Whether the manager reaches a store.", ["store"], registry=registry)
     is_up.labels("redis").set(_of_redis(client, registry))
     is_up.labels("database").set(_of_database(sessions, registry))
+    _of_owner(client, sessions, registry)
     return generate_latest(registry)
 
 
@@ -48,6 +51,19 @@ def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
     Gauge("llm_proxy_audit_position", last, ["chain"], registry=registry).labels(chain).set(end)
     _of_jobs(runs, registry)
     return True
+
+
+def _of_owner(client: "redis.Redis", sessions: Sessions, registry: CollectorRegistry) -> None:
+    try:
+        Epoch(client, sessions).check_owner()
+    except WrongRedis:
+        is_foreign = True
+    except (PublishError, SQLAlchemyError):
+        return
+    else:
+        is_foreign = False
+    told = "Whether Redis belongs to another database, and is not touched therefore."
+    Gauge("llm_proxy_redis_is_foreign", told, registry=registry).set(is_foreign)
 
 
 def _of_jobs(runs: Sequence[JobRun], registry: CollectorRegistry) -> None:

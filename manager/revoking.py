@@ -10,7 +10,7 @@ from manager.tables import Token
 
 
 def revoke(session: Session, now: datetime, which: "sa.ColumnElement[bool]") -> list[tuple[UUID, UUID]]:
-    """Revoke for good those tokens that fit and were not revoked before; return each one's ids, project first."""
+    """Revoke for good those tokens that fit and were not revoked before; return each one's project's id and its own."""
     revoked = session.execute(
         sa.update(Token)
         .where(Token.revoked_at.is_(None), which)

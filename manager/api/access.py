@@ -106,8 +106,9 @@ def _demand_role(app: Flask) -> None:
 
 
 def _note_denial(denials: Denials, response: Response) -> None:
-    answer = response.get_json(silent=True)
-    problem = answer if isinstance(answer, dict) else {}
+    problem = response.get_json(silent=True)
+    if not isinstance(problem, dict):
+        return
     code = problem.get("code")
     # Who may see some projects only, and is not shown something, may have asked for another one's.
     is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING

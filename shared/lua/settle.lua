@@ -46,17 +46,15 @@ for at = 8, #hold, 5 do
 end
 
 local keys, writes = {}, {}
-local function is_purged(key)
-  return type(redis.pcall('HGET', key, 'purged')) == 'string'
-end
-local gone = {}
+local gone, token_key = {}, ARGV[1] .. 'token:' .. token_id
 for at = 8, #hold, 5 do
   local scope = hold[at]
   if gone[scope] == nil then
-    gone[scope] = scope == 'token' and is_purged(ARGV[10] .. token_id)
-      or scope == 'project' and is_purged(ARGV[11] .. hold[2]) or false
+    local owner = scope == 'token' and ARGV[10] .. token_id or ARGV[11] .. hold[2]
+    gone[scope] = scope ~= 'global' and redis.call('HGET', owner, 'purged') or false
   end
 end
+local forgets = hold[8] == 'token' and redis.call('PTTL', token_key) < 0
 local first = 8
 while hold[first] do
   local is_token, fields = hold[first] == 'token', {}
@@ -87,8 +85,7 @@ for i = 1, #keys do
   redis.call('HSET', keys[i], unpack(writes[i]))
 end
 -- What is used is remembered as long as the token's record is; one whose end was changed meanwhile has that of now.
-local token_key = ARGV[1] .. 'token:' .. token_id
-if hold[8] == 'token' and redis.call('PTTL', token_key) == -1 then
+if forgets then
   redis.call('PEXPIREAT', token_key, expires_at + 604800000)
 end
 if is_lost then

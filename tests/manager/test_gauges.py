@@ -39,6 +39,7 @@ def test_at_first_nothing_is_behind(redis_client: redis.Redis, sessions: db.Sess
         "llm_proxy_prices": 0,
         "llm_proxy_audit_unchained": 0,
         "llm_proxy_audit_position ": 0,
+        "llm_proxy_redis_is_foreign": 0,
     }
 
 
@@ -76,7 +77,7 @@ def test_how_far_the_audit_is_chained_is_told(redis_client: redis.Redis, session
 
 def test_how_jobs_went_is_told(redis_client: redis.Redis, sessions: db.Sessions) -> None:
     with sessions.begin() as session:
-        for name, report in (("reconcile", {"total": 3}), ("export", None)):
+        for name, report in (("reconcile", {"total": 3, "withheld": 2}), ("export", None)):
             job_runs.begin(session, name, NOW)
             job_runs.end(session, name, NOW, report, "" if report else "OSError: away")
 
@@ -84,4 +85,12 @@ def test_how_jobs_went_is_told(redis_client: redis.Redis, sessions: db.Sessions)
 
     assert (found["llm_proxy_job_failing reconcile"], found["llm_proxy_job_failing export"]) == (0, 1)
     assert found["llm_proxy_job_ended_timestamp_seconds reconcile"] == NOW.timestamp()
-    assert found["llm_proxy_reconcile_differences"] == 3
+    assert (found["llm_proxy_reconcile_differences"], found["llm_proxy_reconcile_withheld"]) == (3, 2)
+
+
+def test_a_redis_of_another_database_is_told(redis_client: redis.Redis, sessions: db.Sessions) -> None:
+    name = "llm_proxy_redis_is_foreign"
+    before = read(redis_client, sessions)[name]
+    redis_client.set(redis_schema.DATABASE, "another")
+
+    assert (before, read(redis_client, sessions)[name]) == (0, 1)

@@ -19,7 +19,7 @@ from manager.jobs import FIRST_PAUSE, LONGEST_PAUSE, Job, heal, repeat
 from manager.publisher import Publisher, PublishError
 from manager.tables import Request
 from shared import redis_schema
-from tests.manager.conftest import EVENT, Rows, SettingsOf
+from tests.manager.conftest import EVENT, PROJECT_ID, Rows, SettingsOf
 
 
 class Rounds(threading.Event):
@@ -187,6 +187,7 @@ def test_the_process_collects_heals_and_forgets_until_it_is_told_to_end(
 ) -> None:
     settings = settings_of(DATABASE_URL=database_url, REDIS_URL=valkey_url, LLM_PROXY_REQUEST_RETENTION="P1D")
     now = datetime.now(UTC)
+    rows.project(id=PROJECT_ID)
     old = replace(EVENT, request_id="old", occurred_at=now - timedelta(days=2))
     rows.add(Request(**rollup.request_row(old)))
     redis_client.xadd(redis_schema.USAGE_STREAM, redis_schema.encode_event(replace(EVENT, occurred_at=now)))

@@ -13,7 +13,7 @@ SCRIPTS = [
 ]
 SINCE = {
     "DEL": 1, "EXISTS": 1, "GET": 1, "HDEL": 2, "HEXISTS": 2, "HGET": 2, "HGETALL": 2, "HMGET": 2, "HSET": 2,
-    "HSETNX": 2, "PEXPIREAT": 2.6, "PUBLISH": 2, "RENAME": 1, "SET": 1,
+    "HSETNX": 2, "PEXPIREAT": 2.6, "PTTL": 2.6, "PUBLISH": 2, "RENAME": 1, "SET": 1,
     "TIME": 2.6, "XADD": 5, "ZADD": 1.2, "ZRANGE": 1.2, "ZREM": 1.2,
 }  # fmt: skip
 WRITES = {"DEL", "HDEL", "HSET", "HSETNX", "PEXPIREAT", "PUBLISH", "RENAME", "SET", "XADD", "ZADD", "ZREM"}

@@ -8,7 +8,7 @@ from manager.collector import Collector
 from manager.tables import Request
 from shared import redis_schema
 from tests.manager.api.conftest import Api, faulty, one_database, problem
-from tests.manager.conftest import EVENT, Rows
+from tests.manager.conftest import EVENT, PROJECT_ID, Rows
 
 pytestmark = one_database
 DEAD, STREAM = redis_schema.USAGE_DEAD_LETTERS, redis_schema.USAGE_STREAM
@@ -55,6 +55,7 @@ def test_a_long_event_is_cut(api: Api, redis_client: redis.Redis) -> None:
 def test_one_that_is_tried_again_is_recorded_if_it_can_be(
     api: Api, redis_client: redis.Redis, sessions: db.Sessions, rows: Rows
 ) -> None:
+    rows.project(id=PROJECT_ID)
     [(_, event)] = redis_schema.encode_event(EVENT).items()
     letter, other = lay(redis_client, event), lay(redis_client)
 
