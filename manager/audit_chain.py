@@ -48,6 +48,7 @@ _LINK = (
 _SIGNS = (audit.Action.AUDIT_BEGIN, audit.Action.AUDIT_RETENTION)
 _WAITING = sa.and_(AuditEvent.position.is_(None), AuditEvent.mac.is_(None))
 _SIGN = sa.or_(AuditEvent.position.is_not(None), AuditEvent.mac.is_not(None), AuditEvent.action.in_(_SIGNS))
+log = logs.get("audit")
 
 type Clock = Callable[[], datetime]
 
