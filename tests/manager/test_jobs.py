@@ -166,9 +166,11 @@ def send_when(condition: Callable[[], bool], number: signal.Signals) -> threadin
 
     def watch() -> None:
         deadline = time.monotonic() + 10
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        os.kill(os.getpid(), number)
+        try:
+            while not condition() and time.monotonic() < deadline:
+                time.sleep(0.02)
+        finally:
+            os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=watch)
     thread.start()

@@ -98,7 +98,7 @@ REQUESTS = {
     "method of a page": (b"POST /healthz HTTP/1.1\r\nHost: m\r\nContent-Length: 0\r\n\r\n", 405),
     "type": (b"POST /manage/projects HTTP/1.1\r\n%sContent-Length: 2\r\n\r\n{}" % AUTHORIZED, 415),
     "large body": (
-        b"POST /manage/projects HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: 99999\r\n\r\n{"
+        b"POST /manage/projects HTTP/1.1\r\n%sContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n{"
         % AUTHORIZED,
         413,
     ),
