@@ -99,6 +99,7 @@ def test_a_second_run_keeps_secrets_and_data(folder: Path) -> None:
     assert (folder / "secrets.env").stat().st_mode & 0o777 == 0o600 and folder.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.usefixtures("redis_client")  # Whose server is emptied: it may belong to another test's database.
 def test_real_servers_replace_the_embedded_ones(folder: Path, postgres_url: str, valkey_url: str) -> None:
     run = once(environment(folder, DATABASE_URL=postgres_url, REDIS_URL=valkey_url))
 
