@@ -7,8 +7,9 @@ import secrets
 from typing import cast
 
 import redis
+from sqlalchemy.exc import SQLAlchemyError
 
-from manager import database_identity
+from manager import database_identity, db
 from manager.db import Sessions
 from manager.publishing import PublishError, WrongRedis, publishing
 from shared import redis_schema
@@ -56,11 +57,18 @@ class Epoch:
             return owner is not None and self._read(redis_schema.EPOCH) == self._run_id()
 
     def is_ready(self) -> bool:
-        """Tell whether Redis answers and everything has been published to it."""
+        """Tell whether the database and Redis answer, and everything of the one has been published to the other."""
         try:
-            return bool(self._redis.exists(redis_schema.EPOCH))
-        except redis.RedisError:
+            return not self.is_foreign() and bool(self._redis.exists(redis_schema.EPOCH))
+        except (PublishError, SQLAlchemyError, redis.RedisError):
             return False
+
+    def is_foreign(self) -> bool:
+        """Tell whether Redis belongs to another database; writes nothing. Raises PublishError, SQLAlchemyError."""
+        with db.reading(self._sessions) as session:
+            own = database_identity.known(session) or ""
+        with publishing():
+            return self._read(redis_schema.DATABASE) not in (None, own.encode())
 
     def check_owner(self) -> None:
         """Raise WrongRedis if Redis belongs to another database."""

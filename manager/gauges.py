@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from manager import audit_chain, collector, db, dead_letters, job_runs, prices
 from manager.db import Sessions
 from manager.epoch import Epoch
-from manager.publishing import PublishError, WrongRedis
+from manager.publishing import PublishError
 from manager.tables import JobRun
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -55,13 +55,9 @@ def _of_database(sessions: Sessions, registry: CollectorRegistry) -> bool:
 
 def _of_owner(client: "redis.Redis", sessions: Sessions, registry: CollectorRegistry) -> None:
     try:
-        Epoch(client, sessions).check_owner()
-    except WrongRedis:
-        is_foreign = True
+        is_foreign = Epoch(client, sessions).is_foreign()
     except (PublishError, SQLAlchemyError):
         return
-    else:
-        is_foreign = False
     told = "Whether Redis belongs to another database, and is not touched therefore."
     Gauge("llm_proxy_redis_is_foreign", told, registry=registry).set(is_foreign)
 

@@ -101,11 +101,6 @@ def replace_list(session: Session, now: datetime, source: str, listed: Sequence[
     return True
 
 
-def sources(session: Session) -> set[str]:
-    """Return what the prices of the list were taken from: one source, or none."""
-    return set(session.scalars(sa.select(Price.source).where(Price.source != BY_HAND).distinct()))
-
-
 def count(session: Session) -> int:
     """Return how many prices there are."""
     return session.scalar(sa.select(sa.func.count()).select_from(Price)) or 0

@@ -18,11 +18,13 @@ from manager.ready_pipe import ReadyPipe
 from manager.supervisor import STOP_SECONDS, Program
 from shared.settings import Plane, Settings, child_environment, embedded_socket
 
+VALKEY_FOLDER = "valkey"
+
 
 def valkey(settings: Settings) -> Program:
     """The embedded Redis: append-only file on, never evicting, reachable by this user through a socket only."""
     path = embedded_socket(settings.data_dir)
-    folder = settings.data_dir / "valkey"
+    folder = settings.data_dir / VALKEY_FOLDER
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     options = {"port": "0", "unixsocket": str(path), "unixsocketperm": "600", "dir": str(folder)}
     options |= {"appendonly": "yes", "appendfsync": "everysec", "save": "", "maxmemory-policy": "noeviction"}

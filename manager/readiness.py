@@ -23,7 +23,7 @@ class Readiness:
         self._redis = client
         self._publisher = publisher
         self._seconds = seconds
-        self._probes = [Probe(self._ask_database), Probe(self._ask_redis)]
+        self._probes = [Probe(ask) for ask in (self._ask_database, self._ask_redis, self._ask_both)]
 
     def checks(self) -> dict[str, bool]:
         """Return what is fine and what is not: database, schema, redis, published."""
@@ -44,6 +44,9 @@ class Readiness:
 
     def _ask_redis(self) -> dict[str, bool]:
         try:
-            return {"redis": bool(self._redis.ping()), "published": self._publisher.is_ready()}
+            return {"redis": bool(self._redis.ping())}
         except redis.RedisError:
             return {}
+
+    def _ask_both(self) -> dict[str, bool]:
+        return {"published": self._publisher.is_ready()}

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from manager import db, local_http, ports, programs, sealed, servers
 from manager.demo import Demo, Report, Target
+from manager.epoch import Epoch
+from manager.publishing import WrongRedis
+from manager.stores import connect_redis
 from manager.supervisor import Supervisor
 from shared import settings as environment
 from shared.settings import Settings
@@ -53,7 +56,8 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
     """Start Valkey (unless REDIS_URL names a server), migrate the database, then start the services side by side.
 
     Nothing is started unless the ports are free and the servers answer. Raises PortTaken, ServersAway, StartError;
-    SQLAlchemyError if the database cannot be migrated, KeysMissing if these keys do not open what is in it.
+    SQLAlchemyError if the database cannot be migrated, KeysMissing if these keys do not open what is in it, WrongRedis
+    if Redis belongs to another database.
     """
     ports.check(settings)
     servers.demand(settings)
@@ -62,8 +66,23 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
         supervisor.start(programs.valkey(settings))
     db.migrate(settings.database_url, db.Tuning.of(settings))
     sealed.demand(settings)
+    _demand_own_redis(settings)
     _forget_metrics(programs.metrics_folder(settings))
     supervisor.start(*[make(settings, secrets) for make in (programs.manager, programs.jobs, programs.proxy)])
+
+
+def _demand_own_redis(settings: Settings) -> None:
+    engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
+    try:
+        Epoch(client, db.create_sessions(engine)).check_owner()
+    except WrongRedis as error:
+        if not settings.redis_is_embedded:
+            raise
+        folder = settings.data_dir / programs.VALKEY_FOLDER
+        raise WrongRedis(f"{error} The embedded Redis may be begun anew as well: remove {folder}.") from error
+    finally:
+        client.close()
+        engine.dispose()
 
 
 def _forget_metrics(folder: Path) -> None:

@@ -264,16 +264,15 @@ def refresh(
     return secret
 
 
-def revoke_these(session: Session, now: datetime, ids: Sequence[UUID], *, scope: Scope = EVERYTHING) -> list[Token]:
-    """Revoke tokens for good; return those that were not revoked before. Unknown ids are left out."""
-    query = sa.select(Token).where(Token.id.in_(ids)).order_by(Token.id).with_for_update()
-    if scope.project_ids is not None:
-        query = query.where(Token.project_id.in_(scope.project_ids))
-    return [token for token in session.scalars(query) if revoke(token, now)]
+def revoke_these(
+    session: Session, now: datetime, ids: Sequence[UUID], *, scope: Scope = EVERYTHING
+) -> tuple[list[tuple[UUID, UUID]], set[UUID]]:
+    """Revoke tokens for good; return the ids of project and token of each that was not before, and which ids exist."""
+    there = _known(session, ids, scope)
+    return revoking.revoke(session, now, Token.id.in_(there)), there
 
 
-def known(session: Session, ids: Sequence[UUID], *, scope: Scope = EVERYTHING) -> set[UUID]:
-    """Return which of these ids tokens have."""
+def _known(session: Session, ids: Sequence[UUID], scope: Scope) -> set[UUID]:
     query = sa.select(Token.id, Token.project_id).where(Token.id.in_(ids))
     return {token_id for token_id, project_id in session.execute(query) if scope.includes(project_id)}
 

@@ -9,7 +9,7 @@ from gunicorn.http.errors import ParseException
 
 from manager import create_app, servers
 from manager.api.problems import problem
-from manager.process import die_with_parent
+from manager.process import die_with_parent, spare_what_is_loaded
 from manager.wsgi_worker import Worker
 from shared.settings import Settings
 
@@ -58,6 +58,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         servers.report_meanwhile(self._settings)
         app = create_app(self._settings)
         app.register_error_handler(ParseException, lambda _: problem(400, None, "The body is malformed."))
+        spare_what_is_loaded()
         return app
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import marshmallow as ma
 
-from manager import keys, texts, tokens
+from manager import keys, pages, texts, tokens
 from manager.tables import NAME_LENGTH
 from shared import durations
 from shared import tokens as formats
@@ -182,7 +182,7 @@ class Yes(ma.fields.Boolean):
 class PageQuery(ma.Schema):
     """Which page of a list."""
 
-    limit = WholeNumber(load_default=50, validate=ma.validate.Range(1, 200))
+    limit = WholeNumber(load_default=50, validate=ma.validate.Range(1, pages.LARGEST))
     cursor = ma.fields.String(
         load_default=None,
         metadata={"description": "The `next_cursor` of the page before; empty: the first page.", "format": "cursor"},

@@ -1,7 +1,7 @@
 """/manage/projects."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from flask import Response
 from flask.views import MethodView
 from sqlalchemy.orm import Session
 
-from manager import audit, db, etags, keys, projects, tokens
+from manager import audit, db, etags, keys, limits, projects, tokens
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.keys import ShownKey, shown_without_health
@@ -139,9 +139,9 @@ class Projects(MethodView):
         def create(session: Session) -> Project:
             project = projects.create(session, services().rules, now(), **body)
             _demand_admin(("",), _goes_to(project))
-            limits = [asdict(limit) for limit in project.limits]
-            after = {"after": {**projects.facts(project), "limits": limits, "masked_key": project.keys[0].masked}}
-            note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=after)
+            made = {**projects.facts(project), "limits": limits.shown(project.limits)}
+            detail = {"after": {**made, "masked_key": project.keys[0].masked}}
+            note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=detail)
             return project
 
         project = once(ProjectView(), create, _shown_without_health, state=_state)
@@ -184,9 +184,12 @@ class OneProject(MethodView):
         """Deactivate a project for good and revoke all its tokens; its usage stays until it is purged."""
         if query["purge"]:
             demand(Role.ADMIN)
-        services().transact(lambda session: (_purge if query["purge"] else _delete)(session, project_id))
-        services().publisher.publish_project(project_id)
-        services().publisher.publish_tokens_of(project_id)
+            services().transact(lambda session: _purge(session, project_id))
+            services().publisher.publish_tombstones()
+        else:
+            services().transact(lambda session: _delete(session, project_id))
+            services().publisher.publish_project(project_id)
+            services().publisher.publish_tokens_of(project_id)
 
 
 @blueprint.route("/projects/<uuid:project_id>/activate")
@@ -245,7 +248,7 @@ def _change(project_id: UUID, change: Any) -> ShownProject:
 
     def work(session: Session) -> tuple[Project, set[UUID]]:
         project = _expected(session, project_id)
-        was_active, known, limits = project.is_active, {key.id for key in project.keys}, project.limits
+        was_active, known, counted = project.is_active, {key.id for key in project.keys}, project.limits
         before, first = projects.facts(project), project.keys[0] if project.keys else None
         went_to = _goes_to(project)
         change(session, services().rules, now(), project)
@@ -255,7 +258,7 @@ def _change(project_id: UUID, change: Any) -> ShownProject:
         if was_active != project.is_active:
             action = audit.Action.PROJECT_ACTIVATE if project.is_active else audit.Action.PROJECT_DEACTIVATE
             note(session, action, project_id=project_id)
-        if limits_detail := changed(limits, project.limits):
+        if limits_detail := changed(counted, project.limits):
             note(session, audit.Action.LIMITS_CHANGE, project_id=project_id, detail=limits_detail)
         gone = known - {key.id for key in project.keys}
         if project.keys and project.keys[0].id not in known:

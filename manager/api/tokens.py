@@ -1,6 +1,5 @@
 """/manage/tokens."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -160,12 +159,12 @@ class BatchRevocation(MethodView):
         ids = body.pop("ids", None)
         body.pop("all", None)
         if ids is not None:
-            counts, unknown = services().transact(lambda session: _revoke_these(session, ids))
+            project_ids, unknown = services().transact(lambda session: _revoke_these(session, ids))
         else:
-            counts, unknown = services().transact(lambda session: (_revoke_matching(session, body), []))
-        for project_id in counts:
+            project_ids, unknown = services().transact(lambda session: (_revoke_matching(session, body), []))
+        for project_id in dict.fromkeys(project_ids):
             services().publisher.publish_tokens_of(project_id)
-        return {"revoked": sum(counts.values()), "unknown_ids": unknown}
+        return {"revoked": len(project_ids), "unknown_ids": unknown}
 
 
 @blueprint.route("/tokens/<uuid:token_id>")
@@ -208,7 +207,7 @@ class OneToken(MethodView):
         def revoke(session: Session) -> None:
             token = _expected(session, token_id)
             if tokens.revoke(token, now()):
-                _note_revoked(session, token)
+                note(session, audit.Action.TOKEN_REVOKE, project_id=token.project_id, token_id=token.id)
 
         services().transact(revoke)
         services().publisher.publish_token(token_id)
@@ -249,20 +248,14 @@ class Refresh(MethodView):
         return made
 
 
-def _note_revoked(session: Session, token: Token) -> None:
-    note(session, audit.Action.TOKEN_REVOKE, project_id=token.project_id, token_id=token.id)
+def _revoke_these(session: Session, ids: list[UUID]) -> tuple[list[UUID], list[UUID]]:
+    revoked, there = tokens.revoke_these(session, now(), ids, scope=scope())
+    audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked)
+    return [project_id for project_id, _ in revoked], [each for each in ids if each not in there]
 
 
-def _revoke_these(session: Session, ids: list[UUID]) -> tuple[dict[UUID, int], list[UUID]]:
-    revoked = tokens.revoke_these(session, now(), ids, scope=scope())
-    for token in revoked:
-        _note_revoked(session, token)
-    known = tokens.known(session, ids, scope=scope())
-    return dict(Counter(token.project_id for token in revoked)), [each for each in ids if each not in known]
-
-
-def _revoke_matching(session: Session, filters: dict[str, Any]) -> dict[UUID, int]:
+def _revoke_matching(session: Session, filters: dict[str, Any]) -> list[UUID]:
     revoked = tokens.revoke_all(session, now(), scope=scope(), **filters)
     detail = {"filters": {name: str(value) for name, value in filters.items()}}
     audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked, detail=detail)
-    return dict(Counter(project_id for project_id, _ in revoked))
+    return [project_id for project_id, _ in revoked]

@@ -33,6 +33,7 @@ def up(once: bool, demo: bool, model: str) -> None:
     from manager import db
     from manager.demo import DemoError
     from manager.ports import PortTaken
+    from manager.publishing import PublishError
     from manager.sealed import KeysMissing
     from manager.secrets_file import SecretsFileError
     from manager.servers import ServersAway
@@ -50,7 +51,16 @@ def up(once: bool, demo: bool, model: str) -> None:
         raise click.UsageError(str(error)) from None
     except SQLAlchemyError as error:
         raise click.ClickException(f"DATABASE_URL: {db.reason(error)}") from None
-    except (FolderTaken, PortTaken, SecretsFileError, ServersAway, StartError, DemoError, OSError) as error:
+    except (
+        FolderTaken,
+        PortTaken,
+        SecretsFileError,
+        ServersAway,
+        PublishError,
+        StartError,
+        DemoError,
+        OSError,
+    ) as error:
         raise click.ClickException(str(error)) from None
     if once and report is not None:
         click.echo(report.to_json())

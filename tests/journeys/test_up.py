@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 import requests
 
 from manager import secrets_file
-from shared import settings
+from shared import redis_schema, settings
 from tests.journeys.conftest import free_port, kill, until
 
 LLM_PROXY = str(Path(sys.executable).with_name("llm-proxy"))
@@ -108,6 +109,18 @@ def test_real_servers_replace_the_embedded_ones(folder: Path, postgres_url: str,
     assert run.returncode == 0, errors
     assert json.loads(output.splitlines()[-1])["request_count"] == 1
     assert not (folder / "llm-proxy.db").exists() and not (folder / "valkey").exists()
+
+
+def test_a_redis_of_another_database_is_refused_before_anything_starts(
+    folder: Path, postgres_url: str, valkey_url: str, redis_client: redis.Redis
+) -> None:
+    redis_client.set(redis_schema.DATABASE, "another")
+
+    run = once(environment(folder, DATABASE_URL=postgres_url, REDIS_URL=valkey_url))
+
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 1 and "Redis belongs to another database (another)" in errors, errors
+    assert redis_client.keys() == [redis_schema.DATABASE.encode()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,5 +1,6 @@
 """Rules of serving: gunicorn does what our settings say and nothing else, and its workers end with it."""
 
+import gc
 import logging
 import os
 import signal
@@ -85,6 +86,15 @@ def test_the_app_is_made_by_the_worker(settings: Settings) -> None:
     assert isinstance(app, Flask)
     assert app.test_client().get("/healthz").status_code == 200
     app.extensions["llm_proxy"].close()
+
+
+def test_nobody_waits_while_what_is_there_anyway_is_searched_for_garbage(settings: Settings) -> None:
+    try:
+        Server(settings).load().extensions["llm_proxy"].close()
+
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
 
 
 def test_a_worker_ends_with_its_master(settings: Settings, asked_for: Callable[[], int]) -> None:

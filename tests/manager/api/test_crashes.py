@@ -106,7 +106,7 @@ OPERATIONS = {
 class Crasher:
     """Sends requests to a manager that may be killed over them."""
 
-    def __init__(self, app: Flask, database_url: str, valkey_url: str, encryption_key: str) -> None:
+    def __init__(self, database_url: str, valkey_url: str, encryption_key: str) -> None:
         variables = {"DATABASE_URL": database_url, "REDIS_URL": valkey_url, "MANAGEMENT_TOKEN": MANAGEMENT_TOKEN}
         variables |= {"TOKEN_PEPPER": PEPPER, "ENCRYPTION_KEYS": f"k1:{encryption_key}"}
         command = [sys.executable, "-m", "tests.manager.crash_child"]
@@ -128,11 +128,24 @@ class Crasher:
         self._process.wait(10)
 
 
+@pytest.fixture(scope="session")
+def crashers(valkey_url: str, encryption_key: str) -> Iterator[Callable[[str], Crasher]]:
+    """Gives the one of a database, which serves all tests since each of its requests is a fresh process."""
+    made: dict[str, Crasher] = {}
+
+    def give(database_url: str) -> Crasher:
+        if database_url not in made:
+            made[database_url] = Crasher(database_url, valkey_url, encryption_key)
+        return made[database_url]
+
+    yield give
+    for each in made.values():
+        each.end()
+
+
 @pytest.fixture
-def crasher(app: Flask, database_url: str, valkey_url: str, encryption_key: str) -> Iterator[Crasher]:
-    made = Crasher(app, database_url, valkey_url, encryption_key)
-    yield made
-    made.end()
+def crasher(app: Flask, crashers: Callable[[str], Crasher], database_url: str) -> Crasher:
+    return crashers(database_url)
 
 
 def make(api: Api, operation: Operation) -> World:

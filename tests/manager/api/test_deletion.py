@@ -3,9 +3,11 @@
 import uuid
 
 import pytest
+import redis
 
 from manager import db, rollup
 from manager.tables import AuditEvent, HourlyUsage, Project, Request, Token, Tombstone, UpstreamKey
+from shared import redis_schema
 from tests.manager.api.conftest import PROVIDER_KEY, Api, problem
 from tests.manager.conftest import EVENT, Rows
 
@@ -38,8 +40,8 @@ def test_a_project_is_not_purged_before_it_is_deleted(api: Api) -> None:
     assert api.get(path).json["is_active"] is True
 
 
-def test_of_a_purged_project_nothing_is_left_but_tombstones_and_audit(
-    api: Api, rows: Rows, sessions: db.Sessions
+def test_of_a_purged_project_nothing_is_left_but_audit_and_until_redis_is_back_tombstones(
+    api: Api, lonely: Api, rows: Rows, sessions: db.Sessions
 ) -> None:
     made, other = api.project(), api.project("other")
     token = api.token(made["id"])
@@ -50,7 +52,7 @@ def test_of_a_purged_project_nothing_is_left_but_tombstones_and_audit(
     [before] = [row for row in rows.all(Token) if str(row.id) == token["id"]]
     api.delete(f"projects/{made['id']}")
 
-    api.delete(f"projects/{made['id']}?purge=true")
+    assert problem(lonely.delete(f"projects/{made['id']}?purge=true")) == (503, "publish_pending")
 
     assert problem(api.get(f"projects/{made['id']}")) == problem(api.get(f"tokens/{token['id']}")) == (404, "not_found")
     assert [str(row.id) for row in rows.all(Project)] == [other["id"]]
@@ -59,6 +61,18 @@ def test_of_a_purged_project_nothing_is_left_but_tombstones_and_audit(
     assert graves == {made["id"]: ("project", 3, None), token["id"]: ("token", 3, before.digest)}
     [event] = [row for row in rows.all(AuditEvent) if row.action == "project.purge"]
     assert str(event.project_id) == made["id"] and event.detail["tokens"] == 1
+
+
+def test_the_data_plane_hears_of_a_purge_at_once(api: Api, rows: Rows, redis_client: redis.Redis) -> None:
+    made = api.project()
+    token = api.token(made["id"])
+    api.delete(f"projects/{made['id']}")
+
+    api.delete(f"projects/{made['id']}?purge=true")
+
+    purged = [redis_schema.identity_key(token["id"]), redis_schema.project_key(made["id"])]
+    assert [redis_client.hget(key, "purged") for key in purged] == [b"1", b"1"]
+    assert rows.all(Tombstone) == []
 
 
 def test_a_purged_project_cannot_be_purged_again(api: Api) -> None:

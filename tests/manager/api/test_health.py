@@ -81,21 +81,33 @@ def test_a_database_of_another_release_is_not_ready(
 def test_an_empty_database_is_not_ready(serve: Serve, tmp_path: Path, valkey_url: str, published_to: None) -> None:
     empty = serve(DATABASE_URL=f"sqlite:///{tmp_path}/empty.db", REDIS_URL=valkey_url)
 
-    assert checks(empty.test_client()) == ALL_OK | {"schema": "failed"}
+    assert checks(empty.test_client()) == ALL_OK | {"schema": "failed", "published": "failed"}
+
+
+def test_a_redis_of_another_database_is_not_ready(
+    client: FlaskClient, redis_client: redis.Redis, published_to: None
+) -> None:
+    redis_client.set(redis_schema.DATABASE, "another")
+
+    assert checks(client) == ALL_OK | {"published": "failed"}
 
 
 @pytest.mark.parametrize("url", ["sqlite:////nobody/keeps/here.db", "postgresql://127.0.0.1:1/nobody"])
 def test_without_a_database_nothing_is_ready(serve: Serve, valkey_url: str, published_to: None, url: str) -> None:
     away = serve(DATABASE_URL=url, REDIS_URL=valkey_url)
 
-    assert checks(away.test_client()) == ALL_OK | {"database": "failed", "schema": "failed"}
+    assert checks(away.test_client()) == ALL_OK | {"database": "failed", "schema": "failed", "published": "failed"}
 
 
 @pytest.mark.parametrize(
     ("variable", "url", "failed"),
     [
         ("REDIS_URL", "redis://{}", {"redis": "failed", "published": "failed"}),
-        ("DATABASE_URL", "postgresql://{}/nobody", {"database": "failed", "schema": "failed"}),
+        (
+            "DATABASE_URL",
+            "postgresql://{}/nobody",
+            {"database": "failed", "schema": "failed", "published": "failed"},
+        ),
     ],
 )
 def test_a_part_that_hangs_counts_as_failed_and_is_not_waited_for(
