@@ -421,6 +421,44 @@ class DailyUsage(_Sums, Base):
     day: Mapped[datetime] = mapped_column(primary_key=True, sort_order=-1)
 
 
+class Activity(Base):
+    """What went on in a minute, an hour or a day of UTC (`unit`), by project: counts that charts are drawn of.
+
+    `measure` is what is counted by `bucket`, see manager/activity.py.
+    """
+
+    __tablename__ = "activity"
+
+    unit: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
+    moment: Mapped[datetime] = mapped_column(primary_key=True)
+    project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
+    measure: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    bucket: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    amount: Mapped[int] = mapped_column(sa.BigInteger)
+
+
+class UiSession(Base):
+    """Somebody who is signed in to the admin UI; `digest` is that of the secret in the cookie.
+
+    An operator's role and projects are those of its row. Of the management token, and of people whom an issuer vouches
+    for, they are kept here; `credential` is a digest of the management token, whose end is that of its sessions.
+    """
+
+    __tablename__ = "ui_sessions"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    operator_id: Mapped[UUID | None] = mapped_column(index=True)
+    credential: Mapped[str | None] = mapped_column(sa.String(64))
+    name: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
+    role: Mapped[str] = mapped_column(sa.String(16))
+    is_remembered: Mapped[bool]
+    address: Mapped[str | None] = mapped_column(sa.String(64))
+    created_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class AuditEvent(Base):
     """Who did what to what, from where, and how it went. It names what may be gone by now, so it refers to no table.
 

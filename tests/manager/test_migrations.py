@@ -85,6 +85,7 @@ EARLIER = [
 TABLES = ("projects", "upstream_keys", "tokens", "requests")
 LATER_TABLES = ("usage", "audit_events", "publications", "prices", "tombstones", "operators", "idempotent_answers")
 LATER_TABLES += ("usage_daily", "database_identity", "leases", "job_runs", "export_cursors", "audit_chain")
+LATER_TABLES += ("activity", "ui_sessions")
 
 
 def fill(connection: sa.Connection) -> None:
@@ -181,6 +182,7 @@ def test_each_step_back_keeps_the_rows_of_all_tables_that_it_leaves(empty_engine
         with empty_engine.connect() as connection:
             found = full_database.counts(connection)
             at = schema.status(connection).revision
+        assert found.pop("tombstones", 0) == 0
         assert (at or "base") == target and set(found.values()) <= {3}
         assert bool(found) is (target != "base")
 

@@ -225,7 +225,7 @@ def of_schema(path: Path, revision: str, without: dict[str, set[str]] | None = N
 
 
 ADDED = ("tombstones", "operators", "idempotent_answers", "leases", "job_runs", "audit_chain", "usage_daily")
-ADDED += ("export_cursors", "database_identity")
+ADDED += ("export_cursors", "database_identity", "activity", "ui_sessions")
 LACKS_0003 = {
     "projects": {"deleted_at"},
     "tokens": {"refreshed_at", "previous_digest", "previous_until"},

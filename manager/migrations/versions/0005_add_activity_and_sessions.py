@@ -1,0 +1,48 @@
+"""add activity, which charts are drawn of, and the sessions of the admin UI."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+_TIME = sa.DateTime(timezone=True)
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_table(
+        "activity",
+        sa.Column("unit", sa.String(length=8), nullable=False),
+        sa.Column("moment", _TIME, nullable=False),
+        sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("measure", sa.String(length=16), nullable=False),
+        sa.Column("bucket", sa.String(length=64), nullable=False),
+        sa.Column("amount", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("unit", "moment", "project_id", "measure", "bucket", name=op.f("pk_activity")),
+    )
+    op.create_index(op.f("ix_activity_project_id"), "activity", ["project_id"])
+    op.create_table(
+        "ui_sessions",
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("operator_id", sa.Uuid(), nullable=True),
+        sa.Column("credential", sa.String(length=64), nullable=True),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("is_remembered", sa.Boolean(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=True),
+        sa.Column("created_at", _TIME, nullable=False),
+        sa.Column("seen_at", _TIME, nullable=False),
+        sa.Column("expires_at", _TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_ui_sessions")),
+        sa.UniqueConstraint("digest", name=op.f("uq_ui_sessions_digest")),
+    )
+    op.create_index(op.f("ix_ui_sessions_operator_id"), "ui_sessions", ["operator_id"])
+    op.create_index(op.f("ix_ui_sessions_expires_at"), "ui_sessions", ["expires_at"])
+
+
+def downgrade() -> None:
+    """Take back."""
+    op.drop_table("ui_sessions")
+    op.drop_table("activity")
