@@ -24,8 +24,8 @@ from manager.api import (
     versions,
 )
 from manager.api.forwarded import Forwarded
-from manager.api.services import Services, install
 from manager.authentication import Authenticator, Issuer
+from manager.current import Services, install
 from manager.denials import Denials
 from manager.logins import Logins
 from manager.tallies import SafeTallies

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from flask import Flask, Response, abort, g, request
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized, UnsupportedMediaType
 
-from manager.api.services import now, principal, scope, source
 from manager.authentication import Authenticator, IssuerAway, Refused
+from manager.current import now, principal, scope, source
 from manager.denials import Denials
 from manager.errors import Forbidden, NotFound
 from manager.logins import Logins
