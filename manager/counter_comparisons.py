@@ -12,9 +12,6 @@ from shared import limits_schema, redis_schema
 from shared.holds_schema import Counter
 from shared.models import Scope
 
-# Two numbers behind each other (see shared/lua/counters.lua), read as an array of two.
-_decode = msgspec.msgpack.Decoder(tuple[float, float]).decode
-
 
 def of_counters(client: "redis.Redis", known: Sequence[Known]) -> list[Difference]:
     """Compare counters; `known` has to be read from SQL before, since Redis may only be ahead of it."""
@@ -45,7 +42,7 @@ def _of(known: Known, found: Any) -> Difference | None:
 
 def _is_behind(known: Counter, written: bytes | None) -> bool:
     """Tell whether the `restore` script would raise it."""
-    period, used = _decode(b"\x92" + written) if written is not None else (0.0, 0.0)
+    period, used = limits_schema.decode_counter(written) if written is not None else (0.0, 0.0)
     if period > known.period:
         return False
     return known.used > (used if period == known.period else 0)

@@ -36,6 +36,11 @@ def shown(limits: Iterable[Limit]) -> list[dict[str, Any]]:
     ]
 
 
+def changed(before: Iterable[Limit], after: Iterable[Limit]) -> dict[str, Any] | None:
+    """Return what the audit says of a change of limits; None if there is none."""
+    return None if before == after else {"before": shown(before), "after": shown(after)}
+
+
 def _limit(fields: Mapping[str, Any], scope: Scope, entry: str) -> Limit:
     measure = Measure(fields["measure"])
     window = _window(measure, fields.get("window"), entry)

@@ -101,6 +101,18 @@ def replace_list(session: Session, now: datetime, source: str, listed: Sequence[
     return True
 
 
+def facts(price: Price) -> dict[str, Any]:
+    """Return what the audit may tell of a price: all that is set, money as texts in US dollars."""
+    rates = {name: None if (rate := getattr(price, name)) is None else money.usd(rate) for name in RATES}
+    ends = {name: moment and moment.isoformat() for name, moment in _ends(price).items()}
+    told = {"provider": price.provider, "model": price.model, **rates, "above": price.above, **ends}
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _ends(price: Price) -> dict[str, datetime | None]:
+    return {"valid_from": price.valid_from, "valid_until": price.valid_until}
+
+
 def count(session: Session) -> int:
     """Return how many prices there are."""
     return session.scalar(sa.select(sa.func.count()).select_from(Price)) or 0

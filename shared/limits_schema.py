@@ -17,6 +17,7 @@ from shared.models import Limit, LimitState, Measure, OnOutage, Window
 
 _decoder = msgspec.msgpack.Decoder(list[int | str])
 _standing_decoder = msgspec.msgpack.Decoder(tuple[LimitState, ...])
+_counter_decoder = msgspec.msgpack.Decoder(tuple[float, float])
 _VALUES = 5
 
 
@@ -58,6 +59,12 @@ def _limit(*values: int | str) -> Limit:
 def decode_standing(standing: bytes) -> tuple[LimitState, ...]:
     """Read what scripts say about limits. Raises MsgspecError or TypeError if it does not fit."""
     return _standing_decoder.decode(standing) if standing else ()
+
+
+def decode_counter(written: bytes) -> tuple[float, float]:
+    """Read the period of a counter and what has been used in it, see lua/counters.lua. Raises MsgspecError."""
+    # Two numbers behind each other, read as an array of two.
+    return _counter_decoder.decode(b"\x92" + written)
 
 
 def period_of(window: Window, moment: datetime) -> int:

@@ -26,8 +26,8 @@ from manager.api import (
     versions,
 )
 from manager.api.forwarded import Forwarded
-from manager.api.services import Services, install
 from manager.authentication import Authenticator, Issuer
+from manager.current import Services, install
 from manager.denials import Denials
 from manager.entrance import Entrance
 from manager.logins import Logins

@@ -9,8 +9,8 @@ from flask import Flask, Response, abort, current_app, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized, UnsupportedMediaType
 
-from manager.api.services import now, principal, scope, source
 from manager.authentication import IssuerAway, Refused
+from manager.current import now, principal, scope, source
 from manager.denials import Denials
 from manager.entrance import Entrance, MustWait, Visit
 from manager.errors import Forbidden, NotFound

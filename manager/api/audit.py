@@ -10,10 +10,10 @@ from flask.views import MethodView
 from manager import audit, audit_export, audit_search, db
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Label, Moment, PageQuery, sort_field
-from manager.api.services import now, scope, services, source
 from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
 from manager.audit_verification import Anchor, Report
+from manager.current import now, scope, services, source
 from manager.errors import Invalid
 from manager.pages import Page
 from manager.principals import Role

@@ -13,7 +13,7 @@ from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import BadRequest
 
 from manager.api import described, undeclared
-from manager.api.services import demand_everything
+from manager.current import demand_everything
 from manager.principals import Role
 
 type View = Callable[..., Any]

@@ -5,10 +5,11 @@ from typing import Any
 import marshmallow as ma
 from flask.views import MethodView
 
-from manager import audit, dead_letters
+from manager import dead_letters
+from manager.actions import dead_letters as actions
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import PageQuery
-from manager.api.services import note, services
+from manager.current import services
 from manager.principals import Role
 
 blueprint = ManageBlueprint("dead_letters", "Usage events that could not be recorded.")
@@ -51,8 +52,7 @@ class OneDeadLetter(MethodView):
     @blueprint.response(204)
     def delete(self, letter_id: str) -> None:
         """Throw an event away."""
-        dead_letters.delete(services().redis, letter_id)
-        _note(audit.Action.DEAD_LETTER_DELETE, letter_id)
+        actions.delete(letter_id)
 
 
 @blueprint.route("/dead-letters/<letter_id>/retry")
@@ -63,9 +63,4 @@ class Retry(MethodView):
     @blueprint.response(204)
     def post(self, letter_id: str) -> None:
         """Hand an event to the collector once more; it comes back if it still cannot be recorded."""
-        dead_letters.retry(services().redis, letter_id)
-        _note(audit.Action.DEAD_LETTER_RETRY, letter_id)
-
-
-def _note(action: audit.Action, letter_id: str) -> None:
-    services().transact(lambda session: note(session, action, detail={"dead_letter": letter_id}))
+        actions.retry(letter_id)

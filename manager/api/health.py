@@ -3,7 +3,7 @@
 from flask import Blueprint, Response
 
 from manager import gauges
-from manager.api.services import services
+from manager.current import services
 
 blueprint = Blueprint("health", __name__)
 

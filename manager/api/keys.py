@@ -6,20 +6,18 @@ from typing import Any
 from uuid import UUID
 
 import marshmallow as ma
-from flask import Response
 from flask.views import MethodView
-from sqlalchemy.orm import Session
 
-from manager import audit, db, keys, projects
+from manager import db, keys, projects
+from manager.actions import keys as actions
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Label, PageQuery, ProviderKey, Truth, Weight
 from manager.api.once import once
-from manager.api.services import note, now, scope, services
-from manager.changes import between
+from manager.current import scope, services
 from manager.key_probe import ProbeResult
 from manager.pages import Page
-from manager.tables import Project, UpstreamKey
+from manager.tables import UpstreamKey
 from manager.upstream_health import Health
 from shared.redis_schema import key_subject
 
@@ -108,21 +106,20 @@ class ShownKey:
         return cls(row, health[key_subject(str(row.id))])
 
 
-def _shown(*rows: UpstreamKey) -> list[ShownKey]:
+def shown(*rows: UpstreamKey) -> list[ShownKey]:
+    """Return keys with what the data plane has learned of them."""
     health = services().health.of(key_subject(str(row.id)) for row in rows)
     return [ShownKey.of(row, health) for row in rows]
+
+
+def _tagged(row: UpstreamKey) -> ShownKey:
+    conditions.show(keys.state(row))
+    return shown(row)[0]
 
 
 def shown_without_health(row: UpstreamKey) -> ShownKey:
     """Return a key without asking what the data plane has learned of it."""
     return ShownKey(row, None)
-
-
-def _project(session: Session, project_id: UUID) -> Project:
-    """Return a project whose keys are to be changed, locked."""
-    project = projects.get(session, project_id, scope=scope(), for_update=True)
-    projects.check_is_there(project)
-    return project
 
 
 @blueprint.route("/projects/<uuid:project_id>/keys")
@@ -137,28 +134,14 @@ class Keys(MethodView):
         with db.reading(services().sessions) as session:
             projects.get(session, project_id, scope=scope())
             found = keys.list_page(session, project_id, **query)
-        return Page(_shown(*found.items), found.next_cursor)
+        return Page(shown(*found.items), found.next_cursor)
 
     @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
     @blueprint.arguments(NewKey, example={"api_key": "sk-the-providers-key", "label": "second account", "weight": 3})
     @blueprint.response(201, KeyView)
-    def post(self, body: dict[str, Any], project_id: UUID) -> ShownKey | Response:
+    def post(self, body: dict[str, Any], project_id: UUID) -> ShownKey:
         """Add a key to a project."""
-
-        def add(session: Session) -> UpstreamKey:
-            project = _project(session, project_id)
-            key = keys.add(services().rules, now(), project, **body)
-            projects.touch(project, now())
-            after = {"after": keys.facts(key)}
-            note(session, audit.Action.KEY_CREATE, project_id=project_id, subject_id=key.id, detail=after)
-            return key
-
-        key = once(KeyView(), add, shown_without_health, state=keys.state)
-        if isinstance(key, Response):
-            return key
-        services().publish_created(lambda publisher: publisher.publish_project(project_id))
-        conditions.show(keys.state(key))
-        return _shown(key)[0]
+        return _tagged(actions.add(project_id, body, once(KeyView(), shown_without_health, state=keys.state)))
 
 
 @blueprint.route("/projects/<uuid:project_id>/keys/<uuid:key_id>")
@@ -171,33 +154,20 @@ class OneKey(MethodView):
         """Show a key."""
         with db.reading(services().sessions) as session:
             key = keys.get(projects.get(session, project_id, scope=scope()), key_id)
-        conditions.show(keys.state(key))
-        return _shown(key)[0]
+        return _tagged(key)
 
     @blueprint.says(tagged=True, conflicts=True)
     @blueprint.arguments(KeyChanges, example={"label": "first account", "weight": 2})
     @blueprint.response(200, KeyView)
     def patch(self, body: dict[str, Any], project_id: UUID, key_id: UUID) -> ShownKey:
         """Change a key; the last active one of an active project cannot be switched off."""
-        return _change(project_id, key_id, body)
+        return _tagged(actions.update(project_id, key_id, body, conditions.expected()))
 
     @blueprint.says(tagged=True, conflicts=True)
     @blueprint.response(204)
     def delete(self, project_id: UUID, key_id: UUID) -> None:
         """Remove a key, but not the last active one of an active project."""
-
-        def delete(session: Session) -> None:
-            project = _project(session, project_id)
-            key = keys.get(project, key_id)
-            conditions.expected().check(keys.state(key))
-            before = {"before": keys.facts(key)}
-            keys.delete(project, key)
-            projects.touch(project, now())
-            note(session, audit.Action.KEY_DELETE, project_id=project_id, subject_id=key_id, detail=before)
-
-        services().transact(delete)
-        services().publisher.publish_project(project_id)
-        services().health.forgive(key_id)
+        actions.delete(project_id, key_id, conditions.expected())
 
 
 @blueprint.route("/projects/<uuid:project_id>/keys/<uuid:key_id>/rotate")
@@ -209,7 +179,7 @@ class Rotation(MethodView):
     @blueprint.response(200, KeyView)
     def post(self, body: dict[str, Any], project_id: UUID, key_id: UUID) -> ShownKey:
         """Replace what a key opens; its id, label and weight stay, and it is tried again if it was set aside."""
-        return _change(project_id, key_id, body)
+        return _tagged(actions.update(project_id, key_id, body, conditions.expected()))
 
 
 @blueprint.route("/projects/<uuid:project_id>/keys/<uuid:key_id>/test")
@@ -219,43 +189,4 @@ class Trial(MethodView):
     @blueprint.response(200, KeyTestView)
     def post(self, project_id: UUID, key_id: UUID) -> ProbeResult:
         """Ask the provider whether it takes a key, with a request that costs nothing."""
-        with db.reading(services().sessions) as session:
-            project = projects.get(session, project_id, scope=scope())
-            key = keys.get(project, key_id)
-        result = _told(keys.probe(services().rules, project, key, services().settings))
-
-        def note_test(session: Session) -> None:
-            detail = {"state": result.state, "status": result.status, "reason": result.reason}
-            note(session, audit.Action.KEY_TEST, project_id=project_id, subject_id=key_id, detail=detail)
-
-        services().transact(note_test)
-        return result
-
-
-def _told(result: ProbeResult) -> ProbeResult:
-    """Return what may be told: not whether a port is open, or how long it took to say no."""
-    return ProbeResult("unreachable", "unreachable") if result.state == "unreachable" else result
-
-
-def _change(project_id: UUID, key_id: UUID, changes: dict[str, Any]) -> ShownKey:
-    action = audit.Action.KEY_ROTATE if "api_key" in changes else audit.Action.KEY_UPDATE
-
-    def change(session: Session) -> UpstreamKey:
-        project = _project(session, project_id)
-        key = keys.get(project, key_id)
-        conditions.expected().check(keys.state(key))
-        before, state = keys.facts(key), keys.state(key)
-        keys.update(services().rules, project, key, **changes)
-        if keys.state(key) == state:
-            return key
-        projects.touch(project, now())
-        differs = between(before, keys.facts(key)) or {}
-        note(session, action, project_id=project_id, subject_id=key_id, detail=differs)
-        return key
-
-    key = services().transact(change)
-    services().publisher.publish_project(project_id)
-    if "api_key" in changes:
-        services().health.forgive(key_id)
-    conditions.show(keys.state(key))
-    return _shown(key)[0]
+        return actions.test(project_id, key_id)

@@ -5,13 +5,13 @@ from typing import Any
 
 import marshmallow as ma
 from flask.views import MethodView
-from sqlalchemy.orm import Session
 
-from manager import audit, db, etags, limits, publications
+from manager import db, limits, publications
+from manager.actions import limits as actions
 from manager.api import conditions
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Whole
-from manager.api.services import note, now, services
+from manager.current import services
 from manager.principals import Role
 from shared.models import MOST, WINDOWS, Measure, OnOutage, Scope, Window
 
@@ -127,11 +127,6 @@ class GlobalLimitsView(ma.Schema):
     limits = shown_limits("limits")
 
 
-def changed(before: Any, after: Any) -> Mapping[str, Any] | None:
-    """Return what the audit says of a change of limits; None if there is none."""
-    return None if before == after else {"before": limits.shown(before), "after": limits.shown(after)}
-
-
 @blueprint.route("/limits")
 class Limits(MethodView):
     """Limits of everything together."""
@@ -150,26 +145,9 @@ class Limits(MethodView):
     @blueprint.response(200, GlobalLimitsView)
     def put(self, body: dict[str, Any]) -> dict[str, Any]:
         """Replace the limits of everything together."""
-
-        def replace(session: Session) -> Any:
-            # Counted first: it keeps others out, so that what is found is what is replaced.
-            publications.touch(session, publications.Name.LIMITS, now())
-            before = publications.global_limits(session)
-            conditions.expected().check(_state(before))
-            after = publications.set_global_limits(session, now(), body["limits"])
-            if detail := changed(before, after):
-                note(session, audit.Action.LIMITS_CHANGE, detail=detail)
-            return after
-
-        after = services().transact(replace)
-        services().publisher.publish_limits()
-        return _tagged(after)
-
-
-def _state(counted: Any) -> str:
-    return etags.state_of(limits.shown(counted))
+        return _tagged(actions.replace(body["limits"], conditions.expected()))
 
 
 def _tagged(counted: Any) -> dict[str, Any]:
-    conditions.show(_state(counted))
+    conditions.show(actions.state(counted))
     return {"limits": counted}

@@ -1,20 +1,18 @@
 """/manage/operators and /manage/me."""
 
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import marshmallow as ma
-from flask import Response
 from flask.views import MethodView
-from sqlalchemy.orm import Session
 
-from manager import audit, db, operator_names, operators
+from manager import db, operator_names, operators
+from manager.actions import operators as actions
+from manager.actions.operators import WithToken
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Changes, Duration, Name, PageQuery, sort_field
 from manager.api.once import once
-from manager.api.services import now, principal, services, source
-from manager.audit import Action
+from manager.current import principal, services
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import Operator
@@ -100,15 +98,6 @@ class MeView(ma.Schema):
     project_ids = _ids()
 
 
-@dataclass(frozen=True)
-class _WithToken:
-    row: Operator
-    token: str
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.row, name)
-
-
 @blueprint.route("/operators")
 class Operators(MethodView):
     """All operators."""
@@ -123,15 +112,9 @@ class Operators(MethodView):
     @blueprint.says(once=True, conflicts=True, links=_LINKS)
     @blueprint.arguments(NewOperator)
     @blueprint.response(201, OperatorWithTokenView)
-    def post(self, body: dict[str, Any]) -> _WithToken | Response:
+    def post(self, body: dict[str, Any]) -> WithToken:
         """Create an operator; the answer is the only one that shows its token."""
-
-        def create(session: Session) -> _WithToken:
-            row, token = operators.create(session, services().settings.token_pepper, now(), **body)
-            _note(session, Action.OPERATOR_CREATE, row, {"after": operators.shown(row)})
-            return _WithToken(row, token)
-
-        return once(OperatorWithTokenView(), create, lambda made: made)
+        return actions.create(body, once(OperatorWithTokenView(), lambda made: made))
 
 
 @blueprint.route("/operators/<uuid:operator_id>")
@@ -149,30 +132,12 @@ class OneOperator(MethodView):
     @blueprint.response(200, OperatorView)
     def patch(self, body: dict[str, Any], operator_id: UUID) -> Operator:
         """Change an operator that has not been revoked."""
-
-        def change(session: Session) -> Operator:
-            operator = operators.get(session, operator_id, for_update=True)
-            before = operators.shown(operator)
-            operators.update(session, now(), operator, **body)
-            after = operators.shown(operator)
-            changed = [name for name in after if before[name] != after[name]]
-            if changed:
-                detail = {"before": {n: before[n] for n in changed}, "after": {n: after[n] for n in changed}}
-                _note(session, Action.OPERATOR_UPDATE, operator, detail)
-            return operator
-
-        return services().transact(change)
+        return actions.update(operator_id, body)
 
     @blueprint.response(204)
     def delete(self, operator_id: UUID) -> None:
         """Revoke an operator for good. Its row stays, since the audit names it."""
-
-        def revoke(session: Session) -> None:
-            operator = operators.get(session, operator_id, for_update=True)
-            if operators.revoke(operator, now()):
-                _note(session, Action.OPERATOR_REVOKE, operator, {"name": operator.name})
-
-        services().transact(revoke)
+        actions.revoke(operator_id)
 
 
 @blueprint.route("/operators/<uuid:operator_id>/rotate")
@@ -181,17 +146,9 @@ class Rotation(MethodView):
 
     @blueprint.says(conflicts=True)
     @blueprint.response(200, OperatorWithTokenView)
-    def post(self, operator_id: UUID) -> _WithToken:
+    def post(self, operator_id: UUID) -> WithToken:
         """Give an operator another token, shown only here; the old one ends at once."""
-
-        def rotate(session: Session) -> _WithToken:
-            operator = operators.get(session, operator_id, for_update=True)
-            masks = {"before": {"token": operator.masked}}
-            token = operators.rotate(services().settings.token_pepper, now(), operator)
-            _note(session, Action.OPERATOR_ROTATE, operator, masks | {"after": {"token": operator.masked}})
-            return _WithToken(operator, token)
-
-        return services().transact(rotate)
+        return actions.rotate(operator_id)
 
 
 @blueprint.route("/me")
@@ -205,7 +162,3 @@ class Me(MethodView):
         me = principal()
         ids = me.scope.project_ids
         return {"id": me.id, "name": me.name, "role": me.role, "project_ids": None if ids is None else sorted(ids)}
-
-
-def _note(session: Session, action: Action, operator: Operator, detail: dict[str, Any]) -> None:
-    audit.note(session, now(), source(), action, subject_id=operator.id, detail=detail)

@@ -6,12 +6,12 @@ from uuid import UUID
 
 import marshmallow as ma
 from flask.views import MethodView
-from sqlalchemy.orm import Session
 
-from manager import audit, db, money, prices
+from manager import db, money, prices
+from manager.actions import prices as actions
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Exact, Moment, PageQuery, Plain, Whole, Yes
-from manager.api.services import note, now, services
+from manager.current import services
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import Price
@@ -103,11 +103,6 @@ class PriceQuery(PageQuery):
     is_override = Yes(load_default=None)
 
 
-def _detail(price: Price) -> dict[str, Any]:
-    shown: dict[str, Any] = PriceShape().dump(price)
-    return {name: value for name, value in shown.items() if value is not None}
-
-
 @blueprint.route("/prices")
 class Prices(MethodView):
     """All prices."""
@@ -125,18 +120,7 @@ class Prices(MethodView):
     @blueprint.response(200, PriceView)
     def put(self, body: dict[str, Any]) -> Price:
         """Add an override, or replace the one of the same provider, model, `above` and `valid_from`."""
-
-        def put(session: Session) -> Price:
-            before = prices.override(session, services().rules, **body)
-            was = before and _detail(before)
-            price = prices.put(session, services().rules, now(), **body)
-            detail = {**_detail(price), **({"before": was} if was else {})}
-            note(session, audit.Action.PRICE_PUT, subject_id=price.id, detail=detail)
-            return price
-
-        price = services().transact(put)
-        services().publisher.publish_prices()
-        return price
+        return actions.put(body)
 
 
 @blueprint.route("/prices/<uuid:price_id>")
@@ -154,10 +138,4 @@ class OnePrice(MethodView):
     @blueprint.response(204)
     def delete(self, price_id: UUID) -> None:
         """Take an override back."""
-
-        def delete(session: Session) -> None:
-            price = prices.delete(session, now(), price_id)
-            note(session, audit.Action.PRICE_DELETE, subject_id=price_id, detail=_detail(price))
-
-        services().transact(delete)
-        services().publisher.publish_prices()
+        actions.delete(price_id)

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from flask import Response
 from flask.views import MethodView
-from sqlalchemy.orm import Session
 
-from manager import audit, db, etags, keys, limits, projects, tokens
+from manager import db, projects
+from manager.actions import projects as actions
 from manager.api import conditions, described
 from manager.api.blueprint import ManageBlueprint
 from manager.api.keys import ShownKey, shown_without_health
-from manager.api.limits import changed
 from manager.api.once import once
 from manager.api.project_shapes import (
     DeletionQuery,
@@ -25,11 +23,8 @@ from manager.api.project_shapes import (
     ReplacedProject,
     RevokedTokens,
 )
-from manager.api.services import demand, demand_everything, note, now, principal, scope, services, source
-from manager.changes import between
-from manager.errors import Forbidden
+from manager.current import scope, services
 from manager.pages import Page
-from manager.principals import Role
 from manager.tables import Project
 from manager.upstream_health import Health
 from shared.redis_schema import key_subject, origin_subject
@@ -87,7 +82,8 @@ class ShownProject:
         return cls(row, keys, [ShownOrigin(url, health[origin_subject(url)]) for url in urls])
 
 
-def _shown(*rows: Project) -> list[ShownProject]:
+def shown(*rows: Project) -> list[ShownProject]:
+    """Return projects with the health of their keys and origins."""
     urls = {row.id: projects.base_urls(row, services().rules) for row in rows}
     subjects = [key_subject(str(key.id)) for row in rows for key in row.keys]
     subjects += [origin_subject(url) for row in rows for url in urls[row.id]]
@@ -100,20 +96,9 @@ def _shown_without_health(row: Project) -> ShownProject:
     return ShownProject(row, [shown_without_health(key) for key in row.keys], origins)
 
 
-def _state(row: Project) -> str:
-    return etags.state_of(row.id, row.version)
-
-
 def _tagged(row: Project) -> ShownProject:
-    conditions.show(_state(row))
-    return _shown(row)[0]
-
-
-def _expected(session: Session, project_id: UUID) -> Project:
-    """Return a project that is to be changed, locked, if it is what the caller knows."""
-    project = projects.get(session, project_id, scope=scope(), for_update=True)
-    conditions.expected().check(_state(project))
-    return project
+    conditions.show(actions.state(row))
+    return shown(row)[0]
 
 
 @blueprint.route("/projects")
@@ -127,28 +112,14 @@ class Projects(MethodView):
         """List projects, newest first."""
         with db.reading(services().sessions) as session:
             found = projects.list_page(session, scope=scope(), **query)
-        return Page(_shown(*found.items), found.next_cursor)
+        return Page(shown(*found.items), found.next_cursor)
 
     @blueprint.says(once=True, is_tagged=True, conflicts=True, links=LINKS)
     @blueprint.arguments(NewProject, example={**_EXAMPLE, "api_key": "sk-the-providers-key"})
     @blueprint.response(201, ProjectView)
-    def post(self, body: dict[str, Any]) -> ShownProject | Response:
+    def post(self, body: dict[str, Any]) -> ShownProject:
         """Create a project with its first key."""
-        demand_everything()
-
-        def create(session: Session) -> Project:
-            project = projects.create(session, services().rules, now(), **body)
-            _demand_admin(("",), _goes_to(project))
-            made = {**projects.facts(project), "limits": limits.shown(project.limits)}
-            detail = {"after": {**made, "masked_key": project.keys[0].masked}}
-            note(session, audit.Action.PROJECT_CREATE, project_id=project.id, detail=detail)
-            return project
-
-        project = once(ProjectView(), create, _shown_without_health, state=_state)
-        if isinstance(project, Response):
-            return project
-        services().publish_created(lambda publisher: publisher.publish_project(project.id))
-        return _tagged(project)
+        return _tagged(actions.create(body, once(ProjectView(), _shown_without_health, state=actions.state)))
 
 
 @blueprint.route("/projects/<uuid:project_id>")
@@ -168,28 +139,21 @@ class OneProject(MethodView):
     @blueprint.response(200, ProjectView)
     def patch(self, body: dict[str, Any], project_id: UUID) -> ShownProject:
         """Change a project."""
-        return _change(project_id, lambda *known: projects.update(*known, **body))
+        return _tagged(actions.update(project_id, body, conditions.expected()))
 
     @blueprint.says(tagged=True, conflicts=True)
     @blueprint.arguments(ReplacedProject, example=_EXAMPLE)
     @blueprint.response(200, ProjectView)
     def put(self, body: dict[str, Any], project_id: UUID) -> ShownProject:
         """Replace name and settings of a project; its keys and whether it is active stay."""
-        return _change(project_id, lambda *known: projects.replace(*known, **body))
+        return _tagged(actions.replace(project_id, body, conditions.expected()))
 
     @blueprint.says(tagged=True, conflicts=True)
     @blueprint.arguments(DeletionQuery, location="query")
     @blueprint.response(204)
     def delete(self, query: dict[str, Any], project_id: UUID) -> None:
         """Deactivate a project for good and revoke all its tokens; its usage stays until it is purged."""
-        if query["purge"]:
-            demand(Role.ADMIN)
-            services().transact(lambda session: _purge(session, project_id))
-            services().publisher.publish_tombstones()
-        else:
-            services().transact(lambda session: _delete(session, project_id))
-            services().publisher.publish_project(project_id)
-            services().publisher.publish_tokens_of(project_id)
+        (actions.purge if query["purge"] else actions.delete)(project_id, conditions.expected())
 
 
 @blueprint.route("/projects/<uuid:project_id>/activate")
@@ -200,7 +164,7 @@ class Activation(MethodView):
     @blueprint.response(200, ProjectView)
     def post(self, project_id: UUID) -> ShownProject:
         """Switch a project on; it needs an active key."""
-        return _change(project_id, lambda *known: projects.update(*known, is_active=True))
+        return _tagged(actions.update(project_id, {"is_active": True}, conditions.expected()))
 
 
 @blueprint.route("/projects/<uuid:project_id>/deactivate")
@@ -211,7 +175,7 @@ class Deactivation(MethodView):
     @blueprint.response(200, ProjectView)
     def post(self, project_id: UUID) -> ShownProject:
         """Switch a project off; its running requests are cut, its tokens stay."""
-        return _change(project_id, lambda *known: projects.update(*known, is_active=False))
+        return _tagged(actions.update(project_id, {"is_active": False}, conditions.expected()))
 
 
 @blueprint.route("/projects/<uuid:project_id>/tokens/revoke")
@@ -221,71 +185,4 @@ class TokensOfProject(MethodView):
     @blueprint.response(200, RevokedTokens)
     def post(self, project_id: UUID) -> dict[str, int]:
         """Revoke all tokens of a project for good; the project stays as it is."""
-
-        def revoke(session: Session) -> int:
-            projects.get(session, project_id, scope=scope(), for_update=True)
-            revoked = tokens.revoke_all(session, now(), scope=scope(), project_id=project_id)
-            audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked)
-            return len(revoked)
-
-        count = services().transact(revoke)
-        services().publisher.publish_tokens_of(project_id)
-        return {"revoked": count}
-
-
-def _demand_admin(before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
-    """Raise Forbidden for a change of where keys are sent, unless by an admin: whoever is there gets to see them."""
-    if before != after and not principal().role.covers(Role.ADMIN):
-        raise Forbidden("Where a provider's keys are sent (base_url, fallback_urls) is for admins to say.")
-
-
-def _goes_to(project: Project) -> tuple[Any, ...]:
-    return project.base_url, *project.fallback_urls
-
-
-def _change(project_id: UUID, change: Any) -> ShownProject:
-    """Change a project by a function as projects.update; tell the audit and the data plane."""
-
-    def work(session: Session) -> tuple[Project, set[UUID]]:
-        project = _expected(session, project_id)
-        was_active, known, counted = project.is_active, {key.id for key in project.keys}, project.limits
-        before, first = projects.facts(project), project.keys[0] if project.keys else None
-        went_to = _goes_to(project)
-        change(session, services().rules, now(), project)
-        _demand_admin(went_to, _goes_to(project))
-        if detail := between(before, projects.facts(project)):
-            note(session, audit.Action.PROJECT_UPDATE, project_id=project_id, detail=detail)
-        if was_active != project.is_active:
-            action = audit.Action.PROJECT_ACTIVATE if project.is_active else audit.Action.PROJECT_DEACTIVATE
-            note(session, action, project_id=project_id)
-        if limits_detail := changed(counted, project.limits):
-            note(session, audit.Action.LIMITS_CHANGE, project_id=project_id, detail=limits_detail)
-        gone = known - {key.id for key in project.keys}
-        if project.keys and project.keys[0].id not in known:
-            _note_new_key(session, project, first)
-        return project, gone
-
-    project, gone = services().transact(work)
-    services().publisher.publish_project(project_id)
-    services().health.forgive(*gone)
-    return _tagged(project)
-
-
-def _note_new_key(session: Session, project: Project, old: Any) -> None:
-    new = project.keys[0]
-    detail = {"before": old and {"id": str(old.id), **keys.facts(old)}, "after": keys.facts(new)}
-    note(session, audit.Action.KEY_ROTATE, project_id=project.id, subject_id=new.id, detail=detail)
-
-
-def _delete(session: Session, project_id: UUID) -> None:
-    revoked = projects.delete(session, now(), _expected(session, project_id))
-    audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, [(project_id, each) for each in revoked])
-    detail = {"revoked_tokens": len(revoked)}
-    note(session, audit.Action.PROJECT_DELETE, project_id=project_id, detail=detail)
-
-
-def _purge(session: Session, project_id: UUID) -> None:
-    project = _expected(session, project_id)
-    before = {"name": project.name, "provider": project.provider}
-    detail = {"before": before, "tokens": projects.purge(session, now(), project)}
-    note(session, audit.Action.PROJECT_PURGE, project_id=project_id, detail=detail)
+        return {"revoked": actions.revoke_tokens(project_id)}

@@ -6,7 +6,7 @@ import marshmallow as ma
 from flask.views import MethodView
 
 from manager.api.blueprint import ManageBlueprint
-from manager.api.services import services
+from manager.current import services
 from manager.errors import NotFound
 from shared.providers import Provider, Route
 

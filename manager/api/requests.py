@@ -9,7 +9,7 @@ from manager import db, recent_requests
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Exact, Moment, PageQuery, WholeNumber, Yes, sort_field
 from manager.api.prices import Usd
-from manager.api.services import scope, services
+from manager.current import scope, services
 from manager.pages import Page
 from manager.tables import Request
 from shared.models import Outcome

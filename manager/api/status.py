@@ -8,7 +8,7 @@ from flask.views import MethodView
 from manager import status
 from manager.api.blueprint import ManageBlueprint
 from manager.api.keys import HealthView
-from manager.api.services import services
+from manager.current import services
 from manager.principals import Role
 
 blueprint = ManageBlueprint("status", "What goes on.")

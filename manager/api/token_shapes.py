@@ -20,7 +20,7 @@ from manager.api.fields import (
 )
 from manager.api.limits import TOKEN_LIMITS, limits_field, shown_limits
 from manager.api.policies import PolicyShape
-from manager.api.services import now
+from manager.current import now
 
 SOON = "2030-01-01T00:00:00Z"
 

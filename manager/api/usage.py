@@ -12,7 +12,7 @@ from manager import db, tabular, usage
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Exact, Moment, WholeNumber
 from manager.api.prices import Usd
-from manager.api.services import scope, services
+from manager.current import scope, services
 
 CSV = "text/csv"
 blueprint = ManageBlueprint("usage", "What was used and what it cost, summed up from hours.")

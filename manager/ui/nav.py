@@ -7,7 +7,7 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from manager.api import access
-from manager.api.services import principal
+from manager.current import principal
 from manager.principals import Role
 from manager.ui.blueprint import blueprint
 

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, Unauthorized
 from werkzeug.routing import RequestRedirect
 
 from manager import db, ui_sessions
-from manager.api.services import now, services
+from manager.current import now, services
 from manager.ui import cookies
 from manager.ui_sessions import Found, Rules
 from shared import logs

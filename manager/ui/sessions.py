@@ -7,8 +7,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from manager import db, ui_sessions
-from manager.api.services import note, now, principal, services
 from manager.audit import Action
+from manager.current import note, now, principal, services
 from manager.errors import NotFound
 from manager.principals import Role
 from manager.ui.blueprint import blueprint, needs

@@ -7,9 +7,9 @@ from sqlalchemy.orm import Session
 
 from manager import ui_sessions
 from manager.api import access
-from manager.api.services import note, now, principal, services
 from manager.audit import Action
 from manager.authentication import IssuerAway, Refused
+from manager.current import note, now, principal, services
 from manager.entrance import MustWait
 from manager.principals import Principal, Role
 from manager.ui import cookies

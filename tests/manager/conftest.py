@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import redis
 import sqlalchemy as sa
+from flask import Flask
 
-from manager import db
+from manager import create_app, db, logins, tallies
 from manager.tables import Base, Project, Token, UpstreamKey, new_id
 from shared import sealing
 from shared import settings as environment
@@ -19,6 +21,8 @@ from shared.settings import Plane, Settings
 
 NOW = datetime(2026, 5, 4, 10, 20, 30, 456_000, tzinfo=UTC)
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG = 1, 2
+MANAGEMENT_TOKEN = "management-0123456789-abcdefghijkl"
+PEPPER = "pepper-9876543210-zyxwvutsrqponmlkj"
 NOBODY = "unix:///nobody/listens/here.sock"
 PROJECT_ID = UUID("018f0000-0000-7000-8000-00000000000a")
 TOKEN_ID = UUID("018f0000-0000-7000-8000-00000000000b")
@@ -45,6 +49,10 @@ EVENT = UsageEvent(
     usage=Usage(10, 20, 30),
 )
 
+# For rules in which the database plays no part.
+one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+type Serve = Callable[..., Flask]
 type SettingsOf = Callable[..., Settings]
 
 
@@ -129,3 +137,48 @@ def asked_for() -> Iterator[Callable[[], int]]:
 
     yield read
     libc.prctl(PR_SET_PDEATHSIG, 0)
+
+
+@pytest.fixture(scope="session")
+def encryption_key() -> str:
+    return sealing.generate_key()
+
+
+@pytest.fixture(scope="session")
+def keyring(encryption_key: str) -> sealing.Keyring:
+    return sealing.Keyring.parse(f"k1:{encryption_key}")
+
+
+@pytest.fixture(scope="session")
+def serve(encryption_key: str, migrated_urls: dict[str, str], valkey_url: str) -> Iterator[Serve]:
+    """Gives the app of some variables and of no others; an app keeps nothing but connections, so it is made once."""
+    required = {"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN, "ENCRYPTION_KEYS": f"k1:{encryption_key}", "TOKEN_PEPPER": PEPPER}
+    # Tests hurry. What slows others down has tests of its own.
+    required |= {"LLM_PROXY_API_RATE": "999999999 per second", "LLM_PROXY_LOGIN_FAILURES": "1000000"}
+    apps: dict[frozenset[tuple[str, str]], Flask] = {}
+
+    def give(**variables: str) -> Flask:
+        key = frozenset(variables.items())
+        if key not in apps:
+            apps[key] = create_app(configure(required | variables))
+        return apps[key]
+
+    yield give
+    for app in apps.values():
+        app.extensions["llm_proxy"].close()
+
+
+def configure(variables: dict[str, str]) -> Settings:
+    """The manager's settings under these variables and no others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in environment.variables():
+            patch.delenv(variable.name, raising=False)
+            patch.delenv(f"{variable.name}_FILE", raising=False)
+        return environment.load(Plane.CONTROL, variables)
+
+
+@pytest.fixture
+def app(serve: Serve, database_url: str, redis_client: redis.Redis, valkey_url: str) -> Flask:
+    """The service on an empty database and an empty Redis, which knows its operator already."""
+    redis_client.set(tallies.PREFIX + logins.seen("management", "127.0.0.1"), 1)
+    return serve(DATABASE_URL=database_url, REDIS_URL=valkey_url)

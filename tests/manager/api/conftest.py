@@ -12,26 +12,17 @@ from flask import Flask, g
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from manager import create_app, logins, tallies
 from manager.principals import Principal
-from shared import limits_schema, models, redis_schema, sealing, settings, tokens
+from shared import limits_schema, models, redis_schema, tokens
 from shared.redis_schema import BreakerChange
-from shared.settings import Plane, Settings
+from tests.manager.conftest import MANAGEMENT_TOKEN, NOBODY, PEPPER, Serve
 
-MANAGEMENT_TOKEN = "management-0123456789-abcdefghijkl"
-PEPPER = "pepper-9876543210-zyxwvutsrqponmlkj"
 PROVIDER_KEY = "sk-proj-the-real-provider-key-0123"
-NOBODY = "unix:///nobody/listens/here.sock"
 
 # A policy without limits, and the health of what has not failed, as they are shown.
 ANYTHING = {"allowed_models": [], "denied_models": [], "denied_parameters": [], "max_values": {}}
 WELL = {"state": "ok", "reason": None, "until": None, "openings": 0}
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
-
-# For rules in which the database plays no part.
-one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-type Serve = Callable[..., Flask]
 
 
 @dataclass(frozen=True)
@@ -121,51 +112,6 @@ class Published:
         """The limits of a token."""
         digest = tokens.digest(secret, PEPPER.encode())
         return limits_schema.decode_limits(self.client.hget(redis_schema.token_key(digest), "limits"))
-
-
-@pytest.fixture(scope="session")
-def encryption_key() -> str:
-    return sealing.generate_key()
-
-
-@pytest.fixture(scope="session")
-def keyring(encryption_key: str) -> sealing.Keyring:
-    return sealing.Keyring.parse(f"k1:{encryption_key}")
-
-
-@pytest.fixture(scope="session")
-def serve(encryption_key: str, migrated_urls: dict[str, str], valkey_url: str) -> Iterator[Serve]:
-    """Gives the app of some variables and of no others; an app keeps nothing but connections, so it is made once."""
-    required = {"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN, "ENCRYPTION_KEYS": f"k1:{encryption_key}", "TOKEN_PEPPER": PEPPER}
-    # Tests hurry. What slows others down has tests of its own.
-    required |= {"LLM_PROXY_API_RATE": "999999999 per second", "LLM_PROXY_LOGIN_FAILURES": "1000000"}
-    apps: dict[frozenset[tuple[str, str]], Flask] = {}
-
-    def give(**variables: str) -> Flask:
-        key = frozenset(variables.items())
-        if key not in apps:
-            apps[key] = create_app(configure(required | variables))
-        return apps[key]
-
-    yield give
-    for app in apps.values():
-        app.extensions["llm_proxy"].close()
-
-
-def configure(variables: dict[str, str]) -> Settings:
-    """The manager's settings under these variables and no others."""
-    with pytest.MonkeyPatch.context() as environment:
-        for variable in settings.variables():
-            environment.delenv(variable.name, raising=False)
-            environment.delenv(f"{variable.name}_FILE", raising=False)
-        return settings.load(Plane.CONTROL, variables)
-
-
-@pytest.fixture
-def app(serve: Serve, database_url: str, redis_client: redis.Redis, valkey_url: str) -> Flask:
-    """The service on an empty database and an empty Redis, which knows its operator already."""
-    redis_client.set(tallies.PREFIX + logins.seen("management", "127.0.0.1"), 1)
-    return serve(DATABASE_URL=database_url, REDIS_URL=valkey_url)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, PROVIDER_KEY, Api, one_database, problem
+from tests.manager.api.conftest import PROVIDER_KEY, Api, problem
+from tests.manager.conftest import MANAGEMENT_TOKEN, one_database
 
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 ID = uuid.UUID(int=7)

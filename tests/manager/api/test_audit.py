@@ -16,8 +16,8 @@ from manager.audit import Action
 from manager.audit_export import BATCH
 from manager.tables import AuditEvent
 from shared.models import Outcome
-from tests.manager.api.conftest import PROVIDER_KEY, Api, faulty, one_database, problem
-from tests.manager.conftest import EVENT, NOW, PROJECT_ID, TOKEN_ID
+from tests.manager.api.conftest import PROVIDER_KEY, Api, faulty, problem
+from tests.manager.conftest import EVENT, NOW, PROJECT_ID, TOKEN_ID, one_database
 
 type Told = Callable[..., None]
 

@@ -7,8 +7,8 @@ from werkzeug.test import TestResponse
 
 from manager import db
 from manager.tables import AuditEvent, Project, Token
-from tests.manager.api.conftest import Api, one_database, problem
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import Api, problem
+from tests.manager.conftest import Rows, one_database
 
 OTHER_KEY = "sk-proj-another-provider-key-4567"
 

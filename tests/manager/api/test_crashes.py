@@ -21,7 +21,8 @@ from manager.reconcile import Reconciler
 from manager.tables import Project, Token
 from shared import redis_schema, settings, tokens
 from shared.models import Caller
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, PEPPER, Api
+from tests.manager.api.conftest import Api
+from tests.manager.conftest import MANAGEMENT_TOKEN, PEPPER
 
 _numbers = count()
 

@@ -7,8 +7,8 @@ from manager import db
 from manager.collector import Collector
 from manager.tables import Request
 from shared import redis_schema
-from tests.manager.api.conftest import Api, faulty, one_database, problem
-from tests.manager.conftest import EVENT, PROJECT_ID, Rows
+from tests.manager.api.conftest import Api, faulty, problem
+from tests.manager.conftest import EVENT, PROJECT_ID, Rows, one_database
 
 pytestmark = one_database
 DEAD, STREAM = redis_schema.USAGE_DEAD_LETTERS, redis_schema.USAGE_STREAM

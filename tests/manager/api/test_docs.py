@@ -5,7 +5,8 @@ from pathlib import Path
 
 from manager.api.audit import AuditQuery
 from manager.audit import Action
-from tests.manager.api.conftest import Api, one_database
+from tests.manager.api.conftest import Api
+from tests.manager.conftest import one_database
 
 TEXT = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
 OPERATION = re.compile(r"^### `(GET|POST|PATCH|PUT|DELETE) /manage/([^ `]+)`$", re.MULTILINE)

@@ -5,7 +5,8 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from tests.manager.api.conftest import one_database, problem
+from tests.manager.api.conftest import problem
+from tests.manager.conftest import one_database
 
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 

@@ -5,9 +5,9 @@ import redis
 
 from manager import db, rollup
 from shared import redis_schema
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, Api, Serve
+from tests.manager.api.conftest import Api
 from tests.manager.api.fuzzing import hold_to_its_word
-from tests.manager.conftest import numbered
+from tests.manager.conftest import MANAGEMENT_TOKEN, Serve, numbered
 
 pytestmark = [
     pytest.mark.timeout(3 * 3600),

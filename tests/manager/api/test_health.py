@@ -14,7 +14,8 @@ from flask.testing import FlaskClient
 
 from manager import db
 from shared import redis_schema
-from tests.manager.api.conftest import NOBODY, Api, Serve
+from tests.manager.api.conftest import Api
+from tests.manager.conftest import NOBODY, Serve
 
 ALL_OK = {"database": "ok", "schema": "ok", "redis": "ok", "published": "ok"}
 

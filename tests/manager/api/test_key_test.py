@@ -4,7 +4,8 @@ import pytest
 import requests
 import requests_mock
 
-from tests.manager.api.conftest import PROVIDER_KEY, Api, one_database, problem
+from tests.manager.api.conftest import PROVIDER_KEY, Api, problem
+from tests.manager.conftest import one_database
 
 
 @pytest.fixture

@@ -9,19 +9,8 @@ import redis
 from shared import models, redis_schema
 from shared.redis_schema import BreakerChange
 from shared.sealing import Keyring
-from tests.manager.api.conftest import (
-    MANAGEMENT_TOKEN,
-    PEPPER,
-    PROVIDER_KEY,
-    WELL,
-    Api,
-    Published,
-    created,
-    faulty,
-    one_database,
-    problem,
-    set_aside,
-)
+from tests.manager.api.conftest import PROVIDER_KEY, WELL, Api, Published, created, faulty, problem, set_aside
+from tests.manager.conftest import MANAGEMENT_TOKEN, PEPPER, one_database
 
 NOBODYS = uuid.UUID(int=7)
 OTHER_KEY = "sk-proj-another-provider-key-4567"

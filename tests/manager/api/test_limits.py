@@ -8,8 +8,8 @@ import redis
 from manager.tables import AuditEvent
 from shared import limits_schema, redis_schema
 from shared.models import Limit, Measure, Window
-from tests.manager.api.conftest import Api, Published, faulty, one_database, problem
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import Api, Published, faulty, problem
+from tests.manager.conftest import Rows, one_database
 
 BUDGET = {"measure": "cost", "window": "month", "amount": "12.50"}
 RATE = {"measure": "requests", "window": "minute", "amount": 60, "burst": 5, "on_outage": "open"}

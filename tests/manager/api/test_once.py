@@ -8,8 +8,8 @@ from werkzeug.test import TestResponse
 
 from manager.principals import Principal, Role
 from manager.tables import Token
-from tests.manager.api.conftest import PROVIDER_KEY, Api, Published, created, faulty, one_database, problem
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import PROVIDER_KEY, Api, Published, created, faulty, problem
+from tests.manager.conftest import Rows, one_database
 
 OTHER_KEY = "sk-proj-another-provider-key-4567"
 

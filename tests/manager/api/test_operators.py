@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, Api, created, faulty, one_database, problem
+from tests.manager.api.conftest import Api, created, faulty, problem
+from tests.manager.conftest import MANAGEMENT_TOKEN, one_database
 
 NOBODY_ID = "018f0000-0000-7000-8000-00000000000f"
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from tests.manager.api.conftest import Api, Serve, one_database, problem
+from tests.manager.api.conftest import Api, problem
+from tests.manager.conftest import Serve, one_database
 from tests.manager.issuer import Issuer, Key, serving
 
 pytestmark = one_database

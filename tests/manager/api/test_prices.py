@@ -9,8 +9,8 @@ from manager import db, prices
 from manager.tables import AuditEvent
 from shared import redis_schema
 from shared.prices import Price, PriceTable, decode_table
-from tests.manager.api.conftest import Api, faulty, one_database, problem
-from tests.manager.conftest import NOW, Rows
+from tests.manager.api.conftest import Api, faulty, problem
+from tests.manager.conftest import NOW, Rows, one_database
 
 GPT = {"provider": "openai", "model": "gpt-5*", "prompt": "1.25", "completion": "10"}
 LISTED = Price("openai", "gpt-5", prompt=1, completion=2)

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from manager.api import MAX_BODY_BYTES
 from manager.api.problems import handle
 from manager.transactions import CommitUnknown
-from tests.manager.api.conftest import NOBODY, PROVIDER_KEY, Api, Serve, faulty, one_database, problem
+from tests.manager.api.conftest import PROVIDER_KEY, Api, faulty, problem
+from tests.manager.conftest import NOBODY, Serve, one_database
 
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 JSON = {"content-type": "application/json"}

@@ -12,18 +12,8 @@ from manager.tables import Project
 from shared import redis_schema
 from shared.models import Feature, Policy
 from shared.sealing import Keyring, generate_key
-from tests.manager.api.conftest import (
-    ANYTHING,
-    PROVIDER_KEY,
-    WELL,
-    Api,
-    Published,
-    Serve,
-    faulty,
-    one_database,
-    problem,
-    set_aside,
-)
+from tests.manager.api.conftest import ANYTHING, PROVIDER_KEY, WELL, Api, Published, faulty, problem, set_aside
+from tests.manager.conftest import Serve, one_database
 
 NOBODYS = uuid.UUID(int=7)
 OTHER_KEY = "sk-proj-another-provider-key-4567"

@@ -3,7 +3,8 @@
 import pytest
 
 from shared import providers
-from tests.manager.api.conftest import Api, one_database, problem
+from tests.manager.api.conftest import Api, problem
+from tests.manager.conftest import one_database
 
 pytestmark = one_database
 

@@ -8,7 +8,8 @@ import pytest
 
 from manager import db
 from manager.tables import Request
-from tests.manager.api.conftest import Api, faulty, one_database, problem
+from tests.manager.api.conftest import Api, faulty, problem
+from tests.manager.conftest import one_database
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SEARCH, FIND = uuid.UUID(int=1), uuid.UUID(int=2)

@@ -13,7 +13,8 @@ from manager import create_app, db, tallies
 from manager.api import access
 from manager.denials import Denials
 from manager.principals import Role
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, PEPPER, Api, configure, faulty, one_database, problem
+from tests.manager.api.conftest import Api, faulty, problem
+from tests.manager.conftest import MANAGEMENT_TOKEN, PEPPER, configure, one_database
 
 pytestmark = one_database
 ID = str(uuid.UUID(int=7))

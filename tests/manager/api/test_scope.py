@@ -9,7 +9,8 @@ import pytest
 from flask import Flask
 
 from manager.principals import Principal, Role, Scope
-from tests.manager.api.conftest import PROVIDER_KEY, Api, one_database, problem
+from tests.manager.api.conftest import PROVIDER_KEY, Api, problem
+from tests.manager.conftest import one_database
 
 type SignIn = Callable[[Principal], None]
 

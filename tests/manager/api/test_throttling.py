@@ -10,7 +10,8 @@ from werkzeug.test import TestResponse
 
 from manager import tallies
 from manager.api import rates
-from tests.manager.api.conftest import NOBODY, Api, Serve, one_database, problem
+from tests.manager.api.conftest import Api, problem
+from tests.manager.conftest import NOBODY, Serve, one_database
 
 pytestmark = one_database
 WRONG = "llmp-op-00000000000000000000000000000000026BYXP"

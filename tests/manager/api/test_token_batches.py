@@ -9,8 +9,8 @@ import pytest
 from manager import db
 from manager.tables import Token
 from shared import tokens
-from tests.manager.api.conftest import PEPPER, Api, Published, faulty, one_database, problem
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import Api, Published, faulty, problem
+from tests.manager.conftest import PEPPER, Rows, one_database
 
 NOBODYS = str(uuid.UUID(int=7))
 

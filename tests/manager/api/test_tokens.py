@@ -11,7 +11,8 @@ from manager import db
 from manager.tables import Token
 from shared import redis_schema, tokens
 from shared.models import Policy
-from tests.manager.api.conftest import ANYTHING, PEPPER, Api, Published, faulty, one_database, problem
+from tests.manager.api.conftest import ANYTHING, Api, Published, faulty, problem
+from tests.manager.conftest import PEPPER, one_database
 
 NOBODYS = uuid.UUID(int=7)
 

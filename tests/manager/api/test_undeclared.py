@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 
 from manager.tables import Token
-from tests.manager.api.conftest import Api, faulty, one_database
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import Api, faulty
+from tests.manager.conftest import Rows, one_database
 
 ID = "019a0000-0000-7000-8000-000000000001"
 

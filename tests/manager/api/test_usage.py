@@ -11,8 +11,8 @@ import pytest
 from manager import db
 from manager.tables import DailyUsage, HourlyUsage
 from manager.usage import SUMS
-from tests.manager.api.conftest import Api, faulty, one_database
-from tests.manager.conftest import Rows
+from tests.manager.api.conftest import Api, faulty
+from tests.manager.conftest import Rows, one_database
 
 SEARCH, FIND = uuid.UUID(int=1), uuid.UUID(int=2)
 NIGHTLY, WEEKLY = uuid.UUID(int=11), uuid.UUID(int=12)
