@@ -155,6 +155,8 @@ def _configuration(token: str | None, examples: int) -> schemathesis.Config:
         {
             "headers": {"Authorization": f"Bearer {token}"} if token else {},
             "workers": 1,
+            # A long run makes a hundred thousand rows, which all are read by who verifies the audit.
+            "request-timeout": 120 if examples >= THOROUGH else 10,
             "cache": {"enabled": False},
             "generation": {"max-examples": examples, "deterministic": True, "no-shrink": True},
             # Each corner of each schema by itself: hundreds of requests for each operation, whatever is asked for.
