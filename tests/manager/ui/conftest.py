@@ -20,15 +20,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.manager.api import conftest as of_the_api
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, Api
+from tests.manager.api.conftest import Api
+from tests.manager.conftest import MANAGEMENT_TOKEN
 
-app = of_the_api.app
 client = of_the_api.client
 api = of_the_api.api
-encryption_key = of_the_api.encryption_key
-keyring = of_the_api.keyring
 published = of_the_api.published
-serve = of_the_api.serve
 
 type Browse = Callable[..., "Browser"]
 

@@ -1,6 +1,6 @@
 """Rules of signing in and out: with a token of the API, into a session that nobody can fix, and that ends."""
 
-from tests.manager.api.conftest import MANAGEMENT_TOKEN, one_database
+from tests.manager.conftest import MANAGEMENT_TOKEN, one_database
 from tests.manager.ui.conftest import Browse
 
 pytestmark = one_database
