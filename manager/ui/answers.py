@@ -47,7 +47,10 @@ def dress(app: Flask) -> None:
 
 
 def _page(response: Response) -> Response:
-    problem = {**g.problem, **({"detail": _NO_PAGE} if request.endpoint is None and response.status_code == 404 else {})}
+    problem = {
+        **g.problem,
+        **({"detail": _NO_PAGE} if request.endpoint is None and response.status_code == 404 else {}),
+    }
     page = make_response(
         render_template("error.html", problem=problem, advice=_ADVICE.get(problem["status"], "")), problem["status"]
     )
