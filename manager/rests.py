@@ -1,4 +1,4 @@
-"""How an answer that goes on for long waits between its parts: others are served meanwhile, and it learns of the end."""
+"""How an answer that goes on and on waits between its parts: others are served meanwhile, and it is told of the end."""
 
 import time
 from collections.abc import Callable, Mapping

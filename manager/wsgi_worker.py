@@ -83,7 +83,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the app, and let its answers rest."""
         super().load_wsgi()
-        app = self.wsgi
+        app: Any = self.wsgi
 
         def resting(environ: dict[str, Any], start_response: Any) -> Any:
             environ[KEY] = partial(self._rest, environ["gunicorn.socket"])

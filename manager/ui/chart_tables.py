@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from flask import get_template_attribute
-from markupsafe import Markup
 
 from manager.activity import Range
 from manager.ui.regions import TableRegion
@@ -81,11 +80,11 @@ def region(chart: Chart) -> TableRegion:
     head = get_template_attribute("charts.html", "chart_row_of_names")
     marks = {moment: f"{chart.id}-{_ms(moment)}" for moment in chart.rows}
     rows = {
-        marks[moment]: Markup(row(marks[moment], _ms(moment), moment, chart.window.step >= timedelta(days=1), cells))
+        marks[moment]: row(marks[moment], _ms(moment), moment, chart.window.step >= timedelta(days=1), cells)
         for moment, cells in chart.rows.items()
     }
     kind = {"chart": chart.kind, "unit": chart.unit, "missing": "gap" if chart.has_gaps else "zero"}
-    return TableRegion(chart.id, rows, Markup(head(chart.columns)), {**kind, **chart.window.data})
+    return TableRegion(chart.id, rows, head(chart.columns), {**kind, **chart.window.data})
 
 
 def columns(names: Iterable[str]) -> list[Column]:

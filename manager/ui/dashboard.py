@@ -2,58 +2,30 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
-import sqlalchemy as sa
-from flask import Flask, current_app, get_template_attribute, render_template, request
+from flask import get_template_attribute, render_template, request
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
-from sqlalchemy.orm import Session
 
-from manager import db
 from manager.activity import Measure, Range
 from manager.current import now, scope, services
 from manager.histogram import merged
-from manager.principals import Scope
-from manager.tables import Project
 from manager.ui import activity_charts, chart_tables, health
 from manager.ui.blueprint import blueprint
 from manager.ui.chart_tables import Window
+from manager.ui.choice import Choice, chosen
 from manager.ui.figures import Figures
-from manager.ui.memory import Memory
+from manager.ui.memory import memory
 from manager.ui.regions import Region, TableRegion
 
 RANGES = {Range.HOUR: "Hour", Range.DAY: "Day", Range.WEEK: "Week", Range.MONTH: "Month"}
-# Names that are proposed where a project is asked for.
-_PROPOSED = 100
-_MEMORY = "llm_proxy_ui_memory"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What somebody looks at: a range, of a project or of all. `wanted` is what was asked for, found or not."""
+    """What somebody looks at."""
 
     range: Range
-    wanted: str
-    project: tuple[UUID, str] | None
-
-    @property
-    def scope(self) -> Scope:
-        """Return the projects whose figures are shown; none, if the one that is wanted is not there."""
-        if self.project is not None:
-            return scope().narrowed(self.project[0])
-        return Scope(frozenset()) if self.wanted else scope()
-
-
-def teach(app: Flask) -> None:
-    """Let the app keep what many look at."""
-    app.extensions[_MEMORY] = Memory()
-
-
-def memory() -> Memory:
-    """Return what is kept of what many look at."""
-    found: Memory = current_app.extensions[_MEMORY]
-    return found
+    choice: Choice
 
 
 @blueprint.get("/dashboard")
@@ -61,8 +33,7 @@ def dashboard() -> ResponseReturnValue:
     """Show it all."""
     look = looked_at(request.args)
     shown = {region.id: region for region in regions(look)}
-    proposed = memory().get(("names", scope()), 10.0, lambda: _read(_proposed))
-    return render_template("dashboard.html", look=look, ranges=RANGES, regions=shown, proposed=proposed)
+    return render_template("dashboard.html", look=look, ranges=RANGES, regions=shown)
 
 
 def follow(args: Mapping[str, str]) -> Callable[[], Iterable[Region | TableRegion]]:
@@ -74,14 +45,12 @@ def follow(args: Mapping[str, str]) -> Callable[[], Iterable[Region | TableRegio
 def looked_at(args: Mapping[str, str]) -> Look:
     """Return what parameters of an address ask for."""
     found = args.get("range", "")
-    wanted = args.get("project", "").strip()
-    range = Range(found) if found in list(Range) else Range.HOUR
-    return Look(range, wanted, _read(lambda session: _project(session, wanted)) if wanted else None)
+    return Look(Range(found) if found in list(Range) else Range.HOUR, chosen(args))
 
 
 def regions(look: Look) -> Iterator[Region | TableRegion]:
     """Return the parts of the page that change."""
-    figures = Figures(services(), memory(), look.scope, look.range, now())
+    figures = Figures(services(), memory(), look.choice.scope, look.range, now())
     outcomes, costs = figures.series(Measure.OUTCOME), figures.series(Measure.COST)
     totals = merged(outcomes.values())
     yield _region(
@@ -110,28 +79,4 @@ def _charts(figures: Figures) -> Iterator[TableRegion]:
 
 def _region(id: str, **figures: object) -> Region:
     macro = get_template_attribute("dashboard_parts.html", id.replace("-", "_"))
-    return Region(id, Markup(macro(**figures)))
-
-
-def _project(session: Session, wanted: str) -> tuple[UUID, str] | None:
-    """Find a project in scope by its id or its name."""
-    try:
-        condition = Project.id == UUID(wanted)
-    except ValueError:
-        condition = Project.name == wanted
-    if "\0" in wanted:  # PostgreSQL takes no text with a NUL in it.
-        return None
-    found = session.execute(sa.select(Project.id, Project.name).where(condition)).first()
-    return (found.id, found.name) if found and scope().includes(found.id) else None
-
-
-def _proposed(session: Session) -> list[str]:
-    query = sa.select(Project.name).where(Project.deleted_at.is_(None)).order_by(Project.name).limit(_PROPOSED)
-    if (ids := scope().project_ids) is not None:
-        query = query.where(Project.id.in_(ids))
-    return list(session.scalars(query))
-
-
-def _read[Found](read: Callable[[Session], Found]) -> Found:
-    with db.reading(services().sessions) as session:
-        return read(session)
+    return Region(id, macro(**figures))

@@ -5,7 +5,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from flask import Flask, current_app
+
+_EXTENSION = "llm_proxy_ui_memory"
 
 
 @dataclass
@@ -41,3 +45,13 @@ class Memory:
             if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
             return kept
+
+
+def teach(app: Flask) -> None:
+    """Let the app keep what many look at."""
+    app.extensions[_EXTENSION] = Memory()
+
+
+def memory() -> Memory:
+    """Return what the app keeps of what many look at."""
+    return cast(Memory, current_app.extensions[_EXTENSION])
