@@ -88,7 +88,7 @@ class Browser:
     client: FlaskClient
 
     def get(self, path: str, **query: Any) -> Seen:
-        return self.open("GET", path, query_string=query)
+        return self.open("GET", path, query_string=query or None)
 
     def open(self, method: str, path: str, **request: Any) -> Seen:
         """Any request, without following redirects."""
