@@ -17,6 +17,7 @@ from manager.current import now, scope, services
 from manager.pages import Page
 from manager.project_figures import Month
 from manager.tables import Project
+from manager.ui import project_charts
 from manager.ui.blueprint import blueprint
 from manager.ui.forms import Choice, Field, Kind
 from manager.ui.lists import listed
@@ -111,7 +112,7 @@ def _lately(session: Session, project_id: UUID) -> dict[str, Any]:
     newest = tokens.list_page(session, _NEWEST, None, now=moment, project_id=project_id)
     requests = recent_requests.list_page(session, _NEWEST, None, project_id=project_id)
     return {
-        "days": days,
+        "charts": project_charts.of_days(moment, days),
         "total": project_figures.total(days),
         "month": project_figures.month_of(moment),
         "tokens": [(row, tokens.state_of(row, moment)) for row in newest.items],

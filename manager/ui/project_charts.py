@@ -1,0 +1,44 @@
+"""Charts of a project: requests and cost of each day of this month."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from manager import money
+from manager.activity import Range
+from manager.project_figures import month_of
+from manager.ui.chart_tables import Cell, Chart, Window, columns, region
+from manager.ui.regions import TableRegion
+from manager.ui.shown import number, usd
+
+
+@dataclass(frozen=True)
+class _Month(Window):
+    """The month that a moment lies in, day by day."""
+
+    @property
+    def data(self) -> dict[str, str]:
+        """Return what the table says of it."""
+        since = month_of(self.now)
+        until = month_of(since + timedelta(days=31))
+        said = {"since": f"{since.timestamp() * 1000:.0f}", "until": f"{until.timestamp() * 1000:.0f}"}
+        return said | {"step": f"{self.step.total_seconds():.0f}"}
+
+
+def of_days(now: datetime, days: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, TableRegion]]:
+    """Return titles and tables of what project_figures.days tells; nothing if there is nothing."""
+    if not days:
+        return ()
+    window = _Month(Range.MONTH, now)
+    requests = {day["day"]: [Cell(day["requests"], number(day["requests"]))] for day in days}
+    costs = {day["day"]: [_money(day["cost"])] for day in days}
+    charts = (
+        Chart("requests-by-day", "Requests by day", "bars", "requests", window, columns(["requests"]), requests),
+        Chart("cost-by-day", "Cost by day", "bars", "usd", window, columns(["cost"]), costs),
+    )
+    return [(chart.title, region(chart)) for chart in charts]
+
+
+def _money(nano_usd: int | None) -> Cell:
+    return Cell(None) if nano_usd is None else Cell(nano_usd / money.UNIT, usd(nano_usd))
