@@ -4,6 +4,7 @@ from flask import Flask
 
 from manager.api import (
     access,
+    activity,
     audit,
     conditions,
     dead_letters,
@@ -56,7 +57,8 @@ def register(app: Flask, settings: Settings) -> None:
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
+    parts = [projects, keys, tokens, limits, prices, usage, activity, requests]
+    parts += [providers, dead_letters, audit, operators, status]
     for part in parts:
         api.register_blueprint(part.blueprint)
     api.describe(sorted(made.rules.table.providers))
