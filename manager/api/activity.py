@@ -10,7 +10,7 @@ from manager.activity import Range
 from manager.activity_chart import chart
 from manager.api.blueprint import ManageBlueprint
 from manager.api.prices import Usd
-from manager.api.services import now, scope, services
+from manager.current import now, scope, services
 
 blueprint = ManageBlueprint("activity", "What goes on: requests, errors, durations, tokens and cost up to now.")
 

@@ -1,9 +1,9 @@
 """What went on as charts: requests by how they ended, tokens, money, and how long it took; see manager/activity.py."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from manager import activity, histogram
-from manager.activity import Series
+from manager import histogram
 from manager.ui.chart_tables import TONES, Cell, Chart, Column, Window, columns
 from manager.ui.shown import duration, number, significant, usd_short
 
@@ -12,6 +12,9 @@ OK, OTHERS = "ok", "others"
 _WANTED = (OK, "client_aborted", "cut", "request_cut")
 _PERCENTS = (50, 95, 99)
 _FIRST_BYTE_PERCENTS = (50, 95)
+
+# Amounts by bucket of each moment, see manager/activity.py.
+type Series = Mapping[datetime, Mapping[str, int]]
 
 
 def requests(id: str, window: Window, found: Series) -> Chart:
@@ -40,8 +43,8 @@ def money(id: str, window: Window, found: Series) -> Chart:
 
 def latency(id: str, window: Window, durations: Series, first_bytes: Series) -> Chart:
     """Return percentiles of how long it took, and of the time until the first byte."""
-    of_all = activity.percentiles_of(durations, _PERCENTS).moments
-    of_first = activity.percentiles_of(first_bytes, _FIRST_BYTE_PERCENTS).moments
+    of_all = {at: histogram.percentiles(counts, _PERCENTS) for at, counts in durations.items()}
+    of_first = {at: histogram.percentiles(counts, _FIRST_BYTE_PERCENTS) for at, counts in first_bytes.items()}
     rows = {
         moment: [
             *_times(of_all.get(moment, {}), _PERCENTS),

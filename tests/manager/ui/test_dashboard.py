@@ -60,7 +60,10 @@ def numbers(page: Seen) -> dict[str, str]:
 def drawn(page: Seen, chart: str) -> dict[str, list[str]]:
     """What a chart is drawn of: the amounts of each series, as scripts read them, – where they are not known."""
     names = page.texts(f"#{chart} thead th")[1:]
-    rows = [[str(cell.get("data-value", cell.get_text())) for cell in row.select("td")] for row in page.all(f"#{chart} tbody tr")]
+    rows = [
+        [str(cell.get("data-value", cell.get_text())) for cell in row.select("td")]
+        for row in page.all(f"#{chart} tbody tr")
+    ]
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)) if rows else dict.fromkeys(names, [])
 
 
