@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from manager import money
 from manager.activity import Range
 from manager.project_figures import month_of
 from manager.ui.chart_tables import Cell, Chart, Window, columns, region
@@ -31,14 +30,11 @@ def of_days(now: datetime, days: Sequence[Mapping[str, Any]]) -> Sequence[tuple[
     if not days:
         return ()
     window = _Month(Range.MONTH, now)
-    requests = {day["day"]: [Cell(day["requests"], number(day["requests"]))] for day in days}
-    costs = {day["day"]: [_money(day["cost"])] for day in days}
+    requests = {day["day"]: [Cell(number(day["requests"]))] for day in days}
+    costs = {day["day"]: [Cell(usd(day["cost"]))] for day in days}
     charts = (
         Chart("requests-by-day", "Requests by day", "bars", "requests", window, columns(["requests"]), requests),
         Chart("cost-by-day", "Cost by day", "bars", "usd", window, columns(["cost"]), costs),
     )
     return [(chart.title, region(chart)) for chart in charts]
 
-
-def _money(nano_usd: int | None) -> Cell:
-    return Cell(None) if nano_usd is None else Cell(nano_usd / money.UNIT, usd(nano_usd))
