@@ -8,7 +8,7 @@ Measures and their buckets:
 `duration`    requests by their duration, see manager/histogram.py
 `first_byte`  requests by the time until the first byte, as far as there was one
 `tokens`      `prompt` and `completion`
-`cost`        `nano_usd`, as far as it is known
+`cost`        `nano_usd`, as far as it is known, and `unpriced`: requests that used tokens at a cost that nobody knows
 """
 
 from collections.abc import Iterable, Mapping, Sequence

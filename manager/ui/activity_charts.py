@@ -37,7 +37,7 @@ def tokens(id: str, window: Window, found: Series) -> Chart:
 
 def money(id: str, window: Window, found: Series) -> Chart:
     """Return what it cost, as far as that is known."""
-    rows = {moment: [Cell(usd_short(counts.get("nano_usd", 0)))] for moment, counts in found.items()}
+    rows = {moment: [Cell(usd_short(counts.get("nano_usd")))] for moment, counts in found.items()}
     return Chart(id, "Cost", "bars", "usd", window, columns(["cost"]), rows)
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from manager.activity import Range
-from manager.project_figures import month_of
+from manager.project_figures import Use, month_of
 from manager.ui.chart_tables import Cell, Chart, Window, columns, region
 from manager.ui.regions import TableRegion
 from manager.ui.shown import number, usd
@@ -25,16 +24,15 @@ class _Month(Window):
         return said | {"step": f"{self.step.total_seconds():.0f}"}
 
 
-def of_days(now: datetime, days: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, TableRegion]]:
+def of_days(now: datetime, days: Mapping[datetime, Use]) -> Sequence[tuple[str, TableRegion]]:
     """Return titles and tables of what project_figures.days tells; nothing if there is nothing."""
     if not days:
         return ()
     window = _Month(Range.MONTH, now)
-    requests = {day["day"]: [Cell(number(day["requests"]))] for day in days}
-    costs = {day["day"]: [Cell(usd(day["cost"]))] for day in days}
+    requests = {day: [Cell(number(use.requests))] for day, use in days.items()}
+    costs = {day: [Cell(usd(use.cost))] for day, use in days.items()}
     charts = (
         Chart("requests-by-day", "Requests by day", "bars", "requests", window, columns(["requests"]), requests),
         Chart("cost-by-day", "Cost by day", "bars", "usd", window, columns(["cost"]), costs),
     )
     return [(chart.title, region(chart)) for chart in charts]
-

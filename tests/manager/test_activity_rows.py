@@ -72,6 +72,13 @@ def test_a_request_counts_in_its_minute_hour_and_day_for_its_project_and_for_all
         }
 
 
+def test_a_cost_that_nobody_knows_is_counted_as_such(record: Record, rows: Rows) -> None:
+    record(replace(EVENT, provider="nobody"))
+
+    known = counted(rows)
+    assert (known["cost", "unpriced"], known.get(("cost", "nano_usd"))) == (1, None)
+
+
 def test_what_is_not_known_is_not_counted(record: Record, rows: Rows) -> None:
     record(replace(EVENT, usage=Usage(), first_byte_ms=None, provider="nobody"))
 
