@@ -20,6 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from manager.ui.memory import Memory
 from tests.manager.api import conftest as of_the_api
 from tests.manager.api.conftest import Api
 from tests.manager.conftest import MANAGEMENT_TOKEN
@@ -142,6 +143,14 @@ def _filled(form: Tag) -> dict[str, Any]:
                 found.setdefault(name, []).append(str(control.get("value", "on")))
         else:
             found[name] = str(control.get("value", ""))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def memory(app: Flask) -> Memory:
+    """What the app, which is made once, keeps for a while of what many look at; nothing of another test."""
+    found: Memory = app.extensions["llm_proxy_ui_memory"]
+    found.forget()
     return found
 
 
