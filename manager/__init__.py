@@ -15,8 +15,9 @@ def create_app(settings: Settings) -> Flask:
     # Imported here, since this module is loaded with every room of the package, and most need no Flask.
     from flask import Flask
 
-    from manager import api
+    from manager import api, ui
 
     app = Flask(__name__, static_folder=None)
-    api.register(app, settings)
+    api.register(app, settings, ui.DOORS)
+    ui.register(app, settings)
     return app

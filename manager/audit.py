@@ -42,6 +42,8 @@ class Action(StrEnum):
     OPERATOR_REVOKE = "operator.revoke"
     LOGIN = "login"
     ACCESS = "access"
+    SESSION_BEGIN = "session.begin"
+    SESSION_END = "session.end"
     DEAD_LETTER_RETRY = "dead_letter.retry"
     DEAD_LETTER_DELETE = "dead_letter.delete"
     AUDIT_EXPORT = "audit.export"

@@ -12,7 +12,7 @@ from manager import db
 from manager.db import Sessions
 from manager.export import Shipped
 from manager.idempotency import KEPT
-from manager.tables import IdempotentAnswer, Project, Request, Token
+from manager.tables import IdempotentAnswer, Project, Request, Token, UiSession
 from shared import logs, redis_schema
 
 BATCH = 5000
@@ -59,6 +59,19 @@ def forget_answers(sessions: Sessions, now: datetime) -> int:
     def forget(session: Session) -> int:
         ids = session.scalars(old).all()
         session.execute(sa.delete(IdempotentAnswer).where(IdempotentAnswer.id.in_(ids)))
+        return len(ids)
+
+    return _in_batches(sessions, forget)
+
+
+def forget_ui_sessions(sessions: Sessions, now: datetime) -> int:
+    """Delete sessions of the admin UI that are over; return how many."""
+    old = sa.select(UiSession.id).where(UiSession.expires_at <= now).limit(BATCH)
+
+    def forget(session: Session) -> int:
+        ids = session.scalars(old).all()
+        # Asked once more: one of them may just have been used.
+        session.execute(sa.delete(UiSession).where(UiSession.id.in_(ids), UiSession.expires_at <= now))
         return len(ids)
 
     return _in_batches(sessions, forget)

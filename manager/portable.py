@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from manager import db
-from manager.tables import Base
+from manager.tables import PASSING, Base
 
 BATCH = 2000
 _CHECKSUM_BYTES = 16
@@ -28,7 +28,12 @@ class PortableError(Exception):
 
 
 def tables() -> list[sa.Table]:
-    """Return every table, those first that others refer to."""
+    """Return every table whose rows are kept, those first that others refer to."""
+    return [table for table in all_tables() if not table.info.get(PASSING)]
+
+
+def all_tables() -> list[sa.Table]:
+    """Return those as well whose rows belong to one installation at one time, and are neither copied nor kept."""
     return list(Base.metadata.sorted_tables)
 
 

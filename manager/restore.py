@@ -118,7 +118,7 @@ def _check_target(connection: sa.Connection, replace: bool) -> None:
 def _drop(connection: sa.Connection) -> None:
     """Drop our tables, and nobody else's."""
     there = set(sa.inspect(connection).get_table_names())
-    for table in reversed(portable.tables()):
+    for table in reversed(portable.all_tables()):
         if table.name in there:
             table.drop(connection)
     connection.exec_driver_sql("DROP TABLE IF EXISTS alembic_version")

@@ -13,6 +13,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from shared.models import Limit, Policy
 
 NAME_LENGTH = 200
+# A table marked so holds nothing that is to be backed up, or moved to another database.
+PASSING = "is_passing"
 
 
 class UtcDateTime(sa.types.TypeDecorator[datetime]):
@@ -441,7 +443,7 @@ class UiSession(Base):
     """Somebody who is signed in to the admin UI; `digest` is that of the secret in the cookie.
 
     An operator's role and projects are those of its row. Of the management token, and of people whom an issuer vouches
-    for, they are kept here; `credential` is a digest of the management token, whose end is that of its sessions.
+    for, they are kept here; `credential` is a digest of the token that was shown, whose end is that of its sessions.
     """
 
     __tablename__ = "ui_sessions"
@@ -457,6 +459,8 @@ class UiSession(Base):
     created_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = {"info": {PASSING: True}}
 
 
 class AuditEvent(Base):

@@ -378,6 +378,14 @@ class Settings:
         "LLM_PROXY_PROXIES_IN_FRONT", "0", "Reverse proxies in front of the API, whose X-Forwarded-For is believed.",
         _number(0, 10), Plane.CONTROL,
     )  # fmt: skip
+    ui_idle: timedelta = _variable(
+        "LLM_PROXY_UI_IDLE", "PT8H", "How long a session of the admin UI lasts without being used.",
+        durations.parse, Plane.CONTROL,
+    )  # fmt: skip
+    ui_remember: timedelta = _variable(
+        "LLM_PROXY_UI_REMEMBER", "P30D", "How long a session of the admin UI lasts at most, and if it is remembered.",
+        durations.parse, Plane.CONTROL,
+    )  # fmt: skip
     oidc_issuer: str = _variable(
         "LLM_PROXY_OIDC_ISSUER", "", "OpenID Connect issuer whose tokens people may use on the API; empty: none.",
         _issuer, Plane.CONTROL,

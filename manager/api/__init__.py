@@ -1,5 +1,7 @@
 """The REST API under /manage: who may, which shapes, which errors. The rules are the domain's."""
 
+from collections.abc import Mapping
+
 from flask import Flask
 
 from manager.api import (
@@ -27,6 +29,7 @@ from manager.api.forwarded import Forwarded
 from manager.authentication import Authenticator, Issuer
 from manager.current import Services, install
 from manager.denials import Denials
+from manager.entrance import Entrance
 from manager.logins import Logins
 from manager.tallies import SafeTallies
 from manager.throttle import Throttle
@@ -35,8 +38,8 @@ from shared.settings import Settings, SettingsError
 MAX_BODY_BYTES = 256 << 10
 
 
-def register(app: Flask, settings: Settings) -> None:
-    """Add every route, error shape and guard to the app."""
+def register(app: Flask, settings: Settings, doors: Mapping[str, access.Door] | None = None) -> None:
+    """Add every route, error shape and guard to the app; `doors` are those of others, by path."""
     app.config.update(
         MAX_CONTENT_LENGTH=MAX_BODY_BYTES,
         API_TITLE="llm-proxy management API",
@@ -52,7 +55,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     made = Services.of(settings)
     install(app, made)
-    _guard(app, settings, made)
+    _guard(app, settings, made, doors or {})
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
@@ -65,12 +68,13 @@ def register(app: Flask, settings: Settings) -> None:
     app.register_blueprint(health.blueprint)
 
 
-def _guard(app: Flask, settings: Settings, made: Services) -> None:
+def _guard(app: Flask, settings: Settings, made: Services, doors: Mapping[str, access.Door]) -> None:
     tallies = SafeTallies(made.access_redis)
     issuer = _issuer(settings) if settings.oidc_issuer else None
     authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
     throttle, logins = Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies)
-    access.guard(app, authenticator, throttle, logins, Denials(made.sessions, made.access_redis))
+    entrance = Entrance(authenticator, throttle, logins)
+    access.guard(app, entrance, Denials(made.sessions, made.access_redis), doors)
     rates.limit(app, made.access_redis, settings.api_rate)
     access.demand_roles(app)
     if settings.proxies_in_front:

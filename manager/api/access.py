@@ -2,49 +2,70 @@
 
 import re
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from typing import cast
 
-from flask import Flask, Response, abort, g, request
+from flask import Flask, Response, abort, current_app, g, request
+from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import ServiceUnavailable, TooManyRequests, Unauthorized, UnsupportedMediaType
 
-from manager.authentication import Authenticator, IssuerAway, Refused
+from manager.authentication import IssuerAway, Refused
 from manager.current import now, principal, scope, source
 from manager.denials import Denials
+from manager.entrance import Entrance, MustWait, Visit
 from manager.errors import Forbidden, NotFound
-from manager.logins import Logins
 from manager.principals import EVERYTHING, Role
-from manager.throttle import Throttle
 
 # What may be seen without a token: shapes, and nothing that is in them. A view may say so by `is_open`, too.
 OPEN = {"api-docs.openapi_json"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _LONGEST_PATH = 200
+_ENTRANCE = "llm_proxy_entrance"
+
+# Finds out who sends a request, and may answer in the place of the view.
+type Door = Callable[[], ResponseReturnValue | None]
 
 
-def guard(app: Flask, authenticator: Authenticator, throttle: Throttle, logins: Logins, denials: Denials) -> None:
-    """Find out who sends each request, and mark each answer."""
+def guard(app: Flask, entrance: Entrance, denials: Denials, doors: Mapping[str, Door]) -> None:
+    """Find out who sends each request, and mark each answer. `doors` say how below other paths than /manage."""
+    app.extensions[_ENTRANCE] = entrance
+    guarded = {"/manage": _take_bearer, **doors}
 
-    def check() -> None:
+    def check() -> ResponseReturnValue | None:
         given = request.headers.get("x-request-id", "")
         g.request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
-        is_managed = request.path == "/manage" or request.path.startswith("/manage/")
-        if is_managed and not is_open(app, request.endpoint):
-            _authenticate(authenticator, throttle, logins)
+        enter = next((door for path, door in guarded.items() if is_below(path)), None)
+        return None if enter is None or is_open(app, request.endpoint) else enter()
 
     def mark(response: Response) -> Response:
         if response.status_code in (403, 404) and "principal" in g:
-            _note_denial(denials, response)
-        logins.flush_own(now())
+            _note_denial(denials)
+        entrance.flush_own(now())
         denials.flush_own(now())
         if response.status_code in (429, 503) and "retry_after" in g:
             response.headers["retry-after"] = str(g.retry_after)
         response.headers["x-request-id"] = g.request_id
-        response.headers["cache-control"] = "no-store"
+        response.headers.setdefault("cache-control", "no-store")
         response.headers["x-content-type-options"] = "nosniff"
         return response
 
     app.before_request(check)
     app.after_request(mark)
+
+
+def is_below(path: str) -> bool:
+    """Tell whether the current request is for a path, or for something below it."""
+    return request.path == path or request.path.startswith(f"{path}/")
+
+
+def entrance() -> Entrance:
+    """Return what lets in who shows a token."""
+    return cast(Entrance, current_app.extensions[_ENTRANCE])
+
+
+def visit() -> Visit:
+    """Return when, from where and with which request somebody comes."""
+    return Visit(now(), request.remote_addr, g.request_id)
 
 
 def demand_roles(app: Flask) -> None:
@@ -53,7 +74,8 @@ def demand_roles(app: Flask) -> None:
     def check() -> None:
         if "principal" in g:
             _demand_role(app)
-            _check_media_type()
+            if is_below("/manage"):
+                _check_media_type()
 
     app.before_request(check)
 
@@ -74,27 +96,20 @@ def needed_role(app: Flask, endpoint: str, method: str) -> Role | None:
     return found
 
 
-def _authenticate(authenticator: Authenticator, throttle: Throttle, logins: Logins) -> None:
-    address = request.remote_addr
-    if seconds := throttle.wait(address):
-        logins.failed(now(), address, g.request_id)
-        g.retry_after = seconds
-        raise TooManyRequests("Too many failed logins from this address; wait a while.")
+def _take_bearer() -> None:
     sent = request.headers.getlist("authorization")
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
     try:
-        if scheme.lower() != "bearer" or not token.strip():
-            raise Refused("Send Authorization: Bearer with your token.")
-        g.principal = authenticator.identify(token.strip(), datetime.now(UTC))
+        g.principal = entrance().admit(visit(), bearer, is_attempt=bool(sent))
+    except MustWait as reason:
+        g.retry_after = reason.seconds
+        raise TooManyRequests(str(reason)) from None
     except IssuerAway as reason:
         g.retry_after = 10
         raise ServiceUnavailable(str(reason)) from None
     except Refused as reason:
-        if sent:
-            throttle.fail(address)
-        logins.failed(now(), address, g.request_id)
         raise Unauthorized(str(reason)) from None
-    logins.succeeded(now(), source(), principal().role)
 
 
 def _demand_role(app: Flask) -> None:
@@ -105,10 +120,8 @@ def _demand_role(app: Flask) -> None:
         raise Forbidden(f"This needs the role {needed}." if needed else "Nobody may do this.")
 
 
-def _note_denial(denials: Denials, response: Response) -> None:
-    problem = response.get_json(silent=True)
-    if not isinstance(problem, dict):
-        return
+def _note_denial(denials: Denials) -> None:
+    problem = g.get("problem", {})
     code = problem.get("code")
     # Who may see some projects only, and is not shown something, may have asked for another one's.
     is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING

@@ -1,4 +1,4 @@
-"""Where a request comes from when reverse proxies stand in front: whoever called the outermost of them."""
+"""Where a request comes from when reverse proxies stand in front: whoever called the outermost of them, and how."""
 
 import ipaddress
 import re
@@ -9,7 +9,7 @@ _WITH_PORT = re.compile(r"\[([^\[\]]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
 
 
 class Forwarded:
-    """Puts that address in the place of the connection's. What stands further left in the header, anybody may write."""
+    """Puts both in the place of the connection's. What stands further left in the headers, anybody may write."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]], proxies: int) -> None:
         self._app = app
@@ -19,6 +19,11 @@ class Forwarded:
         addresses = environ.get("HTTP_X_FORWARDED_FOR", "").split(",")
         if found := _address(addresses[-self._proxies] if len(addresses) >= self._proxies else ""):
             environ["REMOTE_ADDR"] = found
+        # Some proxies add theirs to this one, others replace it.
+        schemes = environ.get("HTTP_X_FORWARDED_PROTO", "").split(",")
+        scheme = schemes[-min(self._proxies, len(schemes))].strip().lower()
+        if scheme in ("http", "https"):
+            environ["wsgi.url_scheme"] = scheme
         return self._app(environ, start_response)
 
 

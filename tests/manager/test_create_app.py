@@ -29,12 +29,13 @@ def make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Make:
     return lambda token: create_app(settings.load(Plane.CONTROL, required | stores | {"MANAGEMENT_TOKEN": token}))
 
 
-def test_an_app_serves_the_api_and_its_health_and_no_files(make: Make) -> None:
+def test_an_app_serves_the_api_the_ui_and_its_health_and_no_files(make: Make) -> None:
     app = make(TOKENS["ours"])
     rules = {rule.rule for rule in app.url_map.iter_rules()}
 
     # What is below /manage is held against its reference in test_docs.py.
-    assert {rule for rule in rules if not rule.startswith("/manage/")} == {
+    assert {rule for rule in rules if not rule.startswith(("/manage/", "/ui/"))} == {
+        "/",
         "/healthz",
         "/readyz",
         "/metrics",

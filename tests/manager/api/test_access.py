@@ -109,7 +109,7 @@ def test_health_needs_no_token(client: FlaskClient, path: str) -> None:
     assert client.get(path).status_code != 401
 
 
-@pytest.mark.parametrize("path", ["/", "/managed", "/nothing"])
+@pytest.mark.parametrize("path", ["/managed", "/nothing", "/uis"])
 def test_outside_of_manage_there_is_nothing_to_guard(client: FlaskClient, path: str) -> None:
     assert problem(client.get(path)) == (404, "not_found")
 

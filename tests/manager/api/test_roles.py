@@ -38,10 +38,11 @@ def test_every_view_declares_a_role(app: Flask) -> None:
 
 def test_nothing_is_open_but_shapes_and_health(app: Flask) -> None:
     is_open = {rule.rule for rule in app.url_map.iter_rules() if access.is_open(app, rule.endpoint)}
-    unguarded = {rule.rule for rule in app.url_map.iter_rules() if not rule.rule.startswith("/manage")}
+    unguarded = {rule.rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(("/manage", "/ui"))}
 
     shapes = {"/manage/openapi.json", "/manage/docs", "/manage/docs/start.js", "/manage/docs/<name>"}
-    assert is_open == shapes and unguarded == {"/healthz", "/readyz", "/metrics"}
+    looks = {"/ui/sign-in", "/ui/theme", "/ui/assets/<version>/<path:name>"}
+    assert is_open == shapes | looks and unguarded == {"/healthz", "/readyz", "/metrics", "/"}
 
 
 def test_who_reads_changes_nothing(app: Flask) -> None:

@@ -1,0 +1,31 @@
+"""The admin UI under /ui: pages that call what the API calls. What may be, and what not, is decided there."""
+
+from flask import Flask, Response, redirect, url_for
+from jinja2 import StrictUndefined
+
+from manager.ui import answers, assets, cookies, nav, session, sessions, shown, sign_in, theme
+from manager.ui.blueprint import blueprint
+from shared.settings import Settings
+
+# Rooms whose views are on the blueprint; what is imported is what there is.
+PAGES = (sessions, sign_in, theme)
+PATH = "/ui"
+# Who is signed in is found out by a cookie.
+DOORS = {PATH: session.enter}
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Add every page, and what they look like; the API must have been registered."""
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    cookies.keep_pages(app, settings.token_pepper)
+    for room in (assets, nav, shown, theme):
+        room.teach(app)
+    app.register_blueprint(blueprint)
+    app.register_blueprint(assets.blueprint)
+    app.add_url_rule("/", "root", _to_the_ui)
+    answers.dress(app)
+
+
+def _to_the_ui() -> Response:
+    return redirect(url_for("ui.home"))  # type: ignore[return-value]

@@ -1,0 +1,81 @@
+"""How values are shown: numbers with separators, money in US dollars, moments in UTC, links to the same list."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Flask, request, url_for
+
+from manager import money
+
+NOTHING = "–"
+
+
+def teach(app: Flask) -> None:
+    """Let templates use them."""
+    env = app.jinja_env
+    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize}
+    env.globals |= {"with_args": with_args, "here": here}
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with separators.
+
+    >>> number(1234567), number(0.25, 2), number(None)
+    ('1,234,567', '0.25', '–')
+    """
+    return NOTHING if value is None else f"{value:,.{digits}f}"
+
+
+def usd(nano_usd: int | None) -> str:
+    """Return an amount in US dollars: cents, and as much as there is of what is less than that.
+
+    >>> usd(1_234_500_000_000), usd(12_345_000), usd(0), usd(None)
+    ('$1,234.50', '$0.012345', '$0.00', '–')
+    """
+    if nano_usd is None:
+        return NOTHING
+    return f"${money.usd(nano_usd)}" if 0 < nano_usd < money.UNIT else f"${nano_usd / money.UNIT:,.2f}"
+
+
+def utc(moment: datetime) -> str:
+    """Return a moment for people, to the second.
+
+    >>> utc(datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC))
+    '2026-05-04 10:20:30 UTC'
+    """
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def iso(moment: datetime) -> str:
+    """Return a moment for programs."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def bytesize(value: float | None) -> str:
+    """Return a number of bytes in units of 1000.
+
+    >>> bytesize(999), bytesize(1_500_000)
+    ('999 B', '1.5 MB')
+    """
+    if value is None:
+        return NOTHING
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def with_args(**changes: Any) -> str:
+    """Return the address of the current page with other parameters; None takes one away."""
+    kept: dict[str, Any] = {name: request.args.getlist(name) for name in request.args}
+    kept |= {name: value for name, value in changes.items() if value is not None}
+    for name, value in changes.items():
+        if value is None:
+            kept.pop(name, None)
+    return url_for(request.endpoint or "ui.home", **{**(request.view_args or {}), **kept})
+
+
+def here() -> str:
+    """Return the current page and its parameters, as a form may bring them back."""
+    return request.full_path.rstrip("?")

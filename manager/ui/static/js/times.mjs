@@ -1,0 +1,25 @@
+// Moments in the viewer's zone: <time datetime data-time>, or data-time="relative". UTC stays in the hint.
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
+const EVERY_MS = 30_000;
+
+export function times(root) {
+  const all = [...root.querySelectorAll("time[data-time]")];
+  all.forEach(show);
+  const moving = all.filter((element) => element.dataset.time === "relative");
+  if (moving.length) setInterval(() => moving.forEach(show), EVERY_MS);
+}
+
+export function show(element) {
+  const moment = new Date(element.dateTime);
+  element.textContent = element.dataset.time === "relative" ? ago(moment) : full.format(moment);
+}
+
+export function ago(moment, now = new Date()) {
+  const seconds = (moment - now) / 1000;
+  for (const [unit, length] of UNITS) {
+    if (Math.abs(seconds) >= length) return relative.format(Math.round(seconds / length), unit);
+  }
+  return Math.abs(seconds) < 10 ? "just now" : relative.format(Math.round(seconds), "second");
+}
