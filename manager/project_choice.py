@@ -1,0 +1,37 @@
+"""Choosing a project by its name: which there are, and which one was typed."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from manager import texts
+from manager.errors import NotFound
+from manager.principals import EVERYTHING, Scope
+from manager.tables import Project
+
+
+def some(session: Session, limit: int, scope: Scope = EVERYTHING) -> Sequence[str]:
+    """Return the first names, by the alphabet, of projects that have not been deleted."""
+    query = sa.select(Project.name).where(Project.deleted_at.is_(None))
+    if scope.project_ids is not None:
+        query = query.where(Project.id.in_(scope.project_ids))
+    return session.scalars(query.order_by(Project.name).limit(limit)).all()
+
+
+def find(session: Session, text: str, scope: Scope = EVERYTHING) -> UUID:
+    """Return the id of the project that has this exact name, or this id. Raises NotFound."""
+    wanted = text.strip()
+    known = session.scalar(sa.select(Project.id).where(Project.name == wanted)) if texts.is_text(wanted) else None
+    found = known or session.scalar(sa.select(Project.id).where(Project.id == _id(wanted)))
+    if found is None or not scope.includes(found):
+        raise NotFound("There is no such project.")
+    return found
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
