@@ -424,19 +424,23 @@ class DailyUsage(_Sums, Base):
 
 
 class Activity(Base):
-    """What went on in a minute, an hour or a day of UTC (`unit`), by project: counts that charts are drawn of.
+    """What went on in a minute, an hour or a day of UTC (`unit`) in a project: counts that charts are drawn of.
 
-    `measure` is what is counted by `bucket`, see manager/activity.py.
+    `measure` is what is counted by `bucket`, see manager/activity.py. What went on in all projects together has rows of
+    its own, so that a chart of everything reads as few rows as one of a project.
     """
 
     __tablename__ = "activity"
 
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
     unit: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
-    moment: Mapped[datetime] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     measure: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    moment: Mapped[datetime] = mapped_column(primary_key=True)
     bucket: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     amount: Mapped[int] = mapped_column(sa.BigInteger)
+
+    # What a chart is drawn of lies side by side.
+    __table_args__ = {"sqlite_with_rowid": False}
 
 
 class UiSession(Base):

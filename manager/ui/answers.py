@@ -1,6 +1,6 @@
 """What all answers below /ui have in common: what a browser may load, and that errors are pages."""
 
-from flask import Flask, Response, g, make_response, render_template
+from flask import Flask, Response, g, make_response, render_template, request
 
 from manager.api import problems
 from manager.api.access import is_below
@@ -17,6 +17,7 @@ _HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 _KEPT = ("allow", "retry-after")
+_NO_PAGE = "There is no page at this address."
 # What to do about it, where that can be said.
 _ADVICE = {
     400: "Go back, reload the page and try again.",
@@ -46,7 +47,10 @@ def dress(app: Flask) -> None:
 
 
 def _page(response: Response) -> Response:
-    problem = g.problem
+    problem = {
+        **g.problem,
+        **({"detail": _NO_PAGE} if request.endpoint is None and response.status_code == 404 else {}),
+    }
     page = make_response(
         render_template("error.html", problem=problem, advice=_ADVICE.get(problem["status"], "")), problem["status"]
     )

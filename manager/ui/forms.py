@@ -69,8 +69,12 @@ class Form:
         try:
             return self.schema.load(body_of(self), unknown=ma.RAISE)
         except ma.ValidationError as error:
-            self._note(form_errors.of_schema(self.fields, error.messages))
+            self.fault(error)
             return None
+
+    def fault(self, error: ma.ValidationError) -> None:
+        """Show what a schema says: at the fields that it names."""
+        self._note(form_errors.of_schema(self.fields, error.messages))
 
     def refuse(self, error: DomainError) -> None:
         """Show what the domain says no to: at its field if it names one."""

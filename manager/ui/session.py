@@ -73,7 +73,7 @@ def _stamp(found: Found) -> None:
 
 
 def _to_sign_in() -> ResponseReturnValue:
-    if not request.accept_mimetypes.accept_html:
+    if not _is_for_a_page():
         raise Unauthorized("You are not signed in any more.")
     if cookies.secret():
         flash("Your session has ended. Please sign in again.", "warning")
@@ -81,6 +81,12 @@ def _to_sign_in() -> ResponseReturnValue:
     response = redirect(url_for("ui.sign_in", next=None if wanted == "/ui/" else wanted), 303)
     cookies.forget_secret(response)  # type: ignore[arg-type]
     return response
+
+
+def _is_for_a_page() -> bool:
+    """Tell whether somebody looks at what is answered, and not a script."""
+    mode = request.headers.get("sec-fetch-mode")
+    return mode == "navigate" if mode else request.accept_mimetypes.accept_html
 
 
 def _wanted() -> str:

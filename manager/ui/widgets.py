@@ -61,7 +61,7 @@ class Widget:
 
 _MEASURES = {measure: measure.value.replace("_", " ").capitalize() for measure in Measure}
 _OUTAGES = {
-    OnOutage.CLOSED: "Redis away: refuse",
-    OnOutage.OPEN: "Redis away: let pass",
-    OnOutage.LOCAL_SHARE: "Redis away: local share",
+    OnOutage.CLOSED: "Outage: refuse",
+    OnOutage.OPEN: "Outage: let pass",
+    OnOutage.LOCAL_SHARE: "Outage: share",
 }

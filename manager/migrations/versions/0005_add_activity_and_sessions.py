@@ -13,15 +13,15 @@ def upgrade() -> None:
     """Apply."""
     op.create_table(
         "activity",
-        sa.Column("unit", sa.String(length=8), nullable=False),
-        sa.Column("moment", _TIME, nullable=False),
         sa.Column("project_id", sa.Uuid(), nullable=False),
+        sa.Column("unit", sa.String(length=8), nullable=False),
         sa.Column("measure", sa.String(length=16), nullable=False),
+        sa.Column("moment", _TIME, nullable=False),
         sa.Column("bucket", sa.String(length=64), nullable=False),
         sa.Column("amount", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("unit", "moment", "project_id", "measure", "bucket", name=op.f("pk_activity")),
+        sa.PrimaryKeyConstraint("project_id", "unit", "measure", "moment", "bucket", name=op.f("pk_activity")),
+        sqlite_with_rowid=False,
     )
-    op.create_index(op.f("ix_activity_project_id"), "activity", ["project_id"])
     op.create_table(
         "ui_sessions",
         sa.Column("id", sa.Uuid(), nullable=False),
