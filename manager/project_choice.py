@@ -30,6 +30,14 @@ def find(session: Session, text: str, scope: Scope = EVERYTHING) -> UUID:
     return found
 
 
+def name(session: Session, project_id: UUID) -> str:
+    """Return what a project is called. Raises NotFound."""
+    found = session.scalar(sa.select(Project.name).where(Project.id == project_id))
+    if found is None:
+        raise NotFound("There is no such project.")
+    return found
+
+
 def _id(text: str) -> UUID | None:
     try:
         return UUID(text)

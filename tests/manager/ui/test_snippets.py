@@ -1,4 +1,4 @@
-"""Rules of snippets: they can be pasted and run, they speak the provider's way, and nothing breaks out of its quotes."""
+"""Rules of snippets: they can be pasted and run, speak the provider's way, and nothing breaks out of its quotes."""
 
 import ast
 import json
