@@ -1,6 +1,5 @@
-"""Choosing a project by its name: which there are, and which one was typed."""
+"""A project found by what somebody typed: its name or its id."""
 
-from collections.abc import Sequence
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -10,14 +9,6 @@ from manager import texts
 from manager.errors import NotFound
 from manager.principals import EVERYTHING, Scope
 from manager.tables import Project
-
-
-def some(session: Session, limit: int, scope: Scope = EVERYTHING) -> Sequence[str]:
-    """Return the first names, by the alphabet, of projects that have not been deleted."""
-    query = sa.select(Project.name).where(Project.deleted_at.is_(None))
-    if scope.project_ids is not None:
-        query = query.where(Project.id.in_(scope.project_ids))
-    return session.scalars(query.order_by(Project.name).limit(limit)).all()
 
 
 def find(session: Session, text: str, scope: Scope = EVERYTHING) -> UUID:

@@ -25,6 +25,11 @@ from manager.ui import (
     shown,
     sign_in,
     theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
 )
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
@@ -42,6 +47,11 @@ PAGES = (
     sessions,
     sign_in,
     theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
 )
 PATH = "/ui"
 # Who is signed in is found out by a cookie.

@@ -1,7 +1,6 @@
 """Fields of forms that take what people type: the name of a project in the place of its id, and moments in UTC."""
 
 import re
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,8 +13,6 @@ from manager.current import scope, services
 from manager.errors import NotFound
 from manager.ui.forms import Field
 
-# So many names are offered while somebody types; any other can be typed as well.
-OFFERED = 200
 _MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _UNKNOWN = "There is no project of this name, or none that you may see."
 
@@ -40,14 +37,8 @@ class UtcMoment(Moment):
 
 
 def project_field(label: str = "Project", help: str = "", name: str = "project_id") -> Field:
-    """Return a field that asks for a project; the page has the names to choose from, see project_names.html."""
+    """Return a field that asks for a project; the page proposes names, see tokens/parts.html."""
     return Field(name, label, help, attributes={"list": "project-names", "autocomplete": "off", "dir": "auto"})
-
-
-def offered() -> Sequence[str]:
-    """Return names of projects to choose from."""
-    with db.reading(services().sessions) as session:
-        return project_choice.some(session, OFFERED, scope())
 
 
 def name_of(text: str) -> str:

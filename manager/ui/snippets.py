@@ -5,7 +5,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from shared.models import Policy
 from shared.providers import Provider, Route
 
 # What an example asks for where nothing says which models are allowed.
@@ -43,9 +42,9 @@ def of(provider: Provider, url: str, secret: str, model: str) -> Sequence[Snippe
     return [Snippet("curl", _plain_curl(provider, url, secret))]
 
 
-def model_for(provider: Provider, policies: Iterable[Policy]) -> str:
-    """Return a model that may be asked for, as far as the policies name one."""
-    named = (model for policy in policies for model in policy.allowed_models if not set(model) & set("*?"))
+def model_for(provider: Provider, allowed: Iterable[Sequence[str]]) -> str:
+    """Return a model that may be asked for, as far as these lists of allowed ones, which are globs, name one."""
+    named = (model for models in allowed for model in models if not set(model) & set("*?"))
     return next(named, _MODELS.get(provider.dialect, ""))
 
 

@@ -7,7 +7,7 @@ import pytest
 from manager import db, project_choice
 from manager.errors import NotFound
 from manager.principals import Scope
-from tests.manager.conftest import NOW, Rows
+from tests.manager.conftest import Rows
 
 
 def test_a_project_is_found_by_its_id_or_by_its_exact_name(sessions: db.Sessions, rows: Rows) -> None:
@@ -38,18 +38,3 @@ def test_a_name_that_reads_like_an_id_is_a_name(sessions: db.Sessions, rows: Row
 
     with db.reading(sessions) as session:
         assert project_choice.find(session, name) == project.id
-
-
-def test_names_to_choose_from_are_those_of_projects_that_are_there_and_may_be_seen(
-    sessions: db.Sessions, rows: Rows
-) -> None:
-    second, first = rows.project(name="b"), rows.project(name="a")
-    rows.project(name="c", deleted_at=NOW)
-    rows.project(name="d")
-
-    with db.reading(sessions) as session:
-        assert project_choice.some(session, 2) == ["a", "b"]
-        assert project_choice.some(session, 9) == ["a", "b", "d"]
-        assert project_choice.some(session, 9, Scope(frozenset({second.id}))) == ["b"]
-        assert project_choice.some(session, 9, Scope(frozenset())) == []
-    assert first.name == "a"
