@@ -75,6 +75,8 @@ def time_limit(sock: socket.socket, seconds: float) -> Iterator[None]:
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Reads the heads of many requests side by side, and serves `threads` of them at a time."""
 
+    wsgi: Any
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._serving = threading.BoundedSemaphore(self.cfg.threads)
@@ -83,7 +85,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def load_wsgi(self) -> None:
         """Load the app, and let its answers rest."""
         super().load_wsgi()
-        app: Any = self.wsgi
+        app = self.wsgi
 
         def resting(environ: dict[str, Any], start_response: Any) -> Any:
             environ[KEY] = partial(self._rest, environ["gunicorn.socket"])

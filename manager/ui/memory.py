@@ -38,6 +38,11 @@ class Memory:
             found: Made = kept.made
             return found
 
+    def forget(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
     def _entry(self, key: Hashable) -> _Kept:
         with self._lock:
             kept = self._kept.setdefault(key, _Kept())
