@@ -84,7 +84,8 @@ def provider() -> Field:
     """Return the question for the provider: those of the table that is loaded."""
     table = services().rules.table.providers
     choices = [Choice(name, f"{name} ({table[name].base_url})") for name in sorted(table)]
-    return Field("provider", "Provider", "It cannot be changed later.", Kind.SELECT, choices, required=True)
+    said = "Whose API its applications call. It cannot be changed later."
+    return Field("provider", "Provider", said, Kind.SELECT, choices, blank=Blank.EMPTY, required=True)
 
 
 def askable(fields: Sequence[Field]) -> list[Field]:
