@@ -13,9 +13,12 @@ from manager.ui import (
     limit_words,
     limits,
     live,
+    me,
     memory,
     nav,
     once,
+    operator_changes,
+    operators,
     project_ends,
     project_forms,
     project_keys,
@@ -25,6 +28,11 @@ from manager.ui import (
     shown,
     sign_in,
     theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
 )
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
@@ -35,6 +43,9 @@ PAGES = (
     events,
     limits,
     live,
+    me,
+    operator_changes,
+    operators,
     project_ends,
     project_forms,
     project_keys,
@@ -42,6 +53,11 @@ PAGES = (
     sessions,
     sign_in,
     theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
 )
 PATH = "/ui"
 # Who is signed in is found out by a cookie.

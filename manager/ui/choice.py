@@ -15,7 +15,7 @@ from manager.tables import NAME_LENGTH, Project
 from manager.ui.memory import memory
 
 # Names that are proposed where a project is asked for, and for how many seconds they are the same.
-_PROPOSED, _PROPOSED_SECONDS = 100, 10.0
+_PROPOSED, _PROPOSED_SECONDS = 200, 10.0
 
 
 @dataclass(frozen=True)
