@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from manager.ui.streams import MOST
@@ -31,7 +32,7 @@ def of_project(product: Installation, token: Token) -> str:
 
 def figure(page: Page, name: str) -> str:
     """What stands in large letters."""
-    return page.locator("#numbers .card").filter(has_text=name).locator("dd").inner_text().split("\n")[0]
+    return page.locator("#numbers .card", has=page.get_by_text(name, exact=True)).locator("dd").inner_text()
 
 
 def test_a_request_appears_without_anybody_loading_the_page(product: Installation, page: Page, token: Token) -> None:
@@ -121,15 +122,18 @@ def test_the_api_answers_while_as_many_watch_as_may(product: Installation, open_
     page = open_page()
     page.goto("/ui/sessions")
     cookies = {each["name"]: each["value"] for each in page.context.cookies()}
-    streams = [
-        product.session.get(f"{product.manager_url}/ui/events?page=dashboard", cookies=cookies, stream=True, timeout=30)
-        for _ in range(MOST)
-    ]
+    url, streams = f"{product.manager_url}/ui/events?page=dashboard", []
+
+    def watch() -> requests.Response:
+        return requests.get(url, cookies=cookies, stream=True, timeout=30)
+
     try:
-        assert {each.status_code for each in streams} == {200}
-        assert all(next(each.iter_lines()) for each in streams)
-        refused = product.session.get(f"{product.manager_url}/ui/events?page=dashboard", cookies=cookies, timeout=30)
-        assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+        while (answer := watch()).status_code == 200:
+            assert next(answer.iter_lines())
+            streams.append(answer)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+        # Those of pages that have just been closed may not have noticed yet.
+        assert MOST // 2 < len(streams) <= MOST
 
         for _ in range(20):
             product.manage("GET", "/manage/projects")
@@ -138,8 +142,7 @@ def test_the_api_answers_while_as_many_watch_as_may(product: Installation, open_
             each.close()
 
     def is_free() -> bool:
-        url = f"{product.manager_url}/ui/events?page=dashboard"
-        with product.session.get(url, cookies=cookies, stream=True, timeout=30) as answer:
+        with watch() as answer:
             return answer.status_code == 200
 
     until(is_free, 30)
@@ -158,7 +161,7 @@ def test_every_range_can_be_seen(
     for name in ("Day", "Week", "Month", "Hour"):
         page.get_by_role("link", name=name, exact=True).click()
         expect(page.locator(".ranges [aria-current]")).to_have_text(name)
-        expect(page.locator("svg[role=img]")).to_have_count(4)
+        expect(page.locator(".chart-svg")).to_have_count(4)
         assert (name, overflow(page), barriers(page)) == (name, 0, [])
         portrait(page, f"dashboard-{name.lower()}-{look}")
 
