@@ -56,8 +56,7 @@ def may(endpoint: str, method: str = "GET") -> bool:
     if view is None or (getattr(view, "is_of_everything", False) and scope() != EVERYTHING):
         return False
     role: Role | None = access.needed_role(current_app, endpoint, method)
-    is_too_narrow = getattr(current_app.view_functions[endpoint], "needs_everything", False) and scope() != EVERYTHING
-    return role is not None and principal().role.covers(role) and not is_too_narrow
+    return role is not None and principal().role.covers(role)
 
 
 def ways() -> list[Entry]:
