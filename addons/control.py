@@ -1,4 +1,4 @@
-"""Listens to what all workers must hear at once: revocations, and what other workers have learned of providers."""
+"""Listens to what all workers must hear at once: revocations, cuts, and what other workers learned of providers."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from addons.breakers import Breakers
 from addons.revocation import Revocation
 from addons.store import Store, StoreUnavailable
 from shared import logs
-from shared.redis_schema import ControlMessage, Revoked
+from shared.redis_schema import ControlMessage, Cut, Revoked
 
 PAUSE_SECONDS = 0.5
 
@@ -59,5 +59,7 @@ class Control:
     def _take(self, message: ControlMessage) -> None:
         if isinstance(message, Revoked):
             self._revocation.revoked(message)
+        elif isinstance(message, Cut):
+            self._revocation.cut(message.request_id)
         else:
             self._breakers.hear(message)

@@ -31,6 +31,7 @@ from addons.holds import Holds  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.leases import Leases  # noqa: E402
 from addons.limit_headers import LimitHeaders  # noqa: E402
+from addons.live import Live  # noqa: E402
 from addons.meter import Meter  # noqa: E402
 from addons.metrics import Metrics  # noqa: E402
 from addons.model_asked import ModelAsked  # noqa: E402
@@ -150,6 +151,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         prices,
         Control(store, breakers, revocation),
         Presence(store),
+        Live(store, revocation.live),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),
         refusals,
         sharing,

@@ -9,12 +9,17 @@ from addons.store import Store, StoreUnavailable
 PAUSE_SECONDS = 5.0
 
 
+def own_name() -> str:
+    """Return what this worker is called in Redis."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
 class Presence:
     """One task for the life of the worker. A worker that is killed is forgotten by itself."""
 
     def __init__(self, store: Store, name: str | None = None, pause_seconds: float = PAUSE_SECONDS) -> None:
         self._store = store
-        self._name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._name = name or own_name()
         self._saying = Repeating(self._say, "presence", pause_seconds)
 
     def running(self) -> None:

@@ -1,4 +1,4 @@
-"""Cuts the running requests of a token or project that has been revoked: silent, streaming or waiting."""
+"""Cuts running requests, silent, streaming or waiting: those of a revoked token or project, or one by its id."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -8,13 +8,13 @@ from mitmproxy import http
 from addons.call import Call, Calls
 from addons.ending import Cause, Interruption
 from addons.interrupts import Interrupts
-from addons.refusal import PROJECT_INACTIVE, TOKEN_INACTIVE
+from addons.refusal import PROJECT_INACTIVE, REQUEST_CUT, TOKEN_INACTIVE
 from shared import logs
 from shared.redis_schema import Revoked
 
 # A request that was admitted just before its token was revoked may be heard of just after.
 REMEMBER_SECONDS = 10.0
-_REFUSALS = {"token": TOKEN_INACTIVE, "project": PROJECT_INACTIVE}
+_REFUSALS = {"token": TOKEN_INACTIVE, "project": PROJECT_INACTIVE, "request": REQUEST_CUT}
 
 log = logs.get("revocation")
 
@@ -42,9 +42,8 @@ class Revocation:
         if call.caller is None or flow.response is not None:
             return
         self._live[call.request_id] = call
-        for kind, name in _owners(call):
-            if self._recent.get((kind, name), 0.0) > self._clock():
-                self._cut(call, kind)
+        if self._recent:
+            self._cut_if_recent(call)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The request has ended; a WebSocket has only begun."""
@@ -61,12 +60,16 @@ class Revocation:
 
     def revoked(self, message: Revoked) -> None:
         """Cut every running request of a token or project."""
-        now = self._clock()
-        self._recent = {owner: until for owner, until in self._recent.items() if until > now}
-        self._recent[message.kind, message.id] = now + REMEMBER_SECONDS
+        self._remember(message.kind, message.id)
         for call in list(self._live.values()):
             if (message.kind, message.id) in _owners(call):
                 self._cut(call, message.kind)
+
+    def cut(self, request_id: str) -> None:
+        """Cut one request, if it runs here."""
+        self._remember("request", request_id)
+        if call := self._live.get(request_id):
+            self._cut(call, "request")
 
     def live(self) -> list[Call]:
         """Return the admitted requests that have not ended."""
@@ -77,6 +80,16 @@ class Revocation:
         for call, (is_token_active, is_project_active) in zip(calls, are_active, strict=True):
             if not is_token_active or not is_project_active:
                 self._cut(call, "token" if not is_token_active else "project")
+
+    def _remember(self, kind: str, name: str) -> None:
+        now = self._clock()
+        self._recent = {owner: until for owner, until in self._recent.items() if until > now}
+        self._recent[kind, name] = now + REMEMBER_SECONDS
+
+    def _cut_if_recent(self, call: Call) -> None:
+        for kind, name in (*_owners(call), ("request", call.request_id)):
+            if self._recent.get((kind, name), 0.0) > self._clock():
+                self._cut(call, kind)
 
     def _cut(self, call: Call, kind: str) -> None:
         if call.interruption is not None:

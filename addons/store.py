@@ -16,8 +16,9 @@ import redis.exceptions
 from addons.redis_health import RedisHealth
 from addons.redis_line import RedisLine
 from addons.settlement import Settlement
-from shared import holds_schema, redis_schema, redis_servers
+from shared import holds_schema, live_schema, redis_schema, redis_servers
 from shared.holds_schema import NotExtended, OpenRequest, encode_request
+from shared.live_schema import Snapshot
 from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import BreakerChange, ControlMessage, Denied
 
@@ -167,6 +168,21 @@ class Store:
             await self._client.zrem(redis_schema.WORKERS, worker)
         except _FAULTS as error:
             raise self._failed(f"leaving could not be told: {error}") from error
+
+    async def is_watched(self) -> bool:
+        """Tell whether anybody watches what is in flight. Raises StoreUnavailable."""
+        try:
+            return bool(await self._client.exists(live_schema.WATCHED))
+        except _FAULTS as error:
+            raise self._failed(f"watchers could not be looked for: {error}") from error
+
+    async def tell(self, worker: str, snapshot: Snapshot) -> None:
+        """Tell what is in flight on a worker. Raises StoreUnavailable."""
+        key, told = live_schema.snapshot_key(worker), live_schema.encode_snapshot(snapshot)
+        try:
+            await self._client.set(key, told, px=live_schema.SNAPSHOT_MS)
+        except _FAULTS as error:
+            raise self._failed(f"what is in flight could not be told: {error}") from error
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.

@@ -54,6 +54,7 @@ class Action(StrEnum):
     BACKUP_CREATE = "backup.create"
     BACKUP_RESTORE = "backup.restore"
     DATABASE_COPY = "database.copy"
+    REQUEST_CUT = "request.cut"
     STREAM_CUT = "stream.cut"
     REQUESTS_REFUSED = "requests.refused"
 

@@ -30,6 +30,12 @@ class Scope:
         """Tell whether a project may be seen."""
         return self.project_ids is None or project_id in self.project_ids
 
+    def narrowed(self, project_id: UUID | None) -> "Scope":
+        """Return the part of this scope that is one project, nothing if it is out of it; None: all of it."""
+        if project_id is None:
+            return self
+        return Scope(frozenset([project_id] if self.includes(project_id) else []))
+
     def check(self, project_id: UUID) -> None:
         """Raise NotFound for a project out of scope: whether there is such a one is not told."""
         if not self.includes(project_id):

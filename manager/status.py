@@ -40,7 +40,7 @@ def of_redis(client: "redis.Redis") -> dict[str, Any] | None:
             "dead_letters": dead_letters.count(client),
             "running_requests": client.zcard(redis_schema.OPEN),
             "leases_renewed_at": _moment(client.get(redis_schema.RENEWED)),
-            "workers": _workers(client),
+            "workers": workers(client),
             "breakers": _breakers(client),
         }
     except redis.RedisError:
@@ -71,7 +71,8 @@ def _count(session: Session, condition: "sa.SQLColumnExpression[Any]") -> int:
     return session.scalar(sa.select(sa.func.count()).where(condition)) or 0
 
 
-def _workers(client: "redis.Redis") -> list[dict[str, Any]]:
+def workers(client: "redis.Redis") -> list[dict[str, Any]]:
+    """Return name and seen_at of the workers that were heard of in the last seconds. Raises RedisError."""
     alive = redis_schema.to_ms(datetime.now(UTC)) - redis_schema.WORKER_MS
     found = client.zrangebyscore(redis_schema.WORKERS, alive, "+inf", withscores=True)
     entries = sorted(cast(list[tuple[bytes, float]], found))

@@ -88,6 +88,8 @@ def begin(
 
 def find(session: Session, rules: Rules, secret: str, now: datetime) -> Found | None:
     """Return the session of a secret, None if it is over, for whatever reason."""
+    if not secret.isascii():
+        return None
     query = sa.select(UiSession, Operator).outerjoin(Operator, Operator.id == UiSession.operator_id)
     found = session.execute(query.where(UiSession.digest == tokens.digest(secret, rules.pepper))).one_or_none()
     if found is None:

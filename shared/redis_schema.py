@@ -56,7 +56,7 @@ HOLDS = f"{PREFIX}holds"
 RENEWED = f"{PREFIX}renewed"
 # Which workers there are, by when they were last heard of, in ms.
 WORKERS = f"{PREFIX}workers"
-# What every worker hears at once: revocations, and breakers that opened or closed.
+# What every worker hears at once: revocations, requests that are to be cut, breakers that opened or closed.
 CONTROL_CHANNEL = f"{PREFIX}control"
 # Every origin whose pages some active project lets in.
 CORS_ORIGINS = f"{PREFIX}cors_origins"
@@ -86,6 +86,12 @@ class Revoked(msgspec.Struct, frozen=True, tag="revoked"):
     id: str
 
 
+class Cut(msgspec.Struct, frozen=True, tag="cut"):
+    """A request that an operator ends, if it still runs."""
+
+    request_id: str
+
+
 class BreakerChange(msgspec.Struct, frozen=True, tag="breaker"):
     """A breaker that opened or closed. `subject` is `origin:<scheme, host and port>` or `key:<upstream key id>`.
 
@@ -100,7 +106,7 @@ class BreakerChange(msgspec.Struct, frozen=True, tag="breaker"):
     openings: int = 0
 
 
-ControlMessage = Revoked | BreakerChange
+ControlMessage = Revoked | Cut | BreakerChange
 
 _control_decoder = msgspec.json.Decoder(ControlMessage)
 _policy_decoder = msgspec.json.Decoder(Policy)

@@ -159,6 +159,15 @@ def _issuer(text: str) -> str:
     return text
 
 
+def _public(text: str) -> str:
+    parts = urlsplit(_url("https", "http")(text))
+    if text and not parts.hostname:
+        raise ValueError("must be a URL with a host")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("must be a URL without user, query and fragment")
+    return text.rstrip("/")
+
+
 def _roles(text: str) -> Mapping[str, str]:
     pairs = [word.rpartition("=") for word in _words(text)]
     if any(not value.strip() or role.strip() not in ("auditor", "operator", "admin") for value, _, role in pairs):
@@ -254,6 +263,10 @@ class Settings:
     manager_port: int = _variable(
         "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.", _port, Plane.CONTROL | Plane.SUPERVISOR
     )
+    public_url: str = _variable(
+        "LLM_PROXY_PUBLIC_URL", "", "Where applications reach the proxy, without /v1; empty: its port on this machine.",
+        _public, Plane.CONTROL,
+    )  # fmt: skip
     inspector_port: int = _variable(
         "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page when the addons run under mitmweb.",
         _port, Plane.DATA,
@@ -448,6 +461,7 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(faults)
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
+    values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
     return Settings(**values)
 
 

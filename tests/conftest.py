@@ -23,9 +23,10 @@ hypothesis.settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let scripts/fuzz say how thorough it is."""
+    """Let scripts/fuzz say how thorough it is, and anybody where pictures of the pages are to go."""
     said = "How many examples of each operation of the management API are made up."
     parser.addoption("--fuzz-examples", dest="fuzz_examples", type=int, default=5, help=said)
+    parser.addoption("--screenshots", type=Path, help="A folder for pictures of the pages of the admin UI.")
 
 
 @pytest.fixture(scope="session")

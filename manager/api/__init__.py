@@ -13,6 +13,7 @@ from manager.api import (
     health,
     keys,
     limits,
+    live,
     operators,
     prices,
     problems,
@@ -59,8 +60,8 @@ def register(app: Flask, settings: Settings, doors: Mapping[str, access.Door] | 
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    parts = (projects, keys, tokens, limits, prices, usage, requests, providers, dead_letters, audit, operators, status)
-    for part in parts:
+    parts = (projects, keys, tokens, limits, prices, usage, requests, live, providers, dead_letters, audit, operators)
+    for part in (*parts, status):
         api.register_blueprint(part.blueprint)
     api.describe(sorted(made.rules.table.providers))
     problems.handle(app)

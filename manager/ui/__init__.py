@@ -3,12 +3,56 @@
 from flask import Flask, Response, redirect, url_for
 from jinja2 import StrictUndefined
 
-from manager.ui import answers, assets, cookies, nav, once, session, sessions, shown, sign_in, theme
+from manager.ui import (
+    answers,
+    assets,
+    choice,
+    cookies,
+    dashboard,
+    events,
+    limit_words,
+    limits,
+    live,
+    memory,
+    nav,
+    once,
+    project_ends,
+    project_forms,
+    project_keys,
+    projects,
+    session,
+    sessions,
+    shown,
+    sign_in,
+    theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
+)
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
 
 # Rooms whose views are on the blueprint; what is imported is what there is.
-PAGES = (sessions, sign_in, theme)
+PAGES = (
+    dashboard,
+    events,
+    limits,
+    live,
+    project_ends,
+    project_forms,
+    project_keys,
+    projects,
+    sessions,
+    sign_in,
+    theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
+)
 PATH = "/ui"
 # Who is signed in is found out by a cookie.
 DOORS = {PATH: session.enter}
@@ -19,7 +63,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     cookies.keep_pages(app, settings.token_pepper)
-    for room in (assets, nav, once, shown, theme):
+    for room in (assets, choice, events, limit_words, memory, nav, once, shown, theme):
         room.teach(app)
     app.register_blueprint(blueprint)
     app.register_blueprint(assets.blueprint)

@@ -4,10 +4,12 @@ Reading needs an auditor, and a view that takes anything else an operator, its f
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, cast
 
 from flask import Blueprint
 
+from manager.current import demand_everything
 from manager.principals import Role
 
 _READING = {"GET", "HEAD", "OPTIONS"}
@@ -39,6 +41,18 @@ def needs[View: Callable[..., Any]](role: Role) -> Callable[[View], View]:
         return view
 
     return mark
+
+
+def of_everything[View: Callable[..., Any]](view: View) -> View:
+    """Mark a view as one of all projects: who may see some of them only is denied. To be written below the route."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        demand_everything()
+        return view(*args, **kwargs)
+
+    guarded.is_of_everything = True  # type: ignore[attr-defined]
+    return cast(View, guarded)
 
 
 def for_everybody[View: Callable[..., Any]](view: View) -> View:

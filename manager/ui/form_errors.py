@@ -6,7 +6,7 @@ from typing import Any
 
 from manager.ui.form_fields import Field, Kind
 
-_MISSING = "Missing data for required field."
+_MISSING = ("Missing data for required field.", "Field may not be null.")
 _FILL_IN = "Please fill this in."
 
 
@@ -22,7 +22,7 @@ def of_schema(fields: Mapping[str, Field], messages: Any) -> Faults:
     """Sort what a schema says, however deep."""
     found = Faults()
     for path, reason in _flat(messages, ()):
-        said = _FILL_IN if reason == _MISSING else reason
+        said = _FILL_IN if reason in _MISSING else reason
         name, rest = _place(fields, path)
         if name:
             found.by_field.setdefault(name, []).append(_within(fields[name], rest, said))

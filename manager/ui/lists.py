@@ -15,6 +15,7 @@ from typing import Any
 import marshmallow as ma
 from flask import render_template, request
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
 
 from manager.errors import Invalid
 from manager.pages import Page
@@ -22,21 +23,28 @@ from manager.ui.forms import Field, Form
 
 _NOTHING: Page[Any] = Page((), None)
 # What is no filter.
-_BESIDE = frozenset(("sort", "cursor", "limit"))
+BESIDE = frozenset(("sort", "cursor", "limit"))
 
 
 def listed(
-    schema: ma.Schema, filters: Sequence[Field], template: str, find: Callable[[dict[str, Any]], Mapping[str, Any]]
+    schema: ma.Schema,
+    filters: Sequence[Field],
+    template: str,
+    find: Callable[[dict[str, Any]], Mapping[str, Any]],
+    *,
+    sent: "MultiDict[str, str] | None" = None,
+    **context: Any,
 ) -> ResponseReturnValue:
     """Show what is found, or (422) an empty list and what is wrong with the question.
 
-    The template gets what `find` returns, `form` (of the filters), `query` (None if it is wrong), `sort`, and
-    `is_filtered`: whether anything but order and place was asked for.
+    `sent` is what the filters show, if that is not what was asked for. The template gets the context, what `find`
+    returns, `form` (of the filters), `query` (None if it is wrong), `sort`, and `is_filtered`: whether anything but
+    order and place was asked for.
     """
-    form = Form(schema, filters, sent=request.args)
+    form = Form(schema, filters, sent=request.args if sent is None else sent)
     asked = {name: value for name, value in request.args.items() if value.strip()}
-    said = {"form": form, "sort": asked.get("sort") or schema.fields["sort"].load_default}
-    said["is_filtered"] = bool(asked.keys() - _BESIDE)
+    said: dict[str, Any] = {**context, "form": form, "sort": asked.get("sort") or schema.fields["sort"].load_default}
+    said["is_filtered"] = bool(asked.keys() - BESIDE)
     query = _loaded(form, schema, asked)
     if query is not None:
         try:

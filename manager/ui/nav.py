@@ -7,8 +7,8 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from manager.api import access
-from manager.current import principal
-from manager.principals import Role
+from manager.current import principal, scope
+from manager.principals import EVERYTHING, Role
 from manager.ui.blueprint import blueprint
 
 
@@ -29,6 +29,7 @@ ENTRIES = (
     Entry("ui.requests", "Requests", "search"),
     Entry("ui.audit", "Audit", "journal-check"),
     Entry("ui.providers", "Providers", "diagram-3"),
+    Entry("ui.limits", "Limits", "hourglass-split"),
     Entry("ui.prices", "Prices", "cash-coin"),
     Entry("ui.operators", "Operators", "people"),
     Entry("ui.status", "Status", "heart-pulse"),
@@ -51,7 +52,8 @@ def teach(app: Flask) -> None:
 
 def may(endpoint: str, method: str = "GET") -> bool:
     """Tell whether there is a view, and whether who is here may use it."""
-    if endpoint not in current_app.view_functions:
+    view = current_app.view_functions.get(endpoint)
+    if view is None or (getattr(view, "is_of_everything", False) and scope() != EVERYTHING):
         return False
     role: Role | None = access.needed_role(current_app, endpoint, method)
     return role is not None and principal().role.covers(role)

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, abort, json, make_response, request
+from flask import Flask, abort, g, json, make_response, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -30,16 +30,20 @@ _BYTES = 18
 
 def teach(app: Flask) -> None:
     """Let templates put such a value into a form; one that comes back keeps what it has."""
-    app.jinja_env.globals["once_value"] = lambda: _sent() or secrets.token_urlsafe(_BYTES)
+    app.jinja_env.globals["once_value"] = _value
 
 
 def once[Result](
-    kept: Callable[[Result], Any], again: Callable[[Any], ResponseReturnValue], status: int = 303
+    kept: Callable[[Result], Any],
+    again: Callable[[Any], ResponseReturnValue],
+    status: int = 303,
+    *,
+    check: Callable[[Session, Any], None] = lambda *_: None,
 ) -> Run[Result]:
     """Return what does work in one transaction; if this form was sent before, it answers `again` with what was kept.
 
     It does so by ending the request. `kept` makes something of a result that JSON can hold, within the transaction. It
-    is sealed, and kept for a day.
+    is sealed, and kept for a day. `check` raises if what was kept may not be told again.
     """
     value = _sent()
     if not value:
@@ -59,12 +63,22 @@ def once[Result](
                 made.append(work(session))
                 return idempotency.Answer(status, json.dumps(kept(made[0])))
 
-            return idempotency.once(session, services().rules.keyring, now(), asked, act)
+            before = idempotency.once(session, services().rules.keyring, now(), asked, act)
+            if before is not None:
+                g.once_is_spent = True
+                check(session, json.loads(before.body))
+            return before
 
         before = services().transact(work_once)
         return made[0] if before is None else abort(make_response(again(json.loads(before.body))))
 
     return run
+
+
+def _value() -> str:
+    # What was made under the one that was sent may be gone: the same form sent again is to make another.
+    is_spent = g.get("once_is_spent", False)
+    return ("" if is_spent else _sent()) or secrets.token_urlsafe(_BYTES)
 
 
 def _sent() -> str:

@@ -1,5 +1,6 @@
 """How values are shown: numbers with separators, money in US dollars, moments in UTC, links to the same list."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ NOTHING = "–"
 def teach(app: Flask) -> None:
     """Let templates use them."""
     env = app.jinja_env
-    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize}
+    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize, "duration": duration}
     env.globals |= {"with_args": with_args, "here": here}
 
 
@@ -64,6 +65,29 @@ def bytesize(value: float | None) -> str:
             return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:,.1f} TB"
+
+
+def duration(milliseconds: float | None) -> str:
+    """Return how long something took.
+
+    >>> duration(0.42), duration(812.5), duration(2300), duration(150_000)
+    ('0.42 ms', '812 ms', '2.30 s', '2.50 min')
+    """
+    if milliseconds is None:
+        return NOTHING
+    units = ((60_000, "min"), (1000, "s"))
+    size, unit = next(((size, unit) for size, unit in units if milliseconds >= size), (1, "ms"))
+    return f"{significant(milliseconds / size)} {unit}"
+
+
+def significant(value: float) -> str:
+    """Return a number with three digits that say something.
+
+    >>> significant(0), significant(0.00012345), significant(1234.5)
+    ('0', '0.000123', '1,234')
+    """
+    digits = 0 if value == 0 else min(9, max(0, 2 - math.floor(math.log10(abs(value)))))
+    return f"{value:,.{digits}f}"
 
 
 def with_args(**changes: Any) -> str:

@@ -13,7 +13,10 @@ SPARE_ROWS = 2
 
 @dataclass(frozen=True)
 class Widget:
-    """A field with its value (limits: with its rows), the attributes that its control has, and what is wrong."""
+    """A field with its value (limits: with its rows), the attributes that its control has, and what is wrong.
+
+    `present` is what there is now, if that was changed by somebody else.
+    """
 
     field: Field
     value: Any
@@ -21,6 +24,7 @@ class Widget:
     choices: Sequence[Choice]
     is_required: bool
     errors: Sequence[str]
+    present: str | None = None
 
     @property
     def id(self) -> str:
@@ -31,6 +35,7 @@ class Widget:
     def described_by(self) -> str:
         """The ids of its help and its errors."""
         ids = [f"{self.id}-help"] if self.field.help else []
+        ids += [f"{self.id}-present"] if self.present is not None else []
         return " ".join([*ids, *([f"{self.id}-error"] if self.errors else [])])
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from addons.store import StoreCannotWrite, StoreUnavailable
 from shared import prices
 from shared.holds_schema import NotExtended, OpenRequest
+from shared.live_schema import Snapshot
 from shared.models import NOTHING, Amounts, Caller
 from shared.redis_schema import Denied
 
@@ -28,6 +29,8 @@ class FakeStore:
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
         self.wanted: list[tuple[bytes, Amounts]] = []
         self.meanwhile: Callable[[], None] = lambda: None
+        self.watchers: list[bool | StoreUnavailable] = [False]
+        self.told: list[tuple[str, Snapshot]] = []
 
     async def admit(
         self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: OpenRequest | None = None
@@ -62,6 +65,15 @@ class FakeStore:
         if isinstance(outcome, StoreUnavailable):
             raise outcome
         return outcome
+
+    async def is_watched(self) -> bool:
+        is_watched = self.watchers.pop(0) if len(self.watchers) > 1 else self.watchers[0]
+        if isinstance(is_watched, StoreUnavailable):
+            raise is_watched
+        return is_watched
+
+    async def tell(self, worker: str, snapshot: Snapshot) -> None:
+        self.told.append((worker, snapshot))
 
 
 FULL = StoreCannotWrite("OOM command not allowed when used memory > 'maxmemory'.")

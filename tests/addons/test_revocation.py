@@ -15,12 +15,12 @@ from addons.call import Call, Calls, Line
 from addons.control import Control
 from addons.ending import Cause, Interruption
 from addons.interrupts import Deadline, Interrupted, Interrupts
-from addons.refusal import PROJECT_INACTIVE, TOKEN_INACTIVE
+from addons.refusal import PROJECT_INACTIVE, REQUEST_CUT, TOKEN_INACTIVE
 from addons.revocation import REMEMBER_SECONDS, Revocation
 from addons.sharing import Sharing
 from addons.store import Store
 from shared import redis_schema
-from shared.redis_schema import BreakerChange, Revoked
+from shared.redis_schema import BreakerChange, ControlMessage, Cut, Revoked
 from tests.addons.conftest import request
 
 
@@ -116,6 +116,31 @@ async def test_a_request_admitted_a_moment_before_its_revocation_was_heard_is_cu
     assert len(await world.causes()) == cuts
 
 
+async def test_one_request_is_cut_by_its_id_and_no_other(
+    world: World, live: tuple[http.HTTPFlow, Call], calls: Calls
+) -> None:
+    other = calls.of(request())
+    other.caller, other.line = live[1].caller, Line("client", 2)
+
+    for request_id in (live[1].request_id, "unknown", ""):
+        world.revocation.cut(request_id)
+
+    assert await world.causes() == [Interruption(Cause.CUT, REQUEST_CUT)]
+    assert world.cuts == ["request_cut"] and other.interruption is None
+
+
+async def test_a_request_that_is_cut_a_moment_before_it_is_known_is_cut_all_the_same(
+    world: World, admitted: tuple[http.HTTPFlow, Call]
+) -> None:
+    flow, call = admitted
+    call.line = Line("client", 1)
+    world.revocation.cut(call.request_id)
+
+    world.revocation.requestheaders(flow)
+
+    assert await world.causes() == [Interruption(Cause.CUT, REQUEST_CUT)]
+
+
 async def test_refused_and_unknown_requests_are_not_remembered(world: World, calls: Calls) -> None:
     world.revocation.requestheaders(request())
 
@@ -208,9 +233,11 @@ async def free_probe(subject: str, seconds: float) -> bool:
     return True
 
 
+@pytest.mark.parametrize("kind", ["token", "request"])
 async def test_messages_reach_revocation_and_breakers(
-    world: World, live: tuple[http.HTTPFlow, Call], valkey_url: str, redis_client: redis.Redis
+    world: World, live: tuple[http.HTTPFlow, Call], valkey_url: str, redis_client: redis.Redis, kind: str
 ) -> None:
+    cut: ControlMessage = Cut(live[1].request_id) if kind == "request" else Revoked("token", "token-1")
     breakers = Breakers(lambda change: None, free_probe, lambda *change: None, lambda: 0.0)
     redis_client.set(redis_schema.EPOCH, "epoch")
     redis_client.hset(redis_schema.identity_key("token-1"), "is_active", 1)
@@ -225,7 +252,7 @@ async def test_messages_reach_revocation_and_breakers(
             while breakers.allows("key:known"):
                 await asyncio.sleep(0.01)
             told = BreakerChange("key:told", True, "status_429", 9_000, 1)
-            for message in (told, Revoked("token", "token-1")):
+            for message in (told, cut):
                 redis_client.publish(redis_schema.CONTROL_CHANNEL, redis_schema.encode_control(message))
             while not await world.causes():
                 await asyncio.sleep(0.01)
@@ -233,7 +260,7 @@ async def test_messages_reach_revocation_and_breakers(
         await control.done()
         await store.done()
 
-    assert not breakers.allows("key:told")
+    assert not breakers.allows("key:told") and world.cuts == [f"{kind}_inactive" if kind == "token" else "request_cut"]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from shared.models import (
     UsageEvent,
     Window,
 )
-from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Denied, Revoked
+from shared.redis_schema import BreakerChange, ContractError, ControlMessage, Cut, Denied, Revoked
 
 TEXT = st.text(max_size=20)
 COUNT = st.integers(0, 2**53)
@@ -82,7 +82,8 @@ TOKENS = st.builds(
     previous_until=st.none() | MOMENTS,
 )
 CHANGES = st.builds(BreakerChange, TEXT, st.booleans(), TEXT, COUNT, COUNT)
-MESSAGES: st.SearchStrategy[ControlMessage] = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT) | CHANGES
+REVOCATIONS = st.builds(Revoked, st.sampled_from(["token", "project"]), TEXT)
+MESSAGES: st.SearchStrategy[ControlMessage] = REVOCATIONS | st.builds(Cut, TEXT) | CHANGES
 USAGES = st.builds(Usage, st.none() | COUNT, st.none() | COUNT, st.none() | COUNT)
 EVENTS = st.builds(
     UsageEvent,

@@ -41,6 +41,7 @@ OTHER_VALUES = {
     "LLM_PROXY_LISTEN_HOST": "0.0.0.0",  # noqa: S104
     "LLM_PROXY_PROXY_PORT": "18080",
     "LLM_PROXY_MANAGER_PORT": "18000",
+    "LLM_PROXY_PUBLIC_URL": "https://llm.example.org/proxy/",
     "LLM_PROXY_INSPECTOR_PORT": "18081",
     "LLM_PROXY_METRICS_PORT": "19101",
     "PROMETHEUS_MULTIPROC_DIR": "/run/llm-proxy/metrics",
@@ -216,6 +217,11 @@ def test_every_variable_has_another_value_in_these_tests() -> None:
         ("LLM_PROXY_PROXY_PORT", "65536", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "-1", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "80.0", "from 1 to 65535"),
+        ("LLM_PROXY_PUBLIC_URL", "llm.example.org", "starting with https: or http:"),
+        ("LLM_PROXY_PUBLIC_URL", "https:///v1", "with a host"),
+        ("LLM_PROXY_PUBLIC_URL", "ftp://llm.example.org", "starting with https: or http:"),
+        ("LLM_PROXY_PUBLIC_URL", "https://user@llm.example.org", "without user, query and fragment"),
+        ("LLM_PROXY_PUBLIC_URL", "https://llm.example.org/?a=b", "without user, query and fragment"),
         ("LLM_PROXY_MANAGER_THREADS", "257", "from 1 to 256"),
         ("LLM_PROXY_PROVIDERS_FILE", "/nowhere.toml", "no readable file"),
         ("LLM_PROXY_PROVIDERS_FILE", "/", "no readable file"),
@@ -369,6 +375,7 @@ def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) 
     assert loaded.redis_is_embedded
     assert loaded.listen_host == "127.0.0.1"
     assert (loaded.proxy_port, loaded.manager_port, loaded.inspector_port) == (8080, 8000, 8081)
+    assert loaded.public_url == "http://127.0.0.1:8080"
     assert (loaded.metrics_port, loaded.redis_timeout_ms, loaded.manager_threads) == (9101, 500, 8)
     assert loaded.workers >= 1
     assert loaded.metrics_dir is None
@@ -377,6 +384,12 @@ def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) 
     assert loaded.max_token_lifetime == timedelta(days=365)
     assert loaded.request_retention == timedelta(days=30)
     assert (loaded.log_level, loaded.demo_provider_key, loaded.mock_keys) == ("info", "", ())
+
+
+def test_applications_are_told_the_port_of_the_proxy_unless_something_else_is_said(environment: Set) -> None:
+    environment(LLM_PROXY_PROXY_PORT="18080")
+
+    assert settings.load(Plane.CONTROL).public_url == "http://127.0.0.1:18080"
 
 
 @pytest.mark.parametrize("name", [variable.name for variable in settings.variables() if variable.default is not None])

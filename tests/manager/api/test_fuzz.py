@@ -1,5 +1,7 @@
 """The service does what its description says: with a token, without one, on both databases."""
 
+from datetime import UTC, datetime
+
 import pytest
 import redis
 
@@ -8,6 +10,7 @@ from shared import redis_schema
 from tests.manager.api.conftest import Api
 from tests.manager.api.fuzzing import hold_to_its_word
 from tests.manager.conftest import MANAGEMENT_TOKEN, Serve, numbered
+from tests.manager.live_workers import Workers, running
 
 pytestmark = [
     pytest.mark.timeout(3 * 3600),
@@ -15,10 +18,12 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Generating overly large repr"),
 ]
 
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
+
 
 def furnish(api: Api, client: redis.Redis, sessions: db.Sessions) -> list[dict[str, str]]:
     """Make one of each thing, some times over, and return their ids."""
-    made = []
+    made, workers = [], Workers(client)
     for number in range(30):
         project_id = api.project(f"team {number}")["id"]
         key = api.post(f"projects/{project_id}/keys", api_key="sk-proj-another-provider-key-4567").json
@@ -29,6 +34,9 @@ def furnish(api: Api, client: redis.Redis, sessions: db.Sessions) -> list[dict[s
         things["event_id"] = api.get("audit", limit=1).json["items"][0]["id"]
         things["letter_id"] = client.xadd(redis_schema.USAGE_DEAD_LETTERS, {"event": b"x"}).decode()
         made.append(things)
+        workers.hold(things["request_id"], project_id, things["token_id"])
+    workers.tell("host:1", *[running(things["request_id"], project_id=things["project_id"]) for things in made])
+    client.zadd(redis_schema.WORKERS, {"host:1": redis_schema.to_ms(FAR)})  # It stays there.
     with sessions.begin() as session:
         rollup.record(session, [rollup.request_row(event) for event in numbered(30)])
     return made

@@ -11,6 +11,7 @@ nobody. What the tests of the API know serves here, too: `api`, `app`, `serve`, 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from manager.ui.memory import Memory
 from tests.manager.api import conftest as of_the_api
 from tests.manager.api.conftest import Api
 from tests.manager.conftest import MANAGEMENT_TOKEN
@@ -88,7 +90,7 @@ class Browser:
     client: FlaskClient
 
     def get(self, path: str, **query: Any) -> Seen:
-        return self.open("GET", path, query_string=query)
+        return self.open("GET", path, **({"query_string": query} if query else {}))
 
     def open(self, method: str, path: str, **request: Any) -> Seen:
         """Any request, without following redirects."""
@@ -144,14 +146,25 @@ def _filled(form: Tag) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def memory(app: Flask) -> Memory:
+    """What the app, which is made once, keeps for a while of what many look at; nothing of another test."""
+    found: Memory = app.extensions["llm_proxy_ui_memory"]
+    found.forget()
+    return found
+
+
 @pytest.fixture
 def browse(app: Flask, api: Api) -> Browse:
     """Gives browsers: of the management token, of a new operator with a role and more fields, or of nobody (None)."""
 
+    numbers = count(1)
+
     def browse(role: str | None = "management", **more: Any) -> Browser:
         browser = Browser(app.test_client())
         if role is not None:
-            token = MANAGEMENT_TOKEN if role == "management" else api.operator(role, **more).bearer
+            named = {"name": f"{role} {next(numbers)}", **more}
+            token = MANAGEMENT_TOKEN if role == "management" else api.operator(role, **named).bearer
             assert browser.sign_in(token).status == 303
         return browser
 
