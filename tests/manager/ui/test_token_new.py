@@ -249,7 +249,11 @@ def test_nobody_else_is_shown_it_by_the_same_form(browse: Browse, project: Any) 
         ({"policy.max_values": "max_tokens = -1"}, "policy-max_values", "from 0 on"),
         ({"limits-0-measure": "cost", "limits-0-amount": "lots", "limits-0-window": "day"}, "limits", "US dollars"),
         ({"limits-0-measure": "tokens", "limits-0-amount": "", "limits-0-window": "day"}, "limits", "fill this in"),
-        ({"limits-0-measure": "tokens", "limits-0-amount": "5", "limits-0-window": "hour"}, "limits", "can be limited per"),
+        (
+            {"limits-0-measure": "tokens", "limits-0-amount": "5", "limits-0-window": "hour"},
+            "limits",
+            "can be limited per",
+        ),
         ({"limits-0-measure": "love", "limits-0-amount": "5", "limits-0-window": "day"}, "limits", "Must be one of"),
     ],
     ids=lambda value: str(value)[:60],
