@@ -6,6 +6,8 @@ from jinja2 import StrictUndefined
 from manager.ui import (
     answers,
     assets,
+    audit,
+    audit_chain,
     choice,
     cookies,
     dashboard,
@@ -37,6 +39,8 @@ from shared.settings import Settings
 
 # Rooms whose views are on the blueprint; what is imported is what there is.
 PAGES = (
+    audit,
+    audit_chain,
     dashboard,
     events,
     limits,
