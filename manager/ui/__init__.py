@@ -6,6 +6,8 @@ from jinja2 import StrictUndefined
 from manager.ui import (
     answers,
     assets,
+    audit,
+    audit_chain,
     choice,
     cookies,
     dashboard,
@@ -23,6 +25,7 @@ from manager.ui import (
     project_forms,
     project_keys,
     projects,
+    requests,
     session,
     sessions,
     shown,
@@ -39,6 +42,8 @@ from shared.settings import Settings
 
 # Rooms whose views are on the blueprint; what is imported is what there is.
 PAGES = (
+    audit,
+    audit_chain,
     dashboard,
     events,
     limits,
@@ -50,6 +55,7 @@ PAGES = (
     project_forms,
     project_keys,
     projects,
+    requests,
     sessions,
     sign_in,
     theme,

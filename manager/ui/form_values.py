@@ -100,6 +100,8 @@ def sent_back(field: Field, sent: Sent) -> Any:
         return _rows(field.name, sent)
     if field.kind is Kind.CHOICES:
         return sent.getlist(field.name)
+    if field.kind is Kind.DATETIME:
+        return _minute(sent.get(field.name, ""))
     return "" if field.kind is Kind.PASSWORD else sent.get(field.name, "").replace("\r\n", "\n")
 
 
@@ -130,6 +132,15 @@ def _limit(row: Mapping[str, str]) -> dict[str, Any]:
     if row["amount"]:
         limit["amount"] = row["amount"] if row["measure"] == "cost" else _number(row["amount"])
     return limit | ({"burst": _number(row["burst"])} if row["burst"] else {})
+
+
+def _minute(text: str) -> str:
+    """Return a moment as a form has it, however it was written; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(text)
+        return _text(found) if found.tzinfo else text
+    except (OverflowError, ValueError):
+        return text
 
 
 def _number(text: str) -> int | float | str:

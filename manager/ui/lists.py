@@ -43,7 +43,8 @@ def listed(
     """
     form = Form(schema, filters, sent=request.args if sent is None else sent)
     asked = {name: value for name, value in request.args.items() if value.strip()}
-    said: dict[str, Any] = {**context, "form": form, "sort": asked.get("sort") or schema.fields["sort"].load_default}
+    first = schema.fields["sort"].load_default if "sort" in schema.fields else ""
+    said: dict[str, Any] = {**context, "form": form, "sort": asked.get("sort") or first}
     said["is_filtered"] = bool(asked.keys() - BESIDE)
     query = _loaded(form, schema, asked)
     if query is not None:
