@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from enum import Flag, auto
+from enum import Flag, StrEnum, auto
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -62,6 +62,26 @@ class Variable:
     parse: Callable[[str], Any]
     planes: Plane
     is_secret: bool
+
+
+class Source(StrEnum):
+    """Where a value is from."""
+
+    ENVIRONMENT = "environment"
+    FILE = "file"
+    DEFAULT = "default"
+    # Another plane reads the variable, and this process is not handed it.
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True)
+class Effective:
+    """A variable as it holds for a process; `value` is None for a secret, and for what is not read here."""
+
+    variable: Variable
+    source: Source
+    value: str | None
+    is_set: bool
 
 
 def _variable(
@@ -463,6 +483,21 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
     return Settings(**values)
+
+
+def effective(plane: Plane) -> list[Effective]:
+    """Return every variable as it holds for a process of this plane, without any secret; in order of declaration."""
+    return [_effective(variable, plane) for variable in variables()]
+
+
+def _effective(variable: Variable, plane: Plane) -> Effective:
+    if not plane & variable.planes:
+        return Effective(variable, Source.ELSEWHERE, None, is_set=False)
+    if path := os.environ.get(f"{variable.name}_FILE"):
+        return Effective(variable, Source.FILE, None if variable.is_secret else f"what {path} holds", is_set=True)
+    if text := os.environ.get(variable.name, "").strip():
+        return Effective(variable, Source.ENVIRONMENT, None if variable.is_secret else text, is_set=True)
+    return Effective(variable, Source.DEFAULT, None if variable.is_secret else variable.default, is_set=False)
 
 
 def data_dir() -> Path:
