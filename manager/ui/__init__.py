@@ -3,12 +3,12 @@
 from flask import Flask, Response, redirect, url_for
 from jinja2 import StrictUndefined
 
-from manager.ui import answers, assets, cookies, nav, session, sessions, shown, sign_in, theme
+from manager.ui import answers, assets, cookies, nav, people, session, sessions, shown, sign_in, theme
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
 
 # Rooms whose views are on the blueprint; what is imported is what there is.
-PAGES = (sessions, sign_in, theme)
+PAGES = (people, sessions, sign_in, theme)
 PATH = "/ui"
 # Who is signed in is found out by a cookie.
 DOORS = {PATH: session.enter}
