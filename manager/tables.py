@@ -447,7 +447,8 @@ class UiSession(Base):
     """Somebody who is signed in to the admin UI; `digest` is that of the secret in the cookie.
 
     An operator's role and projects are those of its row. Of the management token, and of people whom an issuer vouches
-    for, they are kept here; `credential` is a digest of the token that was shown, whose end is that of its sessions.
+    for, they are kept here; `credential` is a digest of the token that was shown, whose end is that of its sessions, or
+    for people of the settings that say who may sign in.
     """
 
     __tablename__ = "ui_sessions"
