@@ -68,6 +68,8 @@ OTHER_VALUES = {
     "LLM_PROXY_API_RATE": "7 per second",
     "LLM_PROXY_LOGIN_FAILURES": "3",
     "LLM_PROXY_PROXIES_IN_FRONT": "1",
+    "LLM_PROXY_UI_IDLE": "PT1H",
+    "LLM_PROXY_UI_REMEMBER": "P7D",
     "LLM_PROXY_OIDC_ISSUER": "https://login.example.org/realms/ops",
     "LLM_PROXY_OIDC_AUDIENCE": "the-proxy",
     "LLM_PROXY_OIDC_ROLE_CLAIM": "groups",

@@ -142,7 +142,7 @@ def _filled(form: Tag) -> dict[str, Any]:
             if control.has_attr("checked"):
                 found.setdefault(name, []).append(str(control.get("value", "on")))
         else:
-            found[name] = str(control.get("value", ""))
+            found.setdefault(name, []).append(str(control.get("value", "")))
     return found
 
 

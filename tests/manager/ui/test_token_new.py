@@ -306,7 +306,7 @@ def test_the_examples_have_the_address_that_the_setting_says(
     page = ask(signed_in(app))
 
     examples = page.texts(".tab pre")
-    assert len(examples) == 4 and all(f"https://llm.example.org/v1" in each for each in examples)
+    assert len(examples) == 4 and all("https://llm.example.org/v1" in each for each in examples)
     assert page.texts(".tabs label") == ["Python", "Node", "curl", "LangChain"]
 
 
