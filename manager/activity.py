@@ -8,10 +8,10 @@ Measures and their buckets:
 `duration`    requests by their duration, see manager/histogram.py
 `first_byte`  requests by the time until the first byte, as far as there was one
 `tokens`      `prompt` and `completion`
-`cost`        `nano_usd`, as far as it is known
+`cost`        `nano_usd`, as far as it is known, and `unpriced`: requests that used tokens at a cost that nobody knows
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -26,8 +26,6 @@ from manager.tables import Activity
 
 # Whose rows are those of all projects together. It is after all ids that there are.
 ALL_PROJECTS = UUID(int=2**128 - 1)
-
-type Series = Mapping[datetime, Mapping[str, int]]
 
 
 class Unit(StrEnum):
@@ -110,16 +108,30 @@ def series(
 
     What has no amount is left out. Of one project, or of all in scope together.
     """
+    return every_series(session, unit, since, until, scope, project_id, [measure])[measure]
+
+
+def every_series(
+    session: Session,
+    unit: Unit,
+    since: datetime,
+    until: datetime,
+    scope: Scope = EVERYTHING,
+    project_id: UUID | None = None,
+    measures: Iterable[Measure] = Measure,
+) -> dict[Measure, dict[datetime, dict[str, int]]]:
+    """Return the series of each measure, as they are at one moment; see series."""
+    found: dict[Measure, dict[datetime, dict[str, int]]] = {measure: {} for measure in measures}
+    keys = (Activity.measure, Activity.moment, Activity.bucket)
     query = (
-        sa.select(Activity.moment, Activity.bucket, sa.func.sum(Activity.amount))
-        .where(Activity.unit == unit, Activity.measure == measure)
-        .where(Activity.moment >= since, Activity.moment < until, _is_of(scope, project_id))
-        .group_by(Activity.moment, Activity.bucket)
-        .order_by(Activity.moment, Activity.bucket)
+        sa.select(*keys, sa.func.sum(Activity.amount))
+        .where(_is_of(scope, project_id), Activity.unit == unit, Activity.measure.in_(found))
+        .where(Activity.moment >= since, Activity.moment < until)
+        .group_by(*keys)
+        .order_by(*keys)
     )
-    found: dict[datetime, dict[str, int]] = {}
-    for moment, bucket, amount in session.execute(query):
-        found.setdefault(moment, {})[bucket] = int(amount)
+    for measure, moment, bucket, amount in session.execute(query):
+        found[Measure(measure)].setdefault(moment, {})[bucket] = int(amount)
     return found
 
 
@@ -147,11 +159,7 @@ def percentiles(
     project_id: UUID | None = None,
 ) -> Percentiles:
     """Return percentiles of `duration` or `first_byte`; see series."""
-    return percentiles_of(series(session, unit, since, until, measure, scope, project_id), wanted)
-
-
-def percentiles_of(found: Series, wanted: Sequence[int] = (50, 95, 99)) -> Percentiles:
-    """Return percentiles of a series of `duration` or `first_byte`."""
+    found = series(session, unit, since, until, measure, scope, project_id)
     moments = {moment: histogram.percentiles(counts, wanted) for moment, counts in found.items()}
     return Percentiles(moments, histogram.percentiles(histogram.merged(found.values()), wanted))
 

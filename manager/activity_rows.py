@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, aliased
 from manager import histogram
 from manager.activity import ALL_PROJECTS, Measure, Unit
 from manager.tables import Activity
-from shared.models import Outcome
+from shared.models import Outcome, Usage
 
 # How long each unit is kept; days are kept as long as the usage of days is, for good.
 KEPT = {Unit.MINUTE: timedelta(days=2), Unit.HOUR: timedelta(days=60)}
@@ -24,6 +24,8 @@ _KINDS = ("uuid", "text", "text", "timestamptz", "text", "bigint")
 _UPSERT_SQLITE = f"{_INSERT} VALUES (?, ?, ?, ?, ?, ?) {_ADD_UP}"
 _ARRAYS = ", ".join(f"%s::{kind}[]" for kind in _KINDS)
 _UPSERT_POSTGRESQL = f"{_INSERT} SELECT * FROM unnest({_ARRAYS}) {_ADD_UP}"  # noqa: S608 - our words
+
+_TOKENS = tuple(name for name in Usage.__slots__ if name.endswith("_tokens"))
 
 # Units and measures are plain texts here, since drivers are slow with what only resembles them.
 type _Minutes = dict[tuple[UUID, datetime], dict[tuple[str, str], int]]
@@ -85,6 +87,13 @@ def _counted(row: Mapping[str, Any]) -> Iterator[tuple[Measure, str, int]]:
         yield Measure.TOKENS, "completion", row["completion_tokens"]
     if row["cost_nano_usd"]:
         yield Measure.COST, "nano_usd", row["cost_nano_usd"]
+    if is_unpriced(row):
+        yield Measure.COST, "unpriced", 1
+
+
+def is_unpriced(row: Mapping[str, Any]) -> bool:
+    """Tell whether a request used tokens, and nobody knows what they cost."""
+    return row["cost_nano_usd"] is None and any(row[name] for name in _TOKENS)
 
 
 def _add(session: Session, amounts: _Amounts) -> None:

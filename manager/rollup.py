@@ -162,7 +162,7 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
         "status_class": row["status"] // 100,
         **{name: row[name] or 0 for name in SUMS if name not in _COUNTS},
         "requests": 1,
-        "unpriced_requests": int(_has_usage(row) and row["cost_nano_usd"] is None),
+        "unpriced_requests": int(activity.is_unpriced(row)),
         "estimated_requests": int(row["is_estimate"]),
     }
 
@@ -170,10 +170,6 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
 def _daily(entry: dict[str, Any]) -> dict[str, Any]:
     hour: datetime = entry["hour"]
     return {name: value for name, value in entry.items() if name != "hour"} | {"day": hour.replace(hour=0)}
-
-
-def _has_usage(row: dict[str, Any]) -> bool:
-    return any(row[name] for name in _TOKENS)
 
 
 def _count(session: Session, rows: Iterable[dict[str, Any]]) -> None:

@@ -1,18 +1,20 @@
 """What went on as charts: requests by how they ended, tokens, money, and how long it took; see manager/activity.py."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
-from manager import activity, histogram
-from manager.activity import Series
+from manager import histogram
 from manager.ui.chart_tables import TONES, Cell, Chart, Column, Window, columns
-from manager.ui.shown import duration, number, significant, usd
+from manager.ui.shown import duration, number, significant, usd_short
 
 OK, OTHERS = "ok", "others"
 # What ended so was wanted so: by the client, or by an operator.
 _WANTED = (OK, "client_aborted", "cut", "request_cut")
-_NANO = 10**9
 _PERCENTS = (50, 95, 99)
 _FIRST_BYTE_PERCENTS = (50, 95)
+
+# Amounts by bucket of each moment, see manager/activity.py.
+type Series = Mapping[datetime, Mapping[str, int]]
 
 
 def requests(id: str, window: Window, found: Series) -> Chart:
@@ -29,20 +31,20 @@ def requests(id: str, window: Window, found: Series) -> Chart:
 def tokens(id: str, window: Window, found: Series) -> Chart:
     """Return tokens by whether they were asked or answered."""
     names = ("prompt", "completion")
-    rows = {moment: [_tokens(counts.get(name, 0)) for name in names] for moment, counts in found.items()}
+    rows = {moment: [Cell(number(counts.get(name, 0))) for name in names] for moment, counts in found.items()}
     return Chart(id, "Tokens", "bars", "tokens", window, columns(names), rows)
 
 
 def money(id: str, window: Window, found: Series) -> Chart:
     """Return what it cost, as far as that is known."""
-    rows = {moment: [_money(counts.get("nano_usd", 0))] for moment, counts in found.items()}
+    rows = {moment: [Cell(usd_short(counts.get("nano_usd")))] for moment, counts in found.items()}
     return Chart(id, "Cost", "bars", "usd", window, columns(["cost"]), rows)
 
 
 def latency(id: str, window: Window, durations: Series, first_bytes: Series) -> Chart:
     """Return percentiles of how long it took, and of the time until the first byte."""
-    of_all = activity.percentiles_of(durations, _PERCENTS).moments
-    of_first = activity.percentiles_of(first_bytes, _FIRST_BYTE_PERCENTS).moments
+    of_all = {at: histogram.percentiles(counts, _PERCENTS) for at, counts in durations.items()}
+    of_first = {at: histogram.percentiles(counts, _FIRST_BYTE_PERCENTS) for at, counts in first_bytes.items()}
     rows = {
         moment: [
             *_times(of_all.get(moment, {}), _PERCENTS),
@@ -71,20 +73,11 @@ def _amounts(kinds: Mapping[str, int], counts: Mapping[str, int]) -> list[int]:
 
 
 def _rate(amount: int, seconds: float) -> Cell:
-    value = amount / seconds
-    return Cell(value, significant(value))
-
-
-def _tokens(amount: int) -> Cell:
-    return Cell(amount, number(amount))
-
-
-def _money(nano_usd: int) -> Cell:
-    return Cell(nano_usd / _NANO, usd(nano_usd))
+    return Cell(significant(amount / seconds))
 
 
 def _times(found: Mapping[int, float], percents: Sequence[int]) -> list[Cell]:
-    return [Cell(found[percent], duration(found[percent])) if percent in found else Cell(None) for percent in percents]
+    return [Cell(duration(found[each]), f"{found[each]:.4g}") if each in found else Cell() for each in percents]
 
 
 def ended_badly(totals: Mapping[str, int]) -> int:

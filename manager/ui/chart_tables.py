@@ -46,15 +46,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """An amount in the chart's unit, and as it is read; None: it is not known."""
+    """An amount as it is read, – if it is not known; `written` is what scripts read where that is not the number."""
 
-    value: float | None
     text: str = "–"
-
-    @property
-    def written(self) -> str:
-        """Return the amount as scripts read it."""
-        return "" if self.value is None else f"{self.value:.15g}"
+    written: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def region(chart: Chart) -> TableRegion:
     head = get_template_attribute("charts.html", "chart_row_of_names")
     marks = {moment: f"{chart.id}-{_ms(moment)}" for moment in chart.rows}
     rows = {
-        marks[moment]: row(marks[moment], _ms(moment), moment, chart.window.step >= timedelta(days=1), cells)
+        marks[moment]: row(marks[moment], moment, chart.window.step >= timedelta(days=1), cells)
         for moment, cells in chart.rows.items()
     }
     kind = {"chart": chart.kind, "unit": chart.unit, "missing": "gap" if chart.has_gaps else "zero"}

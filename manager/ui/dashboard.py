@@ -51,30 +51,30 @@ def looked_at(args: Mapping[str, str]) -> Look:
 def regions(look: Look) -> Iterator[Region | TableRegion]:
     """Return the parts of the page that change."""
     figures = Figures(services(), memory(), look.choice.scope, look.range, now())
-    outcomes, costs = figures.series(Measure.OUTCOME), figures.series(Measure.COST)
-    totals = merged(outcomes.values())
+    series = figures.series()
+    totals = {measure: merged(found.values()) for measure, found in series.items()}
+    requests = sum(totals[Measure.OUTCOME].values())
     yield _region(
         "numbers",
-        requests=sum(totals.values()),
-        failed=activity_charts.ended_badly(totals),
-        nano_usd=merged(costs.values()).get("nano_usd", 0),
-        tokens=sum(merged(figures.series(Measure.TOKENS).values()).values()),
+        requests=requests,
+        failed=activity_charts.ended_badly(totals[Measure.OUTCOME]),
+        nano_usd=totals[Measure.COST].get("nano_usd", None if requests else 0),
+        tokens=sum(totals[Measure.TOKENS].values()),
         running=figures.running(),
     )
-    yield from _charts(figures)
+    yield from _charts(Window(figures.range, figures.now), series)
     yield _region("tops", tops=figures.tops())
     yield _region("attention", attention=figures.attention(), now=figures.now)
     yield _region("health", lines=health.lines(services(), memory(), scope()))
     yield _region("first-steps", steps=figures.first_steps(), proxy_port=services().settings.proxy_port)
 
 
-def _charts(figures: Figures) -> Iterator[TableRegion]:
-    window = Window(figures.range, figures.now)
-    yield chart_tables.region(activity_charts.requests("requests", window, figures.series(Measure.OUTCOME)))
-    durations, first_bytes = figures.series(Measure.DURATION), figures.series(Measure.FIRST_BYTE)
+def _charts(window: Window, series: Mapping[Measure, activity_charts.Series]) -> Iterator[TableRegion]:
+    yield chart_tables.region(activity_charts.requests("requests", window, series[Measure.OUTCOME]))
+    durations, first_bytes = series[Measure.DURATION], series[Measure.FIRST_BYTE]
     yield chart_tables.region(activity_charts.latency("latency", window, durations, first_bytes))
-    yield chart_tables.region(activity_charts.tokens("tokens", window, figures.series(Measure.TOKENS)))
-    yield chart_tables.region(activity_charts.money("money", window, figures.series(Measure.COST)))
+    yield chart_tables.region(activity_charts.tokens("tokens", window, series[Measure.TOKENS]))
+    yield chart_tables.region(activity_charts.money("money", window, series[Measure.COST]))
 
 
 def _region(id: str, **figures: object) -> Region:

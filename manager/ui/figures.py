@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import activity, attention, db, live, names, usage
-from manager.activity import ALL_PROJECTS, Measure, Range, Series
+from manager.activity import ALL_PROJECTS, Measure, Range
 from manager.attention import Nearly
 from manager.current import Services
 from manager.names import Names
 from manager.principals import EVERYTHING, Scope
 from manager.tables import Activity, Project, Token
+from manager.ui.activity_charts import Series
 from manager.ui.memory import Memory
 
 _TOP = 5
@@ -72,14 +73,13 @@ class Figures:
         self.range = range
         self.now = now
 
-    def series(self, measure: Measure) -> Series:
+    def series(self) -> Mapping[Measure, Series]:
         """Return what was counted in each unit of the range."""
         span = self.range.span(self.now)
-        key = ("series", measure, self.range, self._scope, span)
         return self._kept(
-            key,
+            ("series", self.range, self._scope, span),
             _SERIES_SECONDS[self.range],
-            lambda session: activity.series(session, self.range.unit, *span, measure, self._scope),
+            lambda session: activity.every_series(session, self.range.unit, *span, self._scope),
         )
 
     def running(self) -> int | None:

@@ -74,8 +74,8 @@ SETTINGS = (NAME, *ADDRESS, *POLICY, LIMITS, ORIGINS, *FEATURES)
 FOLDS = (
     ("Where requests go", ADDRESS),
     ("What may be asked for", POLICY),
-    ("Limits", (LIMITS,)),
-    ("Web pages that may call", (ORIGINS,)),
+    ("How much may be used", (LIMITS,)),
+    ("Browsers", (ORIGINS,)),
     ("Features", FEATURES),
 )
 

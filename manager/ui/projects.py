@@ -15,8 +15,9 @@ from manager.api.project_shapes import ProjectQuery
 from manager.api.projects import ShownProject, shown
 from manager.current import now, scope, services
 from manager.pages import Page
-from manager.project_figures import Month
+from manager.project_figures import Use
 from manager.tables import Project
+from manager.ui import project_charts
 from manager.ui.blueprint import blueprint
 from manager.ui.forms import Choice, Field, Kind
 from manager.ui.lists import listed
@@ -25,7 +26,7 @@ from shared.models import Scope
 
 # Of each list on a project's page.
 _NEWEST = 10
-NOTHING = Month()
+_NOTHING = Use()
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Shown:
     """A project in a list."""
 
     shown: ShownProject
-    month: Month
+    month: Use
 
     @property
     def row(self) -> Project:
@@ -89,7 +90,7 @@ def _find(query: Mapping[str, Any]) -> dict[str, Any]:
     with db.reading(services().sessions) as session:
         page = projects.list_page(session, scope=scope(), **query)
         months = project_figures.months(session, now(), [row.id for row in page.items])
-    items = [Shown(each, months.get(each.row.id, NOTHING)) for each in shown(*page.items)]
+    items = [Shown(each, months.get(each.row.id, _NOTHING)) for each in shown(*page.items)]
     return {"page": Page(items, page.next_cursor)}
 
 
@@ -111,8 +112,8 @@ def _lately(session: Session, project_id: UUID) -> dict[str, Any]:
     newest = tokens.list_page(session, _NEWEST, None, now=moment, project_id=project_id)
     requests = recent_requests.list_page(session, _NEWEST, None, project_id=project_id)
     return {
-        "days": days,
-        "total": project_figures.total(days),
+        "charts": project_charts.of_days(moment, days),
+        "total": project_figures.total(days.values()),
         "month": project_figures.month_of(moment),
         "tokens": [(row, tokens.state_of(row, moment)) for row in newest.items],
         "requests": requests.items,

@@ -15,6 +15,7 @@ def teach(app: Flask) -> None:
     """Let templates use them."""
     env = app.jinja_env
     env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize, "duration": duration}
+    env.filters |= {"usd_short": usd_short, "number_short": number_short}
     env.globals |= {"with_args": with_args, "here": here}
 
 
@@ -78,6 +79,28 @@ def duration(milliseconds: float | None) -> str:
     units = ((60_000, "min"), (1000, "s"))
     size, unit = next(((size, unit) for size, unit in units if milliseconds >= size), (1, "ms"))
     return f"{significant(milliseconds / size)} {unit}"
+
+
+def usd_short(nano_usd: int | None) -> str:
+    """Return about how much it is in US dollars, where there is little room.
+
+    >>> usd_short(1_234_567_000_000), usd_short(12_345_678), usd_short(0), usd_short(None)
+    ('$1,234.57', '$0.0123', '$0.00', '–')
+    """
+    return f"${significant(nano_usd / money.UNIT)}" if nano_usd and 0 < nano_usd < money.UNIT else usd(nano_usd)
+
+
+def number_short(value: float | None) -> str:
+    """Return about how many, where there is little room.
+
+    >>> number_short(9999), number_short(12_345), number_short(1_234_567), number_short(None)
+    ('9,999', '12.3k', '1.23M', '–')
+    """
+    if value is None or abs(value) < 10_000:
+        return number(value)
+    units = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+    size, unit = next((size, unit) for size, unit in units if abs(value) >= size)
+    return f"{significant(value / size)}{unit}"
 
 
 def significant(value: float) -> str:

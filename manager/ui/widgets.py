@@ -39,6 +39,11 @@ class Widget:
         return " ".join([*ids, *([f"{self.id}-error"] if self.errors else [])])
 
     @property
+    def has_named_blank(self) -> bool:
+        """Whether one of its choices is that of nothing, and says what that means."""
+        return any(not choice.value for choice in self.choices)
+
+    @property
     def rows(self) -> Sequence[Mapping[str, str]]:
         """Rows of limits, and some that are empty."""
         return [*self.value, *({} for _ in range(SPARE_ROWS))] if self.field.kind is Kind.LIMITS else []

@@ -5,7 +5,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from manager import db, project_figures, rollup
-from manager.project_figures import Month, Stakes
+from manager.project_figures import Stakes, Use
 from manager.tables import new_id
 from tests.manager.conftest import EVENT, NOW, PROJECT_ID, Rows
 
@@ -31,14 +31,14 @@ def test_the_month_of_several_projects_is_told_at_once(sessions: db.Sessions) ->
         found = project_figures.months(session, NOW, [PROJECT_ID, new_id()])
 
     # The fourth of May: four days ago it was April.
-    assert found == {PROJECT_ID: Month(requests=3, cost=19)}
+    assert found == {PROJECT_ID: Use(requests=3, prompt_tokens=30, completion_tokens=60, cost=19)}
 
 
 def test_a_cost_that_nobody_knows_is_not_nothing(sessions: db.Sessions) -> None:
     use(sessions, PROJECT_ID, cost=None)
 
     with db.reading(sessions) as session:
-        assert project_figures.months(session, NOW, [PROJECT_ID]) == {PROJECT_ID: Month(1, None)}
+        assert project_figures.months(session, NOW, [PROJECT_ID]) == {PROJECT_ID: Use(1, 10, 20, None, 1)}
         assert project_figures.months(session, NOW, []) == {}
 
 
@@ -50,17 +50,15 @@ def test_a_month_is_told_by_day(sessions: db.Sessions) -> None:
     with db.reading(sessions) as session:
         days = project_figures.days(session, NOW, PROJECT_ID)
 
-    assert [(day["day"].day, day["requests"], day["cost"]) for day in days] == [(2, 1, 5), (4, 1, 7)]
+    assert [(day.day, use.requests, use.cost) for day, use in days.items()] == [(2, 1, 5), (4, 1, 7)]
 
 
-def test_sums_of_days_know_whether_they_know_all() -> None:
-    day = {"requests": 2, "total_tokens": 30, "prompt_tokens": 10, "completion_tokens": 20, "unpriced_requests": 0}
+def test_sums_know_whether_they_know_all() -> None:
+    known, unknown = Use(2, 10, 20, 5, 0), Use(1, 1, 2, None, 1)
 
-    both = project_figures.total([{**day, "cost": 5}, {**day, "cost": None, "unpriced_requests": 2}])
-
-    assert (both["requests"], both["total_tokens"], both["cost"], both["unpriced_requests"]) == (4, 60, 5, 2)
-    assert project_figures.total([{**day, "cost": None}])["cost"] is None
-    assert project_figures.total([])["cost"] == 0
+    assert project_figures.total([known, unknown, known]) == Use(5, 21, 42, 10, 1)
+    assert project_figures.total([unknown]) == unknown
+    assert project_figures.total([]) == Use()
 
 
 def test_at_stake_are_tokens_that_work_and_what_was_asked_lately(rows: Rows, sessions: db.Sessions) -> None:

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask, g
 
-from manager.actions import dead_letters, keys, limits, operators, prices, projects, tokens
+from manager.actions import dead_letters, keys, limits, live, operators, prices, projects, tokens
 from manager.errors import Forbidden
 from manager.principals import Principal, Role, Scope
 from manager.tables import AuditEvent
@@ -25,6 +25,7 @@ FOR_OPERATORS: dict[str, Callable[[], object]] = {
     "keys.update": lambda: keys.update(ID, ID, ANYTHING),
     "keys.delete": lambda: keys.delete(ID, ID),
     "keys.test": lambda: keys.test(ID, ID),
+    "live.cut": lambda: live.cut("r1"),
     "tokens.create": lambda: tokens.create(ANYTHING),
     "tokens.create_many": lambda: tokens.create_many(ANYTHING),
     "tokens.update": lambda: tokens.update(ID, ANYTHING),
@@ -83,7 +84,7 @@ def test_what_is_about_all_projects_is_refused_to_who_sees_some(
 
 
 def test_every_action_is_listed_here() -> None:
-    rooms = (dead_letters, keys, limits, operators, prices, projects, tokens)
+    rooms = (dead_letters, keys, limits, live, operators, prices, projects, tokens)
     found = {
         f"{room.__name__.rsplit('.', 1)[1]}.{name}"
         for room in rooms

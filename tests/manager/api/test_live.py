@@ -9,8 +9,8 @@ import redis
 
 from manager.principals import Principal, Role, Scope
 from shared import live_schema
-from tests.manager.api.conftest import Api, faulty, one_database, problem
-from tests.manager.conftest import NOW, PROJECT_ID, TOKEN_ID
+from tests.manager.api.conftest import Api, faulty, problem
+from tests.manager.conftest import NOW, PROJECT_ID, TOKEN_ID, one_database
 from tests.manager.live_workers import Ear, Workers, running
 
 OTHER = uuid.UUID(int=7)

@@ -120,7 +120,7 @@ def test_a_request_is_cut(
     with db.reading(sessions) as session:
         [event] = session.scalars(sa.select(AuditEvent).where(AuditEvent.action == "request.cut")).all()
     assert event.detail == {"request_id": "r1", "reason": "runs in circles"}
-    assert (event.actor, str(event.token_id)) == ("the operator", token["id"])
+    assert (event.actor, str(event.token_id)) == ("operator 1", token["id"])
 
 
 def test_a_reason_that_is_too_long_is_said_at_its_field(

@@ -184,14 +184,14 @@ def test_a_project_shows_what_it_is(browse: Browse, api: Api, sessions: db.Sessi
 
     page = browse("auditor").get(f"/ui/projects/{made['id']}")
 
-    facts = page.one("[aria-label=Facts]").get_text(" ")
+    facts = page.one("#facts").get_text(" ")
     assert all(part in facts for part in ("openai", "https://api.openai.com", "gpt-4o*", "max_tokens", "Retries: off"))
     assert page.texts("[aria-label='Limits of the project'] tbody tr") == [
         "$500.00 per month $450.00 90 % refuses",
         "60 requests per minute – comes back all the time refuses",
     ]
     assert page.one("meter")["value"] == "0.9"
-    assert "$0.25" in page.one("[aria-label='This month']").get_text(" ")
+    assert "$0.25" in page.one("#month").get_text(" ")
     [key] = page.texts("#keys tbody tr")
     assert made["api_key"] in key and "ok" in key
     assert page.texts("#tokens tbody th") == ["nightly"]

@@ -10,8 +10,6 @@ const FIRST_MS = 500;
 const SHORTEST_MS = 2000;
 const LONGEST_MS = 30_000;
 
-for (const button of document.querySelectorAll("[data-live]")) start(button);
-
 function start(button) {
   const live = new Live(button);
   button.addEventListener("click", () => live.pause(!live.isPaused));
@@ -98,3 +96,5 @@ class Live {
     this.button.querySelector("[data-live-text]").textContent = text;
   }
 }
+
+for (const button of document.querySelectorAll("[data-live]")) start(button);

@@ -148,8 +148,10 @@ function piled(chart, series, place, prefix) {
 }
 
 function area(edges, place) {
-  return runsOf(edges).map((run) => {
-    if (run.every((number) => edges[number][0] === edges[number][1])) return "";
+  // Of a series that is nothing for a while, nothing is drawn: a line on top of another one would say otherwise.
+  const isThere = (number) => Boolean(edges[number]) && edges[number][0] !== edges[number][1];
+  const drawn = edges.map((edge, number) => (isThere(number - 1) || isThere(number) || isThere(number + 1) ? edge : null));
+  return runsOf(drawn).map((run) => {
     const side = (end) => run.map((number) => `${round(place.x(number))} ${round(place.y(edges[number][end]))}`);
     return `M${side(1).join("L")}L${side(0).reverse().join("L")}Z`;
   }).join("");

@@ -1,7 +1,8 @@
 // What a chart shows, as it stands in its table: a row for each moment, a column for each series.
 
 /**
- * Reads a table. It says by `data-since`, `data-until` (milliseconds) and `data-step` (seconds) which moments there
+ * Reads a table. Each row's id ends with its moment in milliseconds; the number of a cell is its text, or `data-value`
+ * where that is none; – is not known (null). It says by `data-since`, `data-until` (milliseconds) and `data-step` (seconds) which moments there
  * are. What has no row is nothing, or with `data-missing="gap"` not known (null).
  */
 export function read(table) {
@@ -17,17 +18,17 @@ export function read(table) {
     texts: new Array(count).fill(null),
   }));
   for (const row of table.tBodies[0].rows) {
-    const number = Math.round((Number(row.dataset.at) - since) / (step * 1000));
-    if (!row.dataset.at || number < 0 || number >= count) continue;
+    const number = Math.round((Number(row.id.split("-").at(-1)) - since) / (step * 1000));
+    if (!(number >= 0 && number < count)) continue;
     series.forEach((each, index) => take(each, number, row.cells[index + 1]));
   }
   return { title: table.caption?.textContent.trim() ?? "", kind, unit, since, until, step, count, series };
 }
 
 function take(series, number, cell) {
-  const written = cell?.dataset.value;
-  series.values[number] = written === undefined || written === "" ? null : Number(written);
-  series.texts[number] = cell?.textContent.trim() ?? null;
+  const text = cell?.textContent.trim() ?? "–";
+  series.values[number] = text === "–" ? null : Number(cell.dataset.value ?? text.replace(/[$,]/g, ""));
+  series.texts[number] = text;
 }
 
 /** Returns when a moment of a chart begins. */
