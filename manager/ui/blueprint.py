@@ -4,10 +4,12 @@ Reading needs an auditor, and a view that takes anything else an operator, its f
 """
 
 from collections.abc import Callable
-from typing import Any
+from functools import wraps
+from typing import Any, cast
 
 from flask import Blueprint
 
+from manager.current import demand_everything
 from manager.principals import Role
 
 _READING = {"GET", "HEAD", "OPTIONS"}
@@ -31,14 +33,25 @@ class UiBlueprint(Blueprint):
         super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
 
 
-def needs[View: Callable[..., Any]](role: Role) -> Callable[[View], View]:
-    """Mark a view with the role that it needs. To be written below the route."""
+def needs[View: Callable[..., Any]](role: Role, *, everything: bool = False) -> Callable[[View], View]:
+    """Mark a view with the role that it needs, and whether for all projects. To be written below the route."""
 
     def mark(view: View) -> View:
-        view.needs_role = role  # type: ignore[attr-defined]
-        return view
+        guarded = _for_all_projects(view) if everything else view
+        guarded.needs_role = role  # type: ignore[attr-defined]
+        guarded.needs_everything = everything  # type: ignore[attr-defined]
+        return guarded
 
     return mark
+
+
+def _for_all_projects[View: Callable[..., Any]](view: View) -> View:
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        demand_everything()
+        return view(*args, **kwargs)
+
+    return cast(View, guarded)
 
 
 def for_everybody[View: Callable[..., Any]](view: View) -> View:

@@ -7,8 +7,8 @@ from flask import Flask, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from manager.api import access
-from manager.current import principal
-from manager.principals import Role
+from manager.current import principal, scope
+from manager.principals import EVERYTHING, Role
 from manager.ui.blueprint import blueprint
 
 
@@ -54,7 +54,8 @@ def may(endpoint: str, method: str = "GET") -> bool:
     if endpoint not in current_app.view_functions:
         return False
     role: Role | None = access.needed_role(current_app, endpoint, method)
-    return role is not None and principal().role.covers(role)
+    is_too_narrow = getattr(current_app.view_functions[endpoint], "needs_everything", False) and scope() != EVERYTHING
+    return role is not None and principal().role.covers(role) and not is_too_narrow
 
 
 def ways() -> list[Entry]:
