@@ -9,6 +9,7 @@ from manager.ui.form_fields import Field, Kind
 # What marshmallow says, in other words than those of programmers.
 _SAID = {
     "Missing data for required field.": "Please fill this in.",
+    "Field may not be null.": "Please fill this in.",
     "Not a valid boolean.": "Choose one of those in the list.",
     "Not a valid integer.": "Enter a whole number.",
     "Not a valid number.": "Enter a number.",
