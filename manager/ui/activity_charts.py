@@ -38,8 +38,12 @@ def tokens(id: str, window: Window, found: Series) -> Chart:
 
 def money(id: str, window: Window, found: Series) -> Chart:
     """Return what it cost, as far as that is known."""
-    rows = {moment: [Cell(f"${significant(counts.get('nano_usd', 0) / UNIT)}")] for moment, counts in found.items()}
+    rows = {moment: [_money(counts.get("nano_usd"))] for moment, counts in found.items()}
     return Chart(id, "Cost", "bars", "usd", window, columns(["cost"]), rows)
+
+
+def _money(nano_usd: int | None) -> Cell:
+    return Cell() if nano_usd is None else Cell(f"${significant(nano_usd / UNIT)}")
 
 
 def latency(id: str, window: Window, durations: Series, first_bytes: Series) -> Chart:

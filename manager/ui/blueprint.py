@@ -52,7 +52,7 @@ def of_everything[View: Callable[..., Any]](view: View) -> View:
         demand_everything()
         return view(*args, **kwargs)
 
-    guarded.is_of_everything = True  # type: ignore[attr-defined]
+    guarded.needs_everything = True  # type: ignore[attr-defined]
     return cast(View, guarded)
 
 

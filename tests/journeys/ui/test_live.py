@@ -103,6 +103,7 @@ def test_it_can_be_seen_everywhere(
 
     page.goto("/ui/live")
     expect(page.locator("#live-table tbody")).to_contain_text("streaming")
+    expect(page.get_by_role("link", name="Cut").first).to_be_in_viewport()
     assert (overflow(page), barriers(page)) == (0, [])
     portrait(page, f"live-{look}")
     page.locator("#live-table").get_by_role("link", name="Cut").first.click()

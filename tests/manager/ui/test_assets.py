@@ -15,8 +15,8 @@ from tests.manager.ui.conftest import Browse, Browser
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 OWN = files("manager.ui")
 NAMES = ["css/bootstrap.css", "css/app.css", "js/bootstrap.js", "js/popper.js", "js/app.mjs", "icons.svg", "logo.svg"]
-TEMPLATES = sorted(str(path.relative_to(OWN / "templates")) for path in (OWN / "templates").rglob("*.html"))
-SCRIPTS = [path for path in sorted((OWN / "static" / "js").rglob("*")) if path.is_file()]
+TEMPLATES = sorted(str(path.relative_to(OWN / "templates")) for path in OWN.joinpath("templates").rglob("*.html"))
+SCRIPTS = sorted(path for path in OWN.joinpath("static", "js").rglob("*.*js"))
 
 
 @pytest.fixture
@@ -88,9 +88,9 @@ def test_nothing_else_is_served(nobody: FlaskClient, name: str) -> None:
 
 def test_modules_find_each_other(nobody: FlaskClient) -> None:
     for path in SCRIPTS:
-        for other in re.findall(r'from "([^"]+)"', path.read_text()):
-            found = (path.parent / other).resolve().relative_to(OWN / "static")
-            assert nobody.get(assets.address(str(found))).status_code == 200
+        for other in re.findall(r'from "(\.\.?/[^"]+)"', path.read_text()):
+            name = path.parent.joinpath(other).resolve().relative_to(OWN / "static")
+            assert nobody.get(assets.address(str(name))).status_code == 200
 
 
 def test_no_asset_asks_for_anything_that_is_not_there() -> None:
