@@ -67,7 +67,7 @@ def test_a_token_is_made_copied_used_and_revoked(page: Page, product: Installati
 
     until(is_recorded)
     assert token not in page.content()
-    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("link", name="Revoke", exact=True).click()
     expect(page.get_by_role("heading", name="Revoke nightly?")).to_be_visible()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("This token was revoked.")).to_be_visible()
@@ -248,7 +248,7 @@ def test_an_operator_is_made_signs_in_and_is_revoked(open_page: OpenPage, projec
 
     sign_in(theirs, token)
     theirs.goto("/ui/me")
-    expect(theirs.get_by_role("link", name=project)).to_be_visible()
+    expect(theirs.get_by_role("link", name=project, exact=True)).to_be_visible()
     theirs.goto("/ui/tokens")
     expect(theirs.get_by_role("link", name="New token")).to_have_count(0)
 
@@ -261,7 +261,7 @@ def test_an_operator_is_made_signs_in_and_is_revoked(open_page: OpenPage, projec
 
     sign_in(theirs, secret(page))
     page.get_by_role("link", name="Go to the operator").click()
-    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("link", name="Revoke", exact=True).click()
     page.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("This operator was revoked.")).to_be_visible()
     theirs.reload()
@@ -278,15 +278,16 @@ def used(product: Installation) -> Token:
     known = product.manage("GET", f"/manage/projects?name_contains={LONG[:40]}")["items"]
     project_id = known[0]["id"] if known else product.project(name[:200])
     limits = [
-        {"measure": "tokens", "window": "day", "amount": 1000},
+        {"measure": "tokens", "window": "day", "amount": 100_000},
         {"measure": "requests", "window": "minute", "amount": 600, "burst": 20},
     ]
     policy = {"allowed_models": ["gpt-*"], "denied_models": ["*-preview"], "max_values": {"max_tokens": 4096}}
     token = product.token(project_id, label=f"{LONG} {RTL}", max_requests=1000, limits=limits, policy=policy)
     body = {"project_id": project_id, "expires_in": 3600, "labels": [RTL, LONG, "", *map(str, range(57))]}
     product.manage("POST", "/manage/tokens/batch", body)
-    for _ in range(3):
-        product.client(token).chat.completions.create(model="gpt-4o-mini", messages=ASK)  # type: ignore[call-overload]
+    with product.client(token) as client:
+        for _ in range(3):
+            client.chat.completions.create(model="gpt-4o-mini", messages=ASK)  # type: ignore[call-overload]
     until(lambda: product.manage("GET", f"/manage/requests?token_id={token.id}")["items"])
     return token
 
