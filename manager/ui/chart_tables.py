@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: `kind` is area or bars, which stand on each other, or line; see js/chart/scale.mjs for the units.
+    """A chart: `kind` is area or bars, which stand on each other, or line; see js/chart_scale.mjs for the units.
 
     Moments that have no row are nothing, or if `has_gaps` not known.
     """

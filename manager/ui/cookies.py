@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
-from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import BadRequest
 
 from manager.api.access import is_below
@@ -50,7 +50,10 @@ def keep_pages(app: Flask, pepper: bytes) -> None:
         if is_below("/ui") and request.method not in _READING:
             if request.headers.get("sec-fetch-site", "none") not in _OWN:
                 raise BadRequest("This was sent from another site.")
-            protection.protect()
+            try:
+                protection.protect()
+            except CSRFError:
+                raise BadRequest("This form is too old, or did not come from one of these pages.") from None
 
     app.before_request(check)
 

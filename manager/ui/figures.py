@@ -24,7 +24,7 @@ _TOP = 5
 # For how many seconds something is kept: longer if more is read for it.
 _SERIES_SECONDS = {Range.HOUR: 1.5, Range.DAY: 3.0, Range.WEEK: 10.0, Range.MONTH: 10.0}
 _TOPS_SECONDS = {Range.HOUR: 5.0, Range.DAY: 10.0, Range.WEEK: 60.0, Range.MONTH: 60.0}
-_ATTENTION_SECONDS = 15.0
+_ATTENTION_SECONDS = 30.0
 _FIRST_STEPS_SECONDS = 1.5
 
 

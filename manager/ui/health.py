@@ -43,7 +43,6 @@ def lines(services: Services, memory: Memory, scope: Scope) -> Sequence[Line]:
 def _of_everything(services: Services) -> Iterator[Line]:
     checks = services.readiness.checks()
     data_plane = status.of_redis(services.redis) if checks["redis"] else None
-    control_plane = status.of_database(services.sessions) if checks["schema"] else None
     yield _database(checks)
     yield _up("Redis", checks["redis"], "answers", "does not answer: requests are refused until it is back")
     if data_plane is not None:
@@ -51,9 +50,14 @@ def _of_everything(services: Services) -> Iterator[Line]:
         yield _origins([each for each in data_plane["breakers"] if not each.subject.startswith(_KEY)])
         yield _keys(services, [each.subject for each in data_plane["breakers"] if each.subject.startswith(_KEY)])
         yield _usage(data_plane["usage_lag"], data_plane["dead_letters"])
-    if control_plane is not None:
-        yield _published(checks["published"], control_plane["unpublished"])
-        yield _jobs(control_plane["jobs"])
+    if checks["schema"]:
+        nothing: list[Line] = []
+        yield from _safely(lambda: _stored(services, checks["published"]), nothing)
+
+
+def _stored(services: Services, is_published: bool) -> list[Line]:
+    with db.reading(services.sessions) as session:
+        return [_published(is_published, status.unpublished(session)), _jobs(job_runs.all_latest(session))]
 
 
 def _database(checks: Mapping[str, bool]) -> Line:

@@ -11,7 +11,7 @@ from manager.api.limits import GlobalLimits
 from manager.current import now, services
 from manager.etags import Expected
 from manager.principals import Role
-from manager.ui.blueprint import blueprint, needs, of_everything
+from manager.ui.blueprint import blueprint, needs
 from manager.ui.edits import Known, edited
 from manager.ui.forms import Field, Form, Kind
 from manager.ui.told import told
@@ -27,7 +27,7 @@ _FIELD = Field(
 
 
 @blueprint.get("/limits", endpoint="limits")
-@of_everything
+@needs(Role.AUDITOR, everything=True)
 def everything() -> str:
     """Show the limits of everything together."""
     [standings] = standing.of_each(services().access_redis, [standing.Holder(Scope.GLOBAL, "", _limits())], now())
@@ -35,8 +35,7 @@ def everything() -> str:
 
 
 @blueprint.route("/limits/edit", methods=["GET", "POST"])
-@needs(Role.ADMIN)
-@of_everything
+@needs(Role.ADMIN, everything=True)
 def edit_limits() -> ResponseReturnValue:
     """Ask what they are to be, and replace them."""
     counted = _limits()

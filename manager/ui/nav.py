@@ -53,7 +53,7 @@ def teach(app: Flask) -> None:
 def may(endpoint: str, method: str = "GET") -> bool:
     """Tell whether there is a view, and whether who is here may use it."""
     view = current_app.view_functions.get(endpoint)
-    if view is None or (getattr(view, "is_of_everything", False) and scope() != EVERYTHING):
+    if view is None or (getattr(view, "needs_everything", False) and scope() != EVERYTHING):
         return False
     role: Role | None = access.needed_role(current_app, endpoint, method)
     return role is not None and principal().role.covers(role)

@@ -11,8 +11,9 @@ from manager.actions import projects as actions
 from manager.api.project_shapes import NewProject, ProjectChanges
 from manager.current import scope, services
 from manager.etags import Expected
+from manager.principals import Role
 from manager.tables import Project
-from manager.ui.blueprint import blueprint, of_everything
+from manager.ui.blueprint import blueprint, needs
 from manager.ui.edits import Known, edited
 from manager.ui.forms import Form, handled
 from manager.ui.once import once
@@ -23,7 +24,7 @@ _USUAL = "openai"
 
 
 @blueprint.route("/projects/new", methods=["GET", "POST"])
-@of_everything
+@needs(Role.OPERATOR, everything=True)
 def new_project() -> ResponseReturnValue:
     """Ask for a project and its first key, and make it."""
     known = services().rules.table.providers

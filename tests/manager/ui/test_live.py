@@ -52,7 +52,9 @@ def test_what_is_in_flight_is_listed(browse: Browse, workers: Workers, token: di
 
     rows = page.texts("#live-table tbody tr")
     assert len(rows) == 2
-    assert rows[1].startswith("search nightly gpt-4o streaming 1 min 1") and rows[1].endswith("12 4.3 kB 11 Cut")
+    assert rows[1].startswith("search nightly · gpt-4o nightly gpt-4o streaming 1 min 1") and rows[1].endswith(
+        "12 4.3 kB 11 Cut"
+    )
     assert "unknown" in rows[0]
     assert "2 requests are in flight on 1 worker." in page.text
 

@@ -152,7 +152,7 @@ def test_a_fault_that_is_folded_away_is_opened(browse: Browse) -> None:
     page = browse("admin").submit(NEW, name="search team", api_key=KEY, cors_origins="*")
 
     opened = [details.select_one("summary").get_text() for details in page.all("details[open]")]  # type: ignore[union-attr]
-    assert opened == ["Web pages that may call"]
+    assert opened == ["Browsers"]
     assert not browse(None).get(NEW).status == 200
     control = page.one("#field-cors_origins")
     assert (control["aria-invalid"], "field-cors_origins-error" in control["aria-describedby"]) == ("true", True)

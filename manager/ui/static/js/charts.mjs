@@ -5,13 +5,13 @@
 //     <div class="chart-head"><h3>Tokens</h3></div>
 //     <div class="chart-table"><table data-chart="bars" data-unit="tokens" data-since data-until data-step> …
 //
-// See chart/table.mjs for what the table says, and templates/charts.html, which writes it.
+// See chart_table.mjs for what the table says, and templates/charts.html, which writes it.
 
-import { Cursor } from "./chart/cursor.mjs";
-import { legend } from "./chart/legend.mjs";
-import { written } from "./chart/scale.mjs";
-import { described, draw, layout } from "./chart/shapes.mjs";
-import { read } from "./chart/table.mjs";
+import { Cursor } from "./chart_cursor.mjs";
+import { legend } from "./chart_legend.mjs";
+import { written } from "./chart_scale.mjs";
+import { described, draw, layout } from "./chart_shapes.mjs";
+import { read } from "./chart_table.mjs";
 
 let made = 0;
 

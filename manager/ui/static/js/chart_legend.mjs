@@ -1,6 +1,6 @@
 // What the series of a chart are: each with a sample of how it is drawn, and a button that hides it.
 
-import { sample } from "./shapes.mjs";
+import { sample } from "./chart_shapes.mjs";
 
 /** Fills a legend; buttons stay the same as long as the series do, so that none loses the focus. */
 export function legend(place, chart, hidden, prefix, redraw) {

@@ -1,7 +1,7 @@
 // The SVG of a chart: axes, and lines, areas or bars. Colours are the style sheet's, by the class of each series.
 
-import { axis, isWhole, ticks, timeTicks } from "./scale.mjs";
-import { momentOf, most, stacked } from "./table.mjs";
+import { axis, isWhole, ticks, timeTicks } from "./chart_scale.mjs";
+import { momentOf, most, stacked } from "./chart_table.mjs";
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const LETTER = 6.4;

@@ -1,8 +1,8 @@
 // A cursor over a chart: moved by the pointer or the arrow keys, it shows the amounts of a moment and says them.
 
-import { written, zero } from "./scale.mjs";
-import { make, marker, sample } from "./shapes.mjs";
-import { momentOf, stacked } from "./table.mjs";
+import { written, zero } from "./chart_scale.mjs";
+import { make, marker, sample } from "./chart_shapes.mjs";
+import { momentOf, stacked } from "./chart_table.mjs";
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
 const GAP = 12;
