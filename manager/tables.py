@@ -488,10 +488,10 @@ class AuditEvent(Base):
     occurred_at: Mapped[datetime] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(sa.String(64), index=True)
     actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
-    actor_id: Mapped[UUID | None] = mapped_column(index=True)
+    actor_id: Mapped[UUID | None]
     outcome: Mapped[str] = mapped_column(sa.String(32))
     project_id: Mapped[UUID | None]
-    token_id: Mapped[UUID | None] = mapped_column(index=True)
+    token_id: Mapped[UUID | None]
     request_id: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     subject_id: Mapped[UUID | None] = mapped_column(index=True)
     address: Mapped[str | None] = mapped_column(sa.String(64))
@@ -500,7 +500,11 @@ class AuditEvent(Base):
     chained_at: Mapped[datetime | None]
     mac: Mapped[str | None] = mapped_column(sa.String(64))
 
-    __table_args__ = (sa.Index("ix_audit_events_project_id_id", "project_id", "id"),)
+    __table_args__ = (
+        sa.Index("ix_audit_events_project_id_id", "project_id", "id"),
+        sa.Index("ix_audit_events_token_id_id", "token_id", "id"),
+        sa.Index("ix_audit_events_actor_id_id", "actor_id", "id"),
+    )
 
 
 class AuditChain(Base):

@@ -12,7 +12,7 @@ from manager.activity import Range
 from manager.ui import chart_tables
 from manager.ui.chart_tables import Cell, Chart, Window, columns
 from manager.ui.regions import TableRegion
-from manager.ui.shown import number, usd
+from manager.ui.shown import number, usd_short
 
 # Classes of status: no answer, and those of errors.
 _FAILED = (0, 4, 5)
@@ -48,14 +48,15 @@ def _requests(id: str, title: str, window: Window, sums: _Sums) -> Chart:
     rows = {}
     for moment, items in sums.items():
         failed = sum(item["requests"] for item in items if item["status_class"] in _FAILED)
-        rows[moment] = [_count(sum(item["requests"] for item in items) - failed), _count(failed)]
+        answered = sum(item["requests"] for item in items) - failed
+        rows[moment] = [Cell(number(answered)), Cell(number(failed))]
     return Chart(id, title, "bars", "requests", window, columns(["answered", "failed"]), rows)
 
 
 def _tokens(id: str, title: str, window: Window, sums: _Sums) -> Chart:
     names = ("prompt", "completion")
     rows = {
-        moment: [_count(sum(item[f"{name}_tokens"] for item in items)) for name in names]
+        moment: [Cell(number(sum(item[f"{name}_tokens"] for item in items))) for name in names]
         for moment, items in sums.items()
     }
     return Chart(id, title, "bars", "tokens", window, columns(names), rows)
@@ -66,10 +67,6 @@ def _cost(id: str, title: str, window: Window, sums: _Sums) -> Chart:
     return Chart(id, title, "bars", "usd", window, columns(["cost"]), rows)
 
 
-def _count(amount: int) -> Cell:
-    return Cell(number(amount))
-
-
 def _money(costs: Sequence[int | None]) -> Cell:
     known = [cost for cost in costs if cost is not None]
-    return Cell(usd(sum(known))) if known else Cell()
+    return Cell(usd_short(sum(known))) if known else Cell()

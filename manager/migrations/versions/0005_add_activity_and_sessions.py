@@ -13,6 +13,8 @@ _LISTS = (
     ("requests", "token_id", "request_id"),
     ("tokens", "project_id", "id"),
     ("audit_events", "project_id", "id"),
+    ("audit_events", "token_id", "id"),
+    ("audit_events", "actor_id", "id"),
 )
 
 
