@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from enum import Flag, auto
+from enum import Flag, StrEnum, auto
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -41,6 +41,19 @@ _LISTENS = {
     Plane.DATA: ("proxy_port", "metrics_port"),
     Plane.SUPERVISOR: ("proxy_port", "manager_port", "metrics_port"),
 }
+
+
+class Source(StrEnum):
+    """Where the value of a variable is from."""
+
+    ENVIRONMENT = "environment"
+    # NAME_FILE names it.
+    FILE = "file"
+    # What was generated once, for whoever has not set it.
+    GENERATED = "generated"
+    DEFAULT = "default"
+    # A variable of other planes, whose value this process does not know.
+    UNREAD = "unread"
 
 
 class SettingsError(Exception):
@@ -431,6 +444,9 @@ class Settings:
         _words, Plane.MOCK, is_secret=True,
     )  # fmt: skip
 
+    # By the names of variables.
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
+
     @property
     def redis_is_embedded(self) -> bool:
         """Whether Redis is the one that `llm-proxy up` starts."""
@@ -447,7 +463,12 @@ class Settings:
 
 def variables() -> list[Variable]:
     """Every variable of the product, in order of declaration."""
-    return [entry.metadata["variable"] for entry in fields(Settings)]
+    return list(declared().values())
+
+
+def declared() -> dict[str, Variable]:
+    """Every variable by the name of its field in Settings."""
+    return {entry.name: entry.metadata["variable"] for entry in fields(Settings) if "variable" in entry.metadata}
 
 
 def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
@@ -455,20 +476,19 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault of every variable.
     """
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings)}
-    values, faults = _values(wanted, plane, fallback or {})
+    values, faults = _values(declared(), plane, fallback or {})
     if faults := faults | _shared_ports(values, _LISTENS.get(plane, ())):
         raise SettingsError(faults)
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
-    return Settings(**values)
+    sources = {variable.name: _source(variable, plane, fallback or {}) for variable in variables()}
+    return Settings(**values, sources=sources)
 
 
 def data_dir() -> Path:
     """Return the data folder, which the supervisor needs before it can read anything else. Raises SettingsError."""
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings) if entry.name == "data_dir"}
-    values, faults = _values(wanted, Plane.SUPERVISOR, {})
+    values, faults = _values({"data_dir": declared()["data_dir"]}, Plane.SUPERVISOR, {})
     if faults:
         raise SettingsError(faults)
     folder: Path = values["data_dir"]
@@ -518,7 +538,7 @@ def _values(
 
 
 def _shared_ports(values: Mapping[str, Any], listens: Iterable[str]) -> dict[str, list[str]]:
-    known = {entry.name: entry.metadata["variable"].name for entry in fields(Settings)}
+    known = {name: variable.name for name, variable in declared().items()}
     users: dict[int, str] = {}
     faults = {}
     for name in listens:
@@ -536,6 +556,14 @@ def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mappin
         return env.variable(variable.name, ... if variable.default is None else variable.default, variable=variable)
     except (OSError, ValueError):  # a NAME_FILE that cannot be read; the reason may quote what it names
         return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable))
+
+
+def _source(variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Source:
+    if not plane & variable.planes:
+        return Source.UNREAD
+    if not unset([variable.name]):
+        return Source.FILE if os.environ.get(f"{variable.name}_FILE") else Source.ENVIRONMENT
+    return Source.GENERATED if variable.name in fallback else Source.DEFAULT
 
 
 def _read(raw: str, variable: Variable) -> Any:
