@@ -9,6 +9,7 @@ from manager.ui import (
     audit,
     audit_chain,
     choice,
+    configuration,
     cookies,
     dashboard,
     events,
@@ -46,6 +47,7 @@ from shared.settings import Settings
 PAGES = (
     audit,
     audit_chain,
+    configuration,
     dashboard,
     events,
     limits,
