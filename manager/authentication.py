@@ -19,6 +19,14 @@ class Refused(Exception):
     """The token does not let anybody in; the message may be told to whoever sent it."""
 
 
+class NoRole(Refused):
+    """It is known who it is, and that there is no role for them."""
+
+
+class Stopped(Exception):
+    """Somebody who went to the issuer to sign in did not do so; the message may be told to them."""
+
+
 class IssuerAway(Exception):
     """Whoever could vouch for a token cannot be asked."""
 

@@ -13,11 +13,13 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.errors import Forbidden
+from manager.people import People
 from manager.principals import EVERYTHING, Principal, Role, Scope
 from manager.publisher import Publisher, PublishError
 from manager.readiness import Readiness
 from manager.rules import Rules
 from manager.stores import connect_redis
+from manager.tallies import SafeTallies
 from manager.upstream_health import UpstreamHealth
 from shared import logs, providers, redis_servers
 from shared.settings import Settings
@@ -41,6 +43,8 @@ class Services:
     health: UpstreamHealth
     readiness: Readiness
     rules: Rules
+    tallies: SafeTallies
+    people: People | None
 
     @classmethod
     def of(cls, settings: Settings) -> "Services":
@@ -54,7 +58,9 @@ class Services:
         readiness = Readiness(engine, client, publisher)
         access = redis_servers.client(settings.redis_url, ACCESS_SECONDS)
         health = UpstreamHealth(access)  # What it tells is shown beside the rest, if it is there.
-        return cls(settings, engine, sessions, client, access, publisher, health, readiness, rules)
+        tallies = SafeTallies(access)
+        people = People.of(settings, tallies)
+        return cls(settings, engine, sessions, client, access, publisher, health, readiness, rules, tallies, people)
 
     def transact[Result](self, work: Callable[[Session], Result]) -> Result:
         """Do work in one transaction; see db.transact."""

@@ -1,5 +1,6 @@
 """Where tokens are shown, to the API or on the sign-in page: who shows too many wrong ones waits; the audit hears."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -40,13 +41,21 @@ class Entrance:
 
         Without `is_attempt` nothing was sent at all, which is no reason to wait.
         """
+
+        def identify() -> Principal:
+            if not token:
+                raise Refused("Send Authorization: Bearer with your token.")
+            return self._authenticator.identify(token, visit.now)
+
+        return self.admit_if(visit, identify, is_attempt=is_attempt)
+
+    def admit_if(self, visit: Visit, identify: Callable[[], Principal], *, is_attempt: bool = True) -> Principal:
+        """Return who it is if `identify` does, which may raise Refused; see `admit`. Raises MustWait, too."""
         if seconds := self._throttle.wait(visit.address):
             self._logins.failed(visit.now, visit.address, visit.request_id)
             raise MustWait(seconds)
         try:
-            if not token:
-                raise Refused("Send Authorization: Bearer with your token.")
-            found = self._authenticator.identify(token, visit.now)
+            found = identify()
         except Refused:
             if is_attempt:
                 self._throttle.fail(visit.address)

@@ -20,11 +20,6 @@ def bucket_of(milliseconds: float) -> str:
     return f"{min(_LAST, math.floor(math.log2(min(milliseconds, _LONGEST_MS)) * PER_DOUBLING)):03}"
 
 
-def beginning(bucket: str) -> float:
-    """Return the milliseconds at which a bucket begins, which is where the one before it ends."""
-    return float(2 ** (int(bucket) / PER_DOUBLING))
-
-
 def merged(histograms: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the counts of several histograms together."""
     counts: dict[str, int] = {}

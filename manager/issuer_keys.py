@@ -1,25 +1,22 @@
-"""The public keys of an OpenID Connect issuer: found by its discovery document, kept, and fetched anew when needed."""
+"""What an OpenID Connect issuer publishes, its keys above all: found by its discovery document, kept, fetched anew."""
 
-import json
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 import requests
 
+from manager import issuer_http
 from manager.authentication import IssuerAway
 from shared import logs
 
-FETCH_SECONDS = 5.0
 FRESH_SECONDS = 300.0
 # An issuer that is away costs nobody their access at once: its keys are good for as long as this.
 STALE_SECONDS = 86_400.0
 # Anybody may send unknown key ids.
 PAUSE_SECONDS = 10.0
-MOST_BYTES = 1 << 20
 _FITTING = {"RS256": {"kty": "RSA"}, "ES256": {"kty": "EC", "crv": "P-256"}}
 
 type Clock = Callable[[], float]
@@ -27,12 +24,13 @@ log = logs.get("oidc")
 
 
 class IssuerKeys:
-    """Keys of one issuer."""
+    """Keys of one issuer, and the document that leads to them."""
 
     def __init__(self, issuer: str, clock: Clock = time.monotonic) -> None:
         self._issuer = issuer
         self._clock = clock
         self._lock = threading.Lock()
+        self._described: dict[str, Any] = {}
         self._keys: list[dict[str, Any]] = []
         self._fetched = self._tried = -STALE_SECONDS
 
@@ -49,6 +47,21 @@ class IssuerKeys:
             raise jwt.PyJWKSetError("its key is not known" if not found else "it does not say which key has signed it")
         return jwt.PyJWK.from_dict(found[0], algorithm)
 
+    def described(self) -> dict[str, Any]:
+        """Return the discovery document. Raises IssuerAway."""
+        if self._age() > FRESH_SECONDS:
+            self._refresh()
+        if self._age() > STALE_SECONDS:
+            raise IssuerAway(f"{self._issuer} cannot be reached.")
+        return self._described
+
+    def endpoint(self, name: str) -> str:
+        """Return an address that the discovery document tells. Raises IssuerAway if it tells none that is safe."""
+        try:
+            return issuer_http.checked(str(self.described().get(name)))
+        except ValueError as error:
+            raise IssuerAway(f"{self._issuer} tells no usable {name}: {error}.") from None
+
     def _age(self) -> float:
         return self._clock() - self._fetched
 
@@ -63,21 +76,21 @@ class IssuerKeys:
                 return False
             self._tried = self._clock()
             try:
-                self._keys = self._fetch()
+                self._described, self._keys = self._fetch()
             except (requests.RequestException, ValueError) as error:
                 log.warning("issuer_away", issuer=self._issuer, reason=f"{type(error).__name__}: {error}")
                 return False
             self._fetched = self._clock()
             return True
 
-    def _fetch(self) -> list[dict[str, Any]]:
-        described = _get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+    def _fetch(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        described = issuer_http.get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
         if described.get("issuer") != self._issuer:
             raise ValueError("the discovery document is another issuer's")
-        found = _get(str(described.get("jwks_uri"))).get("keys")
+        found = issuer_http.get(str(described.get("jwks_uri"))).get("keys")
         if not isinstance(found, list):
             raise ValueError("there are no keys in the key set")
-        return [key for key in found if isinstance(key, dict)]
+        return described, [key for key in found if isinstance(key, dict)]
 
 
 def _fits(key: dict[str, Any], algorithm: str) -> bool:
@@ -85,17 +98,3 @@ def _fits(key: dict[str, Any], algorithm: str) -> bool:
     is_for_signing = key.get("use", "sig") == "sig" and isinstance(uses, list) and "verify" in uses
     is_of_kind = all(key.get(name) == value for name, value in _FITTING[algorithm].items())
     return is_for_signing and is_of_kind and key.get("alg", algorithm) == algorithm
-
-
-def _get(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
-        raise ValueError("an address of the issuer's is neither https nor on loopback")
-    with requests.get(url, timeout=FETCH_SECONDS, allow_redirects=False, stream=True) as answer:
-        if answer.status_code != 200:
-            raise ValueError(f"the issuer answered {answer.status_code}")
-        body = answer.raw.read(MOST_BYTES + 1, decode_content=True)
-    found = json.loads(body) if len(body) <= MOST_BYTES else None
-    if not isinstance(found, dict):
-        raise ValueError("the issuer's answer is no JSON object, or too large")
-    return found

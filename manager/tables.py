@@ -159,7 +159,7 @@ class Token(Base):
     __tablename__ = "tokens"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"))
     label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     masked: Mapped[str] = mapped_column(sa.String(64))
@@ -179,9 +179,10 @@ class Token(Base):
     previous_digest: Mapped[str | None] = mapped_column(sa.String(64), index=True, unique=True)
     previous_until: Mapped[datetime | None]
 
-    # What waits to be published is looked for all the time, and is next to nothing.
+    # What waits to be published is looked for all the time, and is next to nothing. Lists go by the id.
     __table_args__ = (
         sa.Index("ix_tokens_label_id", "label", "id"),
+        sa.Index("ix_tokens_project_id_id", "project_id", "id"),
         sa.Index(
             "ix_tokens_pending",
             "id",
@@ -340,8 +341,8 @@ class Request(Base):
 
     request_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     occurred_at: Mapped[datetime] = mapped_column(index=True)
-    project_id: Mapped[UUID] = mapped_column(index=True)
-    token_id: Mapped[UUID] = mapped_column(index=True)
+    project_id: Mapped[UUID]
+    token_id: Mapped[UUID]
     upstream_key_id: Mapped[UUID | None]
     sequence: Mapped[int] = mapped_column(sa.BigInteger)
     provider: Mapped[str] = mapped_column(sa.String(64))
@@ -375,7 +376,12 @@ class Request(Base):
     cost_nano_usd: Mapped[int | None] = mapped_column(sa.BigInteger)
     recorded_at: Mapped[datetime | None]
 
-    __table_args__ = (sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),)
+    # Lists go by the id: the newest ones of a project are found without a look at all that it has.
+    __table_args__ = (
+        sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),
+        sa.Index("ix_requests_project_id_request_id", "project_id", "request_id"),
+        sa.Index("ix_requests_token_id_request_id", "token_id", "request_id"),
+    )
 
 
 class _Sums:
@@ -447,7 +453,8 @@ class UiSession(Base):
     """Somebody who is signed in to the admin UI; `digest` is that of the secret in the cookie.
 
     An operator's role and projects are those of its row. Of the management token, and of people whom an issuer vouches
-    for, they are kept here; `credential` is a digest of the token that was shown, whose end is that of its sessions.
+    for, they are kept here; `credential` is a digest of the token that was shown, whose end is that of its sessions, or
+    for people of the settings that say who may sign in.
     """
 
     __tablename__ = "ui_sessions"
@@ -483,7 +490,7 @@ class AuditEvent(Base):
     actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
     actor_id: Mapped[UUID | None] = mapped_column(index=True)
     outcome: Mapped[str] = mapped_column(sa.String(32))
-    project_id: Mapped[UUID | None] = mapped_column(index=True)
+    project_id: Mapped[UUID | None]
     token_id: Mapped[UUID | None] = mapped_column(index=True)
     request_id: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     subject_id: Mapped[UUID | None] = mapped_column(index=True)
@@ -492,6 +499,8 @@ class AuditEvent(Base):
     position: Mapped[int | None] = mapped_column(sa.BigInteger, index=True, unique=True)
     chained_at: Mapped[datetime | None]
     mac: Mapped[str | None] = mapped_column(sa.String(64))
+
+    __table_args__ = (sa.Index("ix_audit_events_project_id_id", "project_id", "id"),)
 
 
 class AuditChain(Base):

@@ -1,7 +1,8 @@
 """Sessions of the admin UI: who is signed in, until when. The browser keeps a secret, SQL its digest.
 
 What somebody may do is read anew each time: an operator that is revoked, expired or given another token is signed out
-by it, and so is whoever signed in with a management token that has been replaced.
+by it, and so is whoever signed in with a management token that has been replaced. People whom an issuer vouches for
+stay what they were when they signed in, so they stay for some hours only, and only while the settings about them do.
 """
 
 import secrets
@@ -15,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from manager import audit, operators
+from manager.operator_names import PERSON_PREFIX
 from manager.principals import Principal, Role
 from manager.tables import Operator, UiSession, new_id
 from shared import tokens
@@ -26,21 +28,32 @@ _SECRET_BYTES = 32
 _STAMPED_EVERY = timedelta(minutes=1)
 # Whoever signs in again and again ends its oldest sessions.
 MOST_OF_ONE = 50
+# Of an issuer one does not hear when somebody has left.
+PERSON_LASTS = timedelta(hours=8)
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How long sessions last, and by which secrets they are known."""
+    """How long sessions last, and by which secrets they are known.
+
+    `people` says which people may sign in as what; empty: none may.
+    """
 
     pepper: bytes
     management_token: str
     idle: timedelta
     remembered: timedelta
+    people: str = ""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """Return what the settings say."""
-        return cls(settings.token_pepper, settings.management_token, settings.ui_idle, settings.ui_remember)
+        secrets = settings.token_pepper, settings.management_token
+        return cls(*secrets, settings.ui_idle, settings.ui_remember, _people(settings))
+
+    def longest(self, name: str) -> timedelta:
+        """Return for how long somebody may be signed in at most."""
+        return min(PERSON_LASTS, self.remembered) if is_person(name) else self.remembered
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def begin(
     rules: Rules,
     now: datetime,
     who: Principal,
-    token: str,
+    token: str | None,
     *,
     is_remembered: bool = False,
     address: str | None = None,
@@ -66,21 +79,24 @@ def begin(
     """Add a session of whoever has this token; return its row, and the secret that the browser is to keep.
 
     It ends with the token. One that is remembered lasts for its whole time, any other until it is idle for too long.
+    Without a token it is that of a person whom the issuer vouches for; it is never remembered.
     """
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     row = UiSession(
         id=new_id(),
         digest=tokens.digest(secret, rules.pepper),
         operator_id=who.id,
-        credential=tokens.digest(token, rules.pepper),
+        credential=tokens.digest(rules.people if token is None else token, rules.pepper),
         name=who.name,
         role=who.role.value,
-        is_remembered=is_remembered,
+        is_remembered=is_remembered and token is not None,
         address=address,
         created_at=now,
         seen_at=now,
-        expires_at=now + (rules.remembered if is_remembered else min(rules.idle, rules.remembered)),
+        expires_at=now + rules.longest(who.name),
     )
+    if not row.is_remembered:
+        row.expires_at = min(row.expires_at, now + rules.idle)
     _make_room(session, who)
     session.add(row)
     return row, secret
@@ -95,7 +111,7 @@ def find(session: Session, rules: Rules, secret: str, now: datetime) -> Found | 
     if found is None:
         return None
     row, operator = found
-    principal = _operator(row, operator, now) if row.operator_id else _management(row, rules)
+    principal = _operator(row, operator, now) if row.operator_id else _other(row, rules)
     if principal is None or row.expires_at <= now:
         return None
     return Found(row.id, principal, row.expires_at, row.seen_at <= now - _STAMPED_EVERY)
@@ -106,7 +122,7 @@ def stamp(session: Session, rules: Rules, now: datetime, found: Found) -> None:
     values: dict[str, datetime] = {"seen_at": now}
     row = session.get(UiSession, found.id)
     if row is not None and not row.is_remembered:
-        values["expires_at"] = min(now + rules.idle, row.created_at + rules.remembered)
+        values["expires_at"] = min(now + rules.idle, row.created_at + rules.longest(row.name))
     session.execute(sa.update(UiSession).where(UiSession.id == found.id).values(values))
     if found.principal.id is not None:
         operators.stamp(session, found.principal.id, now)
@@ -150,7 +166,21 @@ def _operator(row: UiSession, operator: Operator | None, now: datetime) -> Princ
     return operators.principal_of(operator)
 
 
-def _management(row: UiSession, rules: Rules) -> Principal | None:
-    if row.credential != tokens.digest(rules.management_token, rules.pepper):
+def _other(row: UiSession, rules: Rules) -> Principal | None:
+    opened_with = rules.people if is_person(row.name) else rules.management_token
+    if not opened_with or row.credential != tokens.digest(opened_with, rules.pepper):
         return None
     return Principal(row.name, Role(row.role))
+
+
+def is_person(name: str) -> bool:
+    """Tell whether this is the name of a person whom an issuer vouches for."""
+    return name.startswith(PERSON_PREFIX)
+
+
+def _people(settings: Settings) -> str:
+    if not (settings.oidc_issuer and settings.oidc_client_id):
+        return ""
+    roles = [f"{value}={role}" for value, role in sorted(settings.oidc_roles.items())]
+    # No token has a line feed in it.
+    return "\n".join([settings.oidc_issuer, settings.oidc_client_id, settings.oidc_role_claim, *roles])

@@ -181,6 +181,25 @@ def _public(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origin(text: str) -> str:
+    origin = _issuer(text).rstrip("/")
+    if urlsplit(origin).path:
+        raise ValueError("must be a URL without a path")
+    return origin
+
+
+def _scopes(text: str) -> str:
+    if "openid" not in text.split():
+        raise ValueError("must be words with spaces between them, of which one is openid")
+    return " ".join(text.split())
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text
+
+
 def _roles(text: str) -> Mapping[str, str]:
     pairs = [word.rpartition("=") for word in _words(text)]
     if any(not value.strip() or role.strip() not in ("auditor", "operator", "admin") for value, _, role in pairs):
@@ -414,6 +433,24 @@ class Settings:
         "LLM_PROXY_OIDC_ROLES", "", "Which of its values is which role, as value=role, comma-separated; empty: none.",
         _roles, Plane.CONTROL,
     )  # fmt: skip
+    oidc_client_id: str = _variable(
+        "LLM_PROXY_OIDC_CLIENT_ID", "", "The admin UI's client at the issuer; empty: people do not sign in to the UI.",
+        _printable, Plane.CONTROL,
+    )  # fmt: skip
+    oidc_client_secret: str = _variable(
+        "LLM_PROXY_OIDC_CLIENT_SECRET", "", "The client's secret; empty: it is a public client, which has none.",
+        _printable, Plane.CONTROL, is_secret=True,
+    )  # fmt: skip
+    oidc_scopes: str = _variable(
+        "LLM_PROXY_OIDC_SCOPES", "openid", "Scopes that the admin UI asks the issuer for.", _scopes, Plane.CONTROL
+    )
+    oidc_name: str = _variable(
+        "LLM_PROXY_OIDC_NAME", "single sign-on", "What the sign-in page calls the issuer.", _printable, Plane.CONTROL
+    )
+    manager_url: str = _variable(
+        "LLM_PROXY_MANAGER_URL", "", "Where browsers reach the manager, such as https://llm.example.org.",
+        _origin, Plane.CONTROL,
+    )  # fmt: skip
     backup_every: timedelta | None = _variable(
         "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
         _optional_duration, Plane.CONTROL,
@@ -458,6 +495,7 @@ class Settings:
         values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         values += [*_passwords(self.export_url), self.export_header.partition(":")[2].strip()]
+        values.append(self.oidc_client_secret)
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
 

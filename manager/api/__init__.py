@@ -28,14 +28,13 @@ from manager.api import (
     versions,
 )
 from manager.api.forwarded import Forwarded
-from manager.authentication import Authenticator, Issuer
+from manager.authentication import Authenticator
 from manager.current import Services, install
 from manager.denials import Denials
 from manager.entrance import Entrance
 from manager.logins import Logins
-from manager.tallies import SafeTallies
 from manager.throttle import Throttle
-from shared.settings import Settings, SettingsError
+from shared.settings import Settings
 
 MAX_BODY_BYTES = 256 << 10
 
@@ -72,23 +71,12 @@ def register(app: Flask, settings: Settings, doors: Mapping[str, access.Door] | 
 
 
 def _guard(app: Flask, settings: Settings, made: Services, doors: Mapping[str, access.Door]) -> None:
-    tallies = SafeTallies(made.access_redis)
-    issuer = _issuer(settings) if settings.oidc_issuer else None
+    issuer = made.people.issuer if made.people else None
     authenticator = Authenticator(made.sessions, settings.management_token, settings.token_pepper, issuer)
-    throttle, logins = Throttle(tallies, settings.login_failures), Logins(made.sessions, tallies)
+    throttle, logins = Throttle(made.tallies, settings.login_failures), Logins(made.sessions, made.tallies)
     entrance = Entrance(authenticator, throttle, logins)
     access.guard(app, entrance, Denials(made.sessions, made.access_redis), doors)
     rates.limit(app, made.access_redis, settings.api_rate)
     access.demand_roles(app)
     if settings.proxies_in_front:
         app.wsgi_app = Forwarded(app.wsgi_app, settings.proxies_in_front)  # type: ignore[method-assign]
-
-
-def _issuer(settings: Settings) -> Issuer:
-    try:
-        from manager.issuer_keys import IssuerKeys
-        from manager.oidc import Claims, Oidc
-    except ImportError:
-        raise SettingsError({"LLM_PROXY_OIDC_ISSUER": ["needs the extra `oidc`, which is not installed"]}) from None
-    issuer, claim = settings.oidc_issuer, settings.oidc_role_claim
-    return Oidc(Claims(issuer, settings.oidc_audience, claim, settings.oidc_roles), IssuerKeys(issuer))

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from manager import histogram
+from manager.money import UNIT
 from manager.ui.chart_tables import TONES, Cell, Chart, Column, Window, columns
-from manager.ui.shown import duration, number, significant, usd_short
+from manager.ui.shown import duration, number, significant
 
 OK, OTHERS = "ok", "others"
 # What ended so was wanted so: by the client, or by an operator.
@@ -37,7 +38,7 @@ def tokens(id: str, window: Window, found: Series) -> Chart:
 
 def money(id: str, window: Window, found: Series) -> Chart:
     """Return what it cost, as far as that is known."""
-    rows = {moment: [Cell(usd_short(counts.get("nano_usd")))] for moment, counts in found.items()}
+    rows = {moment: [Cell(f"${significant(counts.get('nano_usd', 0) / UNIT)}")] for moment, counts in found.items()}
     return Chart(id, "Cost", "bars", "usd", window, columns(["cost"]), rows)
 
 

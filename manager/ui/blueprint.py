@@ -33,12 +33,13 @@ class UiBlueprint(Blueprint):
         super().add_url_rule(rule, endpoint, view_func, provide_automatic_options, **options)
 
 
-def needs[View: Callable[..., Any]](role: Role) -> Callable[[View], View]:
-    """Mark a view with the role that it needs. To be written below the route."""
+def needs[View: Callable[..., Any]](role: Role, *, everything: bool = False) -> Callable[[View], View]:
+    """Mark a view with the role that it needs, and whether for all projects. To be written below the route."""
 
     def mark(view: View) -> View:
-        view.needs_role = role  # type: ignore[attr-defined]
-        return view
+        guarded = of_everything(view) if everything else view
+        guarded.needs_role = role  # type: ignore[attr-defined]
+        return guarded
 
     return mark
 

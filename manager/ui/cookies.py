@@ -1,14 +1,14 @@
-"""Cookies: the secret of a session, the visitor's theme, and what one page leaves for the next (CSRF, messages).
+"""Cookies: the secret of a session, a sign-in that has begun, the theme, what pages leave for each other.
 
-None of them ever holds a token of somebody. Behind TLS they never leave it, and the one of the session is bound to this
-host and cannot be set from a neighbouring one.
+None of them ever holds a token of somebody. Behind TLS they never leave it, and the first two are bound to this host
+and cannot be set from a neighbouring one.
 """
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
-from flask_wtf import CSRFProtect
+from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import BadRequest
 
 from manager.api.access import is_below
@@ -16,6 +16,7 @@ from manager.api.access import is_below
 PAGES = "llm_proxy_page"
 THEME = "llm_proxy_theme"
 _SESSION = "llm_proxy_session"
+_BEGUN = "llm_proxy_begun"
 _KEY_BYTES = 32
 _YEAR = 365 * 24 * 3600
 _READING = {"GET", "HEAD", "OPTIONS"}
@@ -50,26 +51,42 @@ def keep_pages(app: Flask, pepper: bytes) -> None:
         if is_below("/ui") and request.method not in _READING:
             if request.headers.get("sec-fetch-site", "none") not in _OWN:
                 raise BadRequest("This was sent from another site.")
-            protection.protect()
+            try:
+                protection.protect()
+            except CSRFError:
+                raise BadRequest("This form is too old, or did not come from one of these pages.") from None
 
     app.before_request(check)
 
 
 def secret() -> str:
     """Return the secret of the session that the browser has, if any."""
-    return request.cookies.get(_name(), "")
+    return request.cookies.get(_name(_SESSION), "")
 
 
 def keep_secret(response: Response, secret: str, seconds: int | None) -> None:
     """Let the browser keep a session's secret, for some seconds or until it is closed."""
-    response.set_cookie(
-        _name(), secret, max_age=seconds, path=_path(), secure=request.is_secure, httponly=True, samesite="Lax"
-    )
+    _keep(response, _SESSION, secret, seconds)
 
 
 def forget_secret(response: Response) -> None:
     """Let the browser forget it."""
-    response.delete_cookie(_name(), path=_path(), secure=request.is_secure, httponly=True, samesite="Lax")
+    _forget(response, _SESSION)
+
+
+def begun() -> str:
+    """Return the sign-in at the issuer's that the browser has begun, if any."""
+    return request.cookies.get(_name(_BEGUN), "")
+
+
+def keep_begun(response: Response, sealed: str, seconds: int) -> None:
+    """Let the browser keep a sign-in that has begun."""
+    _keep(response, _BEGUN, sealed, seconds)
+
+
+def forget_begun(response: Response) -> None:
+    """Let the browser forget it."""
+    _forget(response, _BEGUN)
 
 
 def keep_theme(response: Response, theme: str) -> None:
@@ -77,9 +94,20 @@ def keep_theme(response: Response, theme: str) -> None:
     response.set_cookie(THEME, theme, max_age=_YEAR, path="/ui", secure=request.is_secure, samesite="Lax")
 
 
-def _name() -> str:
+def _keep(response: Response, name: str, value: str, seconds: int | None) -> None:
+    # Lax, not Strict: whoever follows a link, or comes back from the issuer, brings it along.
+    response.set_cookie(
+        _name(name), value, max_age=seconds, path=_path(), secure=request.is_secure, httponly=True, samesite="Lax"
+    )
+
+
+def _forget(response: Response, name: str) -> None:
+    response.delete_cookie(_name(name), path=_path(), secure=request.is_secure, httponly=True, samesite="Lax")
+
+
+def _name(name: str) -> str:
     # Browsers take a cookie with this prefix only if it is Secure, for the whole host, and set by that host itself.
-    return f"__Host-{_SESSION}" if request.is_secure else _SESSION
+    return f"__Host-{name}" if request.is_secure else name
 
 
 def _path() -> str:

@@ -96,12 +96,23 @@ def _own_keys(services: Services, scope: Scope) -> Line:
     return _keys(services, [subject for subject, health in found.items() if health and health.state != "ok"])
 
 
+def names_of(services: Services, subjects: Sequence[str]) -> Mapping[str, str]:
+    """Return how people know what is set aside, by its subject; what is gone, or cannot be asked for, is left out."""
+    origins = {each: each.partition(":")[2] for each in subjects if not each.startswith(_KEY)}
+    keys = [each for each in subjects if each.startswith(_KEY)]
+    return origins | _safely(lambda: _by_subject(services, keys), dict[str, str]())
+
+
 def _names_of_keys(services: Services, subjects: Sequence[str]) -> list[str]:
+    return sorted(_by_subject(services, subjects).values()) or ["keys that are gone"]
+
+
+def _by_subject(services: Services, subjects: Sequence[str]) -> dict[str, str]:
     ids = [key_id for subject in subjects if (key_id := _id(subject.removeprefix(_KEY)))]
-    query = sa.select(Project.name, UpstreamKey.label, UpstreamKey.masked).join(UpstreamKey.project)
+    query = sa.select(UpstreamKey.id, Project.name, UpstreamKey.label, UpstreamKey.masked).join(UpstreamKey.project)
     with db.reading(services.sessions) as session:
-        rows = session.execute(query.where(UpstreamKey.id.in_(ids)).order_by(Project.name, UpstreamKey.id)).all()
-    return [f"{project} ({label or masked})" for project, label, masked in rows] or ["keys that are gone"]
+        rows = session.execute(query.where(UpstreamKey.id.in_(ids))).all()
+    return {f"{_KEY}{key_id}": f"{project} ({label or masked})" for key_id, project, label, masked in rows}
 
 
 def _id(text: str) -> UUID | None:

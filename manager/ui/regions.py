@@ -22,7 +22,7 @@ class Region:
 
 @dataclass(frozen=True)
 class TableRegion:
-    """A table: each row is a whole `<tr>` with its id."""
+    """A table: each row is a whole `<tr>` with its id. Without a head, that of the page stays."""
 
     id: str
     rows: Mapping[str, Markup]
@@ -56,7 +56,7 @@ def _of_table(before: TableRegion | None, after: TableRegion) -> dict[str, Any]:
     change: dict[str, Any] = {"rows": {key: html for key, html in after.rows.items() if known.get(key) != html}}
     if before is None or before.data != after.data:
         change["data"] = dict(after.data)
-    if before is None or before.head != after.head:
+    if after.head and (before is None or before.head != after.head):
         change["head"] = after.head
     if before is None or list(known) != list(after.rows):
         change["order"] = list(after.rows)

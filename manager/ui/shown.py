@@ -84,10 +84,12 @@ def duration(milliseconds: float | None) -> str:
 def usd_short(nano_usd: int | None) -> str:
     """Return about how much it is in US dollars, where there is little room.
 
-    >>> usd_short(1_234_567_000_000), usd_short(12_345_678), usd_short(0), usd_short(None)
-    ('$1,234.57', '$0.0123', '$0.00', '–')
+    >>> usd_short(1_234_567_000_000), usd_short(12_345_678), usd_short(9), usd_short(0), usd_short(None)
+    ('$1,234.57', '$0.0123', '<$0.0001', '$0.00', '–')
     """
-    return f"${significant(nano_usd / money.UNIT)}" if nano_usd and 0 < nano_usd < money.UNIT else usd(nano_usd)
+    if nano_usd is None or not 0 < nano_usd < money.UNIT:
+        return usd(nano_usd)
+    return f"${significant(nano_usd / money.UNIT)}" if nano_usd * 10_000 >= money.UNIT else "<$0.0001"
 
 
 def number_short(value: float | None) -> str:

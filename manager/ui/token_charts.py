@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from manager import money, usage
+from manager import usage
 from manager.activity import Range
 from manager.ui import chart_tables
 from manager.ui.chart_tables import Cell, Chart, Window, columns
@@ -67,9 +67,9 @@ def _cost(id: str, title: str, window: Window, sums: _Sums) -> Chart:
 
 
 def _count(amount: int) -> Cell:
-    return Cell(amount, number(amount))
+    return Cell(number(amount))
 
 
 def _money(costs: Sequence[int | None]) -> Cell:
     known = [cost for cost in costs if cost is not None]
-    return Cell(sum(known) / money.UNIT, usd(sum(known))) if known else Cell(None)
+    return Cell(usd(sum(known))) if known else Cell()

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from structlog.testing import capture_logs
 
-from manager import issuer_keys
+from manager import issuer_http
 from manager.authentication import IssuerAway, Refused
 from manager.issuer_keys import FRESH_SECONDS, PAUSE_SECONDS, STALE_SECONDS, IssuerKeys
 from manager.oidc import Claims, Oidc, values
@@ -335,7 +335,7 @@ def no_keys(issuer: Issuer) -> None:
 
 
 def too_large(issuer: Issuer) -> None:
-    issuer.shown = {"keys": [RSA.public], "more": "x" * issuer_keys.MOST_BYTES}
+    issuer.shown = {"keys": [RSA.public], "more": "x" * issuer_http.MOST_BYTES}
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,11 @@ OTHER_VALUES = {
     "LLM_PROXY_OIDC_AUDIENCE": "the-proxy",
     "LLM_PROXY_OIDC_ROLE_CLAIM": "groups",
     "LLM_PROXY_OIDC_ROLES": "cn=llm ops=operator, llm-admins=admin",
+    "LLM_PROXY_OIDC_CLIENT_ID": "the-admin-ui",
+    "LLM_PROXY_OIDC_CLIENT_SECRET": "secret-of-the-client",
+    "LLM_PROXY_OIDC_SCOPES": "openid groups",
+    "LLM_PROXY_OIDC_NAME": "Example login",
+    "LLM_PROXY_MANAGER_URL": "https://llm.example.org",
     "LLM_PROXY_BACKUP_EVERY": "PT6H",
     "LLM_PROXY_BACKUP_DIR": "/mnt/backups",
     "LLM_PROXY_BACKUP_KEEP": "3",
@@ -231,6 +236,15 @@ def test_every_variable_has_another_value_in_these_tests() -> None:
         ("LLM_PROXY_MAX_TOKEN_LIFETIME", "P1Y", "in days"),
         ("LLM_PROXY_MAX_TOKEN_LIFETIME", "0", "longer than zero"),
         ("LLM_PROXY_REQUEST_RETENTION", "forever", "ISO 8601"),
+        ("LLM_PROXY_OIDC_ISSUER", "http://login.example.org", "https URL, or http on loopback"),
+        ("LLM_PROXY_OIDC_ISSUER", "https://login.example.org/?a=b", "without user, query and fragment"),
+        ("LLM_PROXY_OIDC_SCOPES", "profile groups", "one is openid"),
+        ("LLM_PROXY_OIDC_SCOPES", "openid2", "one is openid"),
+        ("LLM_PROXY_OIDC_NAME", "a\nb", "printable"),
+        ("LLM_PROXY_MANAGER_URL", "llm.example.org", "https URL, or http on loopback"),
+        ("LLM_PROXY_MANAGER_URL", "http://llm.example.org", "https URL, or http on loopback"),
+        ("LLM_PROXY_MANAGER_URL", "https://llm.example.org/ui/", "without a path"),
+        ("LLM_PROXY_MANAGER_URL", "https://user@llm.example.org", "without user, query and fragment"),
         ("LLM_PROXY_LOG_LEVEL", "verbose", "one of debug, info, warning, error"),
     ],
 )
@@ -293,6 +307,13 @@ def test_truth_is_written_in_several_ways(environment: Set, value: str, truth: b
     environment(LLM_PROXY_ALLOW_HTTP_UPSTREAM=value)
 
     assert settings.load(Plane.CONTROL).allow_http_upstream is truth
+
+
+@pytest.mark.parametrize("value", ["https://llm.example.org", "https://llm.example.org/", " https://llm.example.org/ "])
+def test_a_slash_at_the_end_of_an_address_means_nothing(environment: Set, value: str) -> None:
+    environment(LLM_PROXY_MANAGER_URL=value)
+
+    assert settings.load(Plane.CONTROL).manager_url == "https://llm.example.org"
 
 
 CANARY = "canary-value"
@@ -550,6 +571,7 @@ def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> 
         "mock-key-two",
         "collector-password",
         "Bearer the-collector-s-token",
+        "secret-of-the-client",
     }
 
 
@@ -583,6 +605,7 @@ def test_every_secret_variable_is_marked_as_one() -> None:
         "LLM_PROXY_COPY_TO",
         "LLM_PROXY_EXPORT_URL",
         "LLM_PROXY_EXPORT_HEADER",
+        "LLM_PROXY_OIDC_CLIENT_SECRET",
         "REDIS_URL",
         "OPENAI_API_KEY",
         "LLM_PROXY_MOCK_KEYS",

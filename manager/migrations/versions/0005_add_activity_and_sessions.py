@@ -1,4 +1,4 @@
-"""add activity, which charts are drawn of, and the sessions of the admin UI."""
+"""add activity, which charts are drawn of, sessions of the admin UI, and indexes that lists of a project go by."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -7,6 +7,13 @@ revision = "0005"
 down_revision = "0004"
 
 _TIME = sa.DateTime(timezone=True)
+# Of which tables: by what rows are looked for, and by what they are then sorted.
+_LISTS = (
+    ("requests", "project_id", "request_id"),
+    ("requests", "token_id", "request_id"),
+    ("tokens", "project_id", "id"),
+    ("audit_events", "project_id", "id"),
+)
 
 
 def upgrade() -> None:
@@ -40,9 +47,15 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_ui_sessions_operator_id"), "ui_sessions", ["operator_id"])
     op.create_index(op.f("ix_ui_sessions_expires_at"), "ui_sessions", ["expires_at"])
+    for table, key, order in _LISTS:
+        op.create_index(op.f(f"ix_{table}_{key}_{order}"), table, [key, order])
+        op.drop_index(op.f(f"ix_{table}_{key}"), table)
 
 
 def downgrade() -> None:
     """Take back."""
+    for table, key, order in _LISTS:
+        op.create_index(op.f(f"ix_{table}_{key}"), table, [key])
+        op.drop_index(op.f(f"ix_{table}_{key}_{order}"), table)
     op.drop_table("ui_sessions")
     op.drop_table("activity")

@@ -20,6 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
 
 from tests.journeys.conftest import Installation, installed
+from tests.journeys.ui.lived_in import live_in
 
 CHROMIUM = Path(__file__).parents[3] / "scripts" / "chromium"
 DESK, PHONE = {"width": 1280, "height": 800}, {"width": 360, "height": 740}
@@ -38,8 +39,9 @@ type Portrait = Callable[[Page, str], None]
 
 @pytest.fixture(scope="session")
 def product() -> Iterator[Installation]:
-    """One installation for all journeys through the UI."""
+    """One installation for all journeys through the UI, in which something has gone on already."""
     with installed(runner="engine") as running:
+        live_in(running)
         yield running
 
 

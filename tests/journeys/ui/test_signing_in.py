@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 from playwright.sync_api import Page, expect
 
 from tests.journeys.conftest import Installation
@@ -31,6 +32,13 @@ def test_the_session_cookie_is_out_of_reach_of_scripts(page: Page) -> None:
 
     assert cookie["httpOnly"] and cookie["sameSite"] == "Lax"
     assert "llm_proxy_session" not in page.evaluate("document.cookie")
+
+
+def test_a_proxy_with_tls_on_this_machine_makes_cookies_secure(product: Installation) -> None:
+    def cookies(**headers: str) -> str:
+        return requests.get(f"{product.manager_url}/ui/sign-in", headers=headers, timeout=10).headers["set-cookie"]
+
+    assert "Secure" in cookies(**{"x-forwarded-proto": "https"}) and "Secure" not in cookies()
 
 
 def test_signing_out_ends_it_also_for_the_button_back(page: Page) -> None:

@@ -108,7 +108,8 @@ class Browser:
     def submit(self, page: Seen | str, form: str = "main form", **fields: Any) -> Seen:
         """Fill in a form of a page (or of the page at a path), the first that fits, and send it.
 
-        What is not given is sent as it stands there; None leaves a field out, as a box that is not ticked.
+        What is not given is sent as it stands there; None leaves a field out, as a box that is not ticked. `a__b` is
+        the field a.b; others with names that Python does not have come as `**{"limits-0-amount": "5"}`.
         """
         seen = self.get(page) if isinstance(page, str) else page
         found = seen.all(form)

@@ -21,6 +21,7 @@ SECRETS = {
     "LLM_PROXY_COPY_TO": "postgresql://llm:password-of-the-copy@other/llm",
     "LLM_PROXY_EXPORT_URL": "https://user:export-password@collector.example/x",
     "LLM_PROXY_EXPORT_HEADER": "Authorization: Bearer header-password",
+    "LLM_PROXY_OIDC_CLIENT_SECRET": "client-password",
 }
 
 

@@ -210,7 +210,7 @@ def test_what_was_used_most_comes_first(browse: Browse, api: Api, token: dict[st
     assert page.texts("#tops section:nth-child(1) tbody th") == ["chat", "search"]
     assert page.texts("#tops section:nth-child(2) tbody th") == ["gpt-5", "gpt-5-mini"]
     assert page.texts("#tops section:nth-child(3) tbody th") == ["dear", "nightly", "purged"]
-    assert page.texts("#tops section:nth-child(3) tbody td:last-child") == ["$0.00000500", "$0.000000040", "–"]
+    assert page.texts("#tops section:nth-child(3) tbody td:last-child") == ["<$0.0001", "<$0.0001", "–"]
 
 
 def test_limits_and_tokens_that_need_somebody_are_told(

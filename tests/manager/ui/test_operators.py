@@ -78,8 +78,8 @@ def test_the_page_of_an_operator_says_what_it_may_and_what_it_did(browse: Browse
     page = browse().get(path(ann))
 
     assert "operator: may also make and change projects" in page.text and "search team" in page.text
-    assert page.texts("section[aria-label='What it did lately'] code")[0] == "token.create"
-    assert page.texts("section[aria-label='What was done to it'] code") == ["operator.create"]
+    assert page.texts("section[aria-label='Lately, by it'] code")[0] == "token.create"
+    assert page.texts("section[aria-label='Lately, to it'] code") == ["operator.create"]
     assert ann["token"] not in page.answer.text
 
 

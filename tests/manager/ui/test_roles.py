@@ -1,10 +1,13 @@
 """Rules of roles: each view declares one, what is written needs more than reading, the menu shows what may be seen."""
 
+from uuid import uuid4
+
 import pytest
-from flask import Blueprint, Flask
+from flask import Blueprint, Flask, g
 
 from manager.api import access
-from manager.principals import Role
+from manager.errors import Forbidden
+from manager.principals import Principal, Role, Scope
 from manager.ui import nav
 from manager.ui.blueprint import UiBlueprint, for_everybody, needs
 from tests.manager.conftest import one_database
@@ -68,6 +71,19 @@ def test_a_view_may_say_so_itself() -> None:
 
     assert view.needs_role is Role.ADMIN  # type: ignore[attr-defined]
     assert isinstance(blueprint, Blueprint) and for_everybody(view).is_open  # type: ignore[attr-defined]
+
+
+def test_a_view_may_need_all_projects(app: Flask) -> None:
+    @needs(Role.AUDITOR, everything=True)
+    def view() -> str:
+        return "all"
+
+    with app.test_request_context():
+        g.principal = Principal("ann", Role.ADMIN)
+        assert view() == "all"
+        g.principal = Principal("bob", Role.AUDITOR, Scope(frozenset({uuid4()})))
+        with pytest.raises(Forbidden, match="all projects"):
+            view()
 
 
 # The menu

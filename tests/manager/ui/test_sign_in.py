@@ -7,7 +7,7 @@ from flask import Flask
 from manager.tables import UiSession
 from manager.ui import cookies
 from tests.manager.api.conftest import Api
-from tests.manager.conftest import MANAGEMENT_TOKEN, NOBODY, Rows, Serve, one_database
+from tests.manager.conftest import MANAGEMENT_TOKEN, NOBODY, PEPPER, Rows, Serve, one_database
 from tests.manager.ui.conftest import Browse, Browser, Seen
 
 pytestmark = one_database
@@ -234,6 +234,11 @@ def test_no_cookie_holds_a_token_or_the_digest_of_the_secret(browse: Browse, row
     kept = "\n".join(answer.answer.headers.getlist("set-cookie"))
     assert MANAGEMENT_TOKEN not in kept and row.digest not in kept
     assert secret_of(browser) not in (row.digest, row.credential) and len(secret_of(browser)) >= 40
+
+
+def test_cookies_are_signed_with_a_key_of_their_own(app: Flask) -> None:
+    assert isinstance(app.secret_key, bytes) and len(app.secret_key) == 32
+    assert PEPPER.encode() not in app.secret_key
 
 
 def test_who_is_remembered_keeps_the_cookie(browse: Browse) -> None:

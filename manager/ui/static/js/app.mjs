@@ -6,9 +6,10 @@ import { themes } from "./themes.mjs";
 import { times } from "./times.mjs";
 import { toasts } from "./toasts.mjs";
 
-copyButtons(document);
+// What scripts do in the place of a form comes before what is done with all forms.
+themes(document);
 forms(document);
 limits(document);
-themes(document);
+copyButtons(document);
 times(document);
 toasts(document);

@@ -41,7 +41,7 @@ export function axis(unit, marks) {
     return { title: name, write: (value) => plain(value / divisor, step / divisor) };
   }
   const [divisor, prefix] = PREFIXES.find(([size]) => most >= size * 2) ?? [1, ""];
-  const write = (value) => (value === 0 ? "0" : plain(value / divisor, step / divisor) + prefix);
+  const write = (value) => plain(value / divisor, step / divisor) + (value === 0 ? "" : prefix);
   if (unit === "usd") return { title: "US dollars", write: (value) => `$${write(value)}` };
   return { title: unit, write };
 }
@@ -51,12 +51,12 @@ export function zero(unit) {
   return { usd: "$0.00", ms: "0 ms" }[unit] ?? "0";
 }
 
+/** Writes an amount with as many decimals as the step between ticks has. */
 function plain(value, step) {
-  const decimals = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-  if (decimals > MOST_DECIMALS || value >= 1e6) return value.toExponential(1);
-  const text = value.toFixed(Math.min(decimals + 1, MOST_DECIMALS));
-  // A step of 2.5 has a decimal more than one of 2.
-  return Math.abs(Number(value.toFixed(decimals)) - value) < step / 100 ? value.toFixed(decimals) : text;
+  if (value === 0) return "0";
+  let decimals = 0;
+  while (decimals <= MOST_DECIMALS && Math.abs(Number(step.toFixed(decimals)) - step) > step / 1e6) decimals++;
+  return decimals > MOST_DECIMALS || value >= 1e6 ? value.toExponential(1) : value.toFixed(decimals);
 }
 
 /** Returns ticks of a time axis (moments and labels), so many at most; days are those of UTC if these are counted. */
