@@ -43,6 +43,19 @@ _LISTENS = {
 }
 
 
+class Source(StrEnum):
+    """Where the value of a variable is from."""
+
+    ENVIRONMENT = "environment"
+    # NAME_FILE names it.
+    FILE = "file"
+    # What was generated once, for whoever has not set it.
+    GENERATED = "generated"
+    DEFAULT = "default"
+    # A variable of other planes, whose value this process does not know.
+    UNREAD = "unread"
+
+
 class SettingsError(Exception):
     """Some variables are missing, weak or malformed; `faults` names each with its reasons, never with its value."""
 
@@ -62,26 +75,6 @@ class Variable:
     parse: Callable[[str], Any]
     planes: Plane
     is_secret: bool
-
-
-class Source(StrEnum):
-    """Where a value is from."""
-
-    ENVIRONMENT = "environment"
-    FILE = "file"
-    DEFAULT = "default"
-    # Another plane reads the variable, and this process is not handed it.
-    ELSEWHERE = "elsewhere"
-
-
-@dataclass(frozen=True)
-class Effective:
-    """A variable as it holds for a process; `value` is None for a secret, and for what is not read here."""
-
-    variable: Variable
-    source: Source
-    value: str | None
-    is_set: bool
 
 
 def _variable(
@@ -488,6 +481,9 @@ class Settings:
         _words, Plane.MOCK, is_secret=True,
     )  # fmt: skip
 
+    # By the names of variables.
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
+
     @property
     def redis_is_embedded(self) -> bool:
         """Whether Redis is the one that `llm-proxy up` starts."""
@@ -505,7 +501,12 @@ class Settings:
 
 def variables() -> list[Variable]:
     """Every variable of the product, in order of declaration."""
-    return [entry.metadata["variable"] for entry in fields(Settings)]
+    return list(declared().values())
+
+
+def declared() -> dict[str, Variable]:
+    """Every variable by the name of its field in Settings."""
+    return {entry.name: entry.metadata["variable"] for entry in fields(Settings) if "variable" in entry.metadata}
 
 
 def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
@@ -513,35 +514,19 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault of every variable.
     """
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings)}
-    values, faults = _values(wanted, plane, fallback or {})
+    values, faults = _values(declared(), plane, fallback or {})
     if faults := faults | _shared_ports(values, _LISTENS.get(plane, ())):
         raise SettingsError(faults)
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
-    return Settings(**values)
-
-
-def effective(plane: Plane) -> list[Effective]:
-    """Return every variable as it holds for a process of this plane, without any secret; in order of declaration."""
-    return [_effective(variable, plane) for variable in variables()]
-
-
-def _effective(variable: Variable, plane: Plane) -> Effective:
-    if not plane & variable.planes:
-        return Effective(variable, Source.ELSEWHERE, None, is_set=False)
-    if path := os.environ.get(f"{variable.name}_FILE"):
-        return Effective(variable, Source.FILE, None if variable.is_secret else f"what {path} holds", is_set=True)
-    if text := os.environ.get(variable.name, "").strip():
-        return Effective(variable, Source.ENVIRONMENT, None if variable.is_secret else text, is_set=True)
-    return Effective(variable, Source.DEFAULT, None if variable.is_secret else variable.default, is_set=False)
+    sources = {variable.name: _source(variable, plane, fallback or {}) for variable in variables()}
+    return Settings(**values, sources=sources)
 
 
 def data_dir() -> Path:
     """Return the data folder, which the supervisor needs before it can read anything else. Raises SettingsError."""
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings) if entry.name == "data_dir"}
-    values, faults = _values(wanted, Plane.SUPERVISOR, {})
+    values, faults = _values({"data_dir": declared()["data_dir"]}, Plane.SUPERVISOR, {})
     if faults:
         raise SettingsError(faults)
     folder: Path = values["data_dir"]
@@ -591,7 +576,7 @@ def _values(
 
 
 def _shared_ports(values: Mapping[str, Any], listens: Iterable[str]) -> dict[str, list[str]]:
-    known = {entry.name: entry.metadata["variable"].name for entry in fields(Settings)}
+    known = {name: variable.name for name, variable in declared().items()}
     users: dict[int, str] = {}
     faults = {}
     for name in listens:
@@ -609,6 +594,14 @@ def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mappin
         return env.variable(variable.name, ... if variable.default is None else variable.default, variable=variable)
     except (OSError, ValueError):  # a NAME_FILE that cannot be read; the reason may quote what it names
         return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable))
+
+
+def _source(variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Source:
+    if not plane & variable.planes:
+        return Source.UNREAD
+    if not unset([variable.name]):
+        return Source.FILE if os.environ.get(f"{variable.name}_FILE") else Source.ENVIRONMENT
+    return Source.GENERATED if variable.name in fallback else Source.DEFAULT
 
 
 def _read(raw: str, variable: Variable) -> Any:

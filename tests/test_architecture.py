@@ -6,13 +6,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
-from shared.settings import Plane, Settings, Variable, variables
+from shared.settings import Plane, Variable, declared, variables
 
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -20,7 +19,7 @@ ROOMS = ["addons", "manager", "shared"]
 SOURCES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 SETTINGS_FILE = ROOT / "shared" / "settings.py"
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
-FIELD_OF = {entry.metadata["variable"].name: entry.name for entry in fields(Settings)}
+FIELD_OF = {variable.name: field for field, variable in declared().items()}
 READERS = {Plane.DATA: "proxy", Plane.CONTROL: "manager", Plane.SUPERVISOR: "up", Plane.MOCK: "mock provider"}
 
 

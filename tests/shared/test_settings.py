@@ -3,14 +3,13 @@
 import base64
 import tempfile
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from shared import settings
-from shared.settings import ALL, Plane, Settings, SettingsError
+from shared.settings import ALL, Plane, Settings, SettingsError, Source
 
 # Fixed, since it names test cases: each test process must find the same ones.
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -88,7 +87,7 @@ OTHER_VALUES = {
     "LLM_PROXY_MOCK_KEYS": "mock-key-one, mock-key-two",
 }
 NAMES = [variable.name for variable in settings.variables()]
-FIELDS = {entry.metadata["variable"].name: entry.name for entry in fields(Settings)}
+FIELDS = {variable.name: field for field, variable in settings.declared().items()}
 
 type Set = Callable[..., None]
 
@@ -628,3 +627,42 @@ def test_settings_cannot_be_changed(environment: Set) -> None:
 
     with pytest.raises(AttributeError):
         loaded.proxy_port = 1  # type: ignore[misc]
+
+
+# Where values are from
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in settings.variables()])
+def test_each_value_is_known_to_be_set_a_file_or_the_default(environment: Set, tmp_path: Path, name: str) -> None:
+    every = ALL | Plane.MOCK
+    before = settings.load(every).sources[name]
+    assert before is (Source.ENVIRONMENT if name in REQUIRED else Source.DEFAULT)
+
+    environment(**{name: OTHER_VALUES[name]})
+    assert settings.load(every).sources[name] is Source.ENVIRONMENT
+
+    (tmp_path / "value").write_text(OTHER_VALUES[name])
+    environment(**{f"{name}_FILE": str(tmp_path / "value")})
+    assert settings.load(every).sources[name] is Source.FILE
+
+
+def test_what_was_generated_is_known_to_be_so(bare: Set) -> None:
+    bare(TOKEN_PEPPER=REQUIRED["TOKEN_PEPPER"])
+
+    sources = settings.load(Plane.SUPERVISOR, REQUIRED).sources
+
+    assert [sources[name] for name in REQUIRED] == [Source.GENERATED, Source.GENERATED, Source.ENVIRONMENT]
+
+
+def test_of_other_planes_variables_nothing_is_known(environment: Set) -> None:
+    environment(LLM_PROXY_WORKERS="3")
+
+    loaded = settings.load(Plane.CONTROL)
+
+    unread = {name for name, source in loaded.sources.items() if source is Source.UNREAD}
+    assert unread == {v.name for v in settings.variables() if not v.planes & Plane.CONTROL}
+    assert "LLM_PROXY_WORKERS" in unread
+
+
+def test_where_values_are_from_is_not_told_in_logs(environment: Set) -> None:
+    assert "sources" not in repr(settings.load(Plane.CONTROL))
