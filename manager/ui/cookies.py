@@ -1,4 +1,4 @@
-"""Cookies: the secret of a session, a sign-in that has begun, the theme, what pages leave for each other.
+"""Cookies: the secret of a session, a sign-in that has begun, the theme, and what pages leave for each other.
 
 None of them ever holds a token of somebody. Behind TLS they never leave it, and the first two are bound to this host
 and cannot be set from a neighbouring one.

@@ -33,7 +33,7 @@ def go_to_issuer() -> ResponseReturnValue:
     """Lead to the issuer's page."""
     flow, next, address = _flow(), local(request.args.get("next", "")), _address()
     if recognise() is not None:
-        return redirect(next, 303)
+        return _redirect(next)
     if address is None:
         log.error("manager_url_missing", host=request.host)
         return ask(next, "This installation does not know its address: LLM_PROXY_MANAGER_URL has to be set.", 503)
@@ -41,7 +41,7 @@ def go_to_issuer() -> ResponseReturnValue:
         there, kept = flow.begin(address + url_for("ui.come_from_issuer"), next, now())
     except IssuerAway as reason:
         return _away(next, reason)
-    response = make_response(redirect(there, 303))
+    response = _redirect(there)
     cookies.keep_begun(response, kept, SECONDS)
     return response
 
@@ -58,10 +58,13 @@ def come_from_issuer() -> ResponseReturnValue:
 
 
 def _come_back(flow: "CodeFlow") -> Response:
-    next = "/ui/"
     try:
         attempt = flow.recall(cookies.begun(), now())
-        next = attempt.next
+    except Stopped as reason:
+        # Whoever comes back twice is signed in already.
+        return ask("/ui/", str(reason), 400) if recognise() is None else _redirect("/ui/")
+    next = attempt.next
+    try:
         who = access.entrance().admit_if(access.visit(), lambda: flow.finish(attempt, _answer()))
     except MustWait as reason:
         g.retry_after = reason.seconds
@@ -75,6 +78,10 @@ def _come_back(flow: "CodeFlow") -> Response:
     except Stopped as reason:
         return ask(next, str(reason), 400)
     return let_in(who, None, next)
+
+
+def _redirect(url: str) -> Response:
+    return make_response(redirect(url, 303))
 
 
 def _flow() -> "CodeFlow":

@@ -154,10 +154,11 @@ def installed(
     redis_url: str = "",
     workers: int = 2,
     redis_timeout_ms: int = 500,
+    **variables: str,
 ) -> Iterator[Installation]:
     """Start everything on free ports in a new folder; stop everything and remove the folder afterwards.
 
-    Without a `redis_url`, a Valkey of its own is started as well.
+    Without a `redis_url`, a Valkey of its own is started as well. `variables` are more of the environment.
     `providers` is the text of an own provider table; it stands in the installation's `settings.providers_file`.
     """
     folder = Path(tempfile.mkdtemp(prefix="journey-"))
@@ -177,6 +178,7 @@ def installed(
         "LLM_PROXY_UPSTREAM_IDLE_SECONDS": "1",
         "LLM_PROXY_REDIS_TIMEOUT_MS": str(redis_timeout_ms),
         "LLM_PROXY_PROVIDERS_FILE": str(table) if providers else "",
+        **variables,
     }
     # The environment is read now and handed to each program; other tests of this process must not find it.
     with pytest.MonkeyPatch.context() as patch:

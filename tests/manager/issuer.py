@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import threading
 import time
@@ -51,7 +52,8 @@ class Exchanged:
 class Issuer:
     """Serves a discovery document and a key set, signs tokens, and lets ann sign in for its clients.
 
-    `roles` are hers. `id_token` makes the token that a code is good for, of the claims that are right.
+    `roles` are hers. She is asked by a page if it `has_page`. `id_token` makes the token that a code is good for, of
+    claims that are right.
     """
 
     def __init__(self, url: str, *keys: Key) -> None:
@@ -66,6 +68,7 @@ class Issuer:
         self.status = 200
         self.asked: list[str] = []
         self.roles: Any = ["ops"]
+        self.has_page = False
         self.clients: dict[str, Client] = {}
         self.exchanged: list[Exchanged] = []
         self.id_token: Callable[[dict[str, Any]], object] = lambda claims: self.token(keys[0], **claims)
@@ -153,7 +156,9 @@ def serving(*keys: Key) -> Iterator[Issuer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path.startswith("/authorize?"):
-                self._answer(302, b"", issuer.authorize(issuer.url + self.path))
+                back = issuer.authorize(issuer.url + self.path)
+                page = f'<!doctype html><title>Issuer</title><a href="{html.escape(back)}">Let me in</a>'
+                self._answer(200 if issuer.has_page else 302, page.encode(), back)
             else:
                 self._answer(issuer.status, issuer.answer(self.path))
 

@@ -24,8 +24,15 @@ class Desk:
     def __init__(self, sessions: db.Sessions) -> None:
         self.sessions = sessions
 
-    def begin(self, who: Principal = MANAGEMENT, token: str = TOKEN, now: datetime = NOW, **more: bool) -> str:
-        return db.transact(self.sessions, lambda session: ui_sessions.begin(session, RULES, now, who, token, **more)[1])
+    def begin(
+        self,
+        who: Principal = MANAGEMENT,
+        token: str | None = TOKEN,
+        now: datetime = NOW,
+        rules: Rules = RULES,
+        **more: bool,
+    ) -> str:
+        return db.transact(self.sessions, lambda session: ui_sessions.begin(session, rules, now, who, token, **more)[1])
 
     def operator(self, role: Role = Role.OPERATOR, **more: object) -> tuple[Principal, str]:
         def create(session: object) -> tuple[Principal, str]:
@@ -38,10 +45,10 @@ class Desk:
         with db.reading(self.sessions) as session:
             return ui_sessions.find(session, rules, secret, now)
 
-    def stamp(self, secret: str, now: datetime) -> None:
-        found = self.find(secret, now)
+    def stamp(self, secret: str, now: datetime, rules: Rules = RULES) -> None:
+        found = self.find(secret, now, rules)
         assert found is not None
-        db.transact(self.sessions, lambda session: ui_sessions.stamp(session, RULES, now, found))
+        db.transact(self.sessions, lambda session: ui_sessions.stamp(session, rules, now, found))
 
 
 @pytest.fixture
@@ -157,6 +164,52 @@ def test_a_session_of_an_operator_who_is_gone_is_none(desk: Desk, rows: Rows, se
         session.delete(session.merge(rows.all(Operator)[0]))
 
     assert desk.find(secret) is None
+
+
+# People
+
+
+PERSON = Principal("oidc:ann", Role.ADMIN)
+WITH_PEOPLE = replace(RULES, people="https://login.example.org\nadmin-ui\nroles\nops=admin", idle=9 * HOUR)
+
+
+def test_a_person_is_what_they_were_when_they_signed_in(desk: Desk) -> None:
+    found = desk.find(desk.begin(PERSON, None, rules=WITH_PEOPLE), rules=WITH_PEOPLE)
+
+    assert found is not None and (found.principal, found.expires_at) == (PERSON, NOW + ui_sessions.PERSON_LASTS)
+
+
+def test_a_person_is_never_remembered_and_stays_for_hours_whatever_they_do(desk: Desk, rows: Rows) -> None:
+    secret = desk.begin(PERSON, None, rules=WITH_PEOPLE, is_remembered=True)
+    desk.stamp(secret, NOW + 5 * HOUR, WITH_PEOPLE)
+
+    [row] = rows.all(UiSession)
+    assert (row.is_remembered, row.expires_at) == (False, NOW + 8 * HOUR)
+    assert desk.find(secret, NOW + 8 * HOUR, WITH_PEOPLE) is None
+
+
+@pytest.mark.parametrize(
+    "rules", [replace(WITH_PEOPLE, remembered=HOUR), replace(WITH_PEOPLE, idle=HOUR)], ids=["longest", "idle"]
+)
+def test_if_others_stay_for_less_so_do_people(desk: Desk, rules: Rules) -> None:
+    found = desk.find(desk.begin(PERSON, None, rules=rules), rules=rules)
+
+    assert found is not None and found.expires_at == NOW + HOUR
+
+
+@pytest.mark.parametrize("people", ["", "https://other.example\nadmin-ui\nroles\nops=admin", TOKEN])
+def test_a_persons_session_ends_with_what_is_set_about_people(desk: Desk, people: str) -> None:
+    secret = desk.begin(PERSON, None, rules=WITH_PEOPLE)
+
+    assert desk.find(secret, rules=replace(WITH_PEOPLE, people=people)) is None
+    assert desk.find(secret, rules=replace(WITH_PEOPLE, management_token=TOKEN[::-1])) is not None
+
+
+def test_nobody_is_a_person_by_the_management_token_or_the_other_way_round(desk: Desk) -> None:
+    person, management = desk.begin(PERSON, TOKEN), desk.begin(MANAGEMENT, None, rules=WITH_PEOPLE)
+
+    assert desk.find(person, rules=WITH_PEOPLE) is desk.find(management, rules=WITH_PEOPLE) is None
+    assert desk.find(desk.begin(PERSON, None)) is None
 
 
 # Whose

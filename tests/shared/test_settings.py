@@ -309,7 +309,7 @@ def test_truth_is_written_in_several_ways(environment: Set, value: str, truth: b
     assert settings.load(Plane.CONTROL).allow_http_upstream is truth
 
 
-@pytest.mark.parametrize("value", ["https://llm.example.org", "https://llm.example.org/", " https://llm.example.org/ "])
+@pytest.mark.parametrize("value", ["https://llm.example.org", "https://llm.example.org/"])
 def test_a_slash_at_the_end_of_an_address_means_nothing(environment: Set, value: str) -> None:
     environment(LLM_PROXY_MANAGER_URL=value)
 
