@@ -35,11 +35,11 @@ def test_it_tells_of_workers_jobs_and_what_is_set_aside(
     page = browse("auditor").get("/ui/status")
 
     assert page.status == 200 and not page.all("main script")
-    assert page.one("section[aria-label=Workers] tbody th").get_text() == "host:7"
-    aside = page.texts("section[aria-label='Set aside'] tbody tr")
+    assert page.one("section:has(h2:-soup-contains(Workers)) tbody th").get_text() == "host:7"
+    aside = page.texts("section:has(h2:-soup-contains('Set aside')) tbody tr")
     assert any(f"{NASTY} ({key['masked_key']}) status 429" in row for row in aside)
     assert any("https://api.openai.com connect refused" in row and row.endswith(" 3") for row in aside)
-    assert page.texts("section[aria-label=Jobs] tbody tr")[0].endswith("failed the collector said 500")
+    assert page.texts("section:has(h2:-soup-contains(Jobs)) tbody tr")[0].endswith("failed the collector said 500")
 
 
 def test_who_sees_some_projects_is_told_of_their_keys_only(browse: Browse, api: Api, redis_client: redis.Redis) -> None:
@@ -51,7 +51,9 @@ def test_who_sees_some_projects_is_told_of_their_keys_only(browse: Browse, api: 
     page = browse("operator", project_ids=[mine["id"]]).get("/ui/status")
 
     assert page.status == 200 and "mine" in page.text and "other" not in page.text
-    assert page.texts("section[aria-label=Parts] tbody th") == ["Keys"] and not page.all("section[aria-label=Jobs]")
+    assert page.texts("section:has(h2:-soup-contains(Parts)) tbody th") == ["Keys"] and not page.all(
+        "section:has(h2:-soup-contains(Jobs))"
+    )
 
 
 def test_without_redis_it_still_tells_of_the_database(serve: Serve, database_url: str) -> None:
@@ -60,8 +62,10 @@ def test_without_redis_it_still_tells_of_the_database(serve: Serve, database_url
 
     page = admin.get("/ui/status")
 
-    assert page.status == 200 and any("Redis down" in row for row in page.texts("section[aria-label=Parts] tr"))
-    assert page.all("section[aria-label=Jobs]") and not page.all("section[aria-label=Workers]")
+    assert page.status == 200 and any(
+        "Redis down" in row for row in page.texts("section:has(h2:-soup-contains(Parts)) tr")
+    )
+    assert page.all("section:has(h2:-soup-contains(Jobs))") and not page.all("section:has(h2:-soup-contains(Workers))")
     assert "does not answer" in admin.get("/ui/status/unrecorded").text
 
 
