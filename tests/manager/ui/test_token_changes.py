@@ -101,7 +101,7 @@ def test_limits_are_taken_away_by_emptying_them(browse: Browse, token: Any, rows
         ({"life": "for", "expires_in": "soon"}, "expires_in", "ISO 8601"),
         ({"expires_in": "PT5M", "expires_at": "2030-01-01T00:00"}, "expires_at", "Give one of"),
         ({"max_requests": "0"}, "max_requests", "from 1 to"),
-        ({"policy.max_values": "max_tokens = lots"}, "policy-max_values", "Not a valid number"),
+        ({"policy.max_values": "max_tokens = lots"}, "policy-max_values", "Enter a number"),
         ({"limits-1-measure": "tokens", "limits-1-amount": "5", "limits-1-window": "life"}, "limits", "before it"),
         ({"limits-1-measure": "requests", "limits-1-amount": "5", "limits-1-window": "life"}, "limits", "max_requests"),
     ],
