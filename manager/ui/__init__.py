@@ -3,7 +3,7 @@
 from flask import Flask, Response, redirect, url_for
 from jinja2 import StrictUndefined
 
-from manager.ui import answers, assets, cookies, nav, people, session, sessions, shown, sign_in, theme
+from manager.ui import answers, assets, cookies, letting_in, nav, people, session, sessions, shown, sign_in, theme
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
 
@@ -19,7 +19,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     cookies.keep_pages(app, settings.token_pepper)
-    for room in (assets, nav, shown, theme):
+    for room in (assets, letting_in, nav, shown, theme):
         room.teach(app)
     app.register_blueprint(blueprint)
     app.register_blueprint(assets.blueprint)
