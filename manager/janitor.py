@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import batched
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager import db
+from manager import activity_rows, db
+from manager.activity import ALL_PROJECTS
 from manager.db import Sessions
 from manager.export import Shipped
 from manager.idempotency import KEPT
@@ -16,6 +20,8 @@ from manager.tables import IdempotentAnswer, Project, Request, Token, UiSession
 from shared import logs, redis_schema
 
 BATCH = 5000
+# Of so many projects, what charts are drawn of is forgotten in one transaction: some 50,000 rows of an hour at most.
+PROJECTS = 20
 # Of the projects whose tokens were cleaned up, so many are named, those with the most first.
 MOST_NAMED = 50
 # What the export has not had yet is kept for so many retention times at most.
@@ -75,6 +81,17 @@ def forget_ui_sessions(sessions: Sessions, now: datetime) -> int:
         return len(ids)
 
     return _in_batches(sessions, forget)
+
+
+def forget_activity(sessions: Sessions, now: datetime) -> int:
+    """Delete minutes and hours that charts are drawn of, see activity_rows.KEPT; return how many rows. Days stay."""
+    with db.reading(sessions) as session:
+        owners = [*session.scalars(sa.select(Project.id)), ALL_PROJECTS]
+
+    def forget(session: Session, some: tuple[UUID, ...]) -> int:
+        return activity_rows.forget(session, now, some)
+
+    return sum(db.transact(sessions, partial(forget, some=some)) for some in batched(owners, PROJECTS))
 
 
 def forget_tokens(sessions: Sessions, now: datetime, retention: timedelta) -> dict[str, Any]:

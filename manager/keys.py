@@ -84,13 +84,13 @@ def update(rules: Rules, project: Project, key: UpstreamKey, **changes: Any) -> 
     if "api_key" in changes:
         _seal(rules, key, changes["api_key"])
     if changes.get("is_active") is False:
-        _check_is_spared(project, key)
+        check_is_spared(project, key)
     key.is_active = changes.get("is_active", key.is_active)
 
 
 def delete(project: Project, key: UpstreamKey) -> None:
     """Remove a key. Raises Conflict for the last active one of an active project: it could serve no request."""
-    _check_is_spared(project, key)
+    check_is_spared(project, key)
     project.keys.remove(key)
 
 
@@ -111,7 +111,8 @@ def check_usable(project: Project) -> None:
         raise Conflict("The project has no active key; add one first.")
 
 
-def _check_is_spared(project: Project, key: UpstreamKey) -> None:
+def check_is_spared(project: Project, key: UpstreamKey) -> None:
+    """Raise Conflict for the last active key of an active project."""
     others = [other for other in project.keys if other.is_active and other is not key]
     if project.is_active and key.is_active and not others:
         raise Conflict("It is the last active key of an active project; add another, or deactivate the project, first.")

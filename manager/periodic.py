@@ -66,6 +66,7 @@ def _forget(settings: Settings, sessions: Sessions, chain: Chain, now: datetime)
         "requests": janitor.forget_requests(sessions, now, settings.request_retention, shipped),
         "idempotent_answers": janitor.forget_answers(sessions, now),
         "ui_sessions": janitor.forget_ui_sessions(sessions, now),
+        "activity": janitor.forget_activity(sessions, now),
         "audit_events": chain.forget(now, settings.audit_retention, shipped.audit if shipped else None),
     }
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import addresses, keys, limits, policies, revoking, texts, tombstones
+from manager import activity_rows, addresses, keys, limits, policies, revoking, texts, tombstones
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
@@ -181,6 +181,7 @@ def purge(session: Session, now: datetime, project: Project) -> int:
     for table in (Request, HourlyUsage, DailyUsage, Token):
         owned = sa.delete(table).where(table.project_id == project.id)
         session.execute(owned.execution_options(synchronize_session=False))
+    activity_rows.purge(session, project.id)
     session.delete(project)
     session.flush()
     return count

@@ -9,6 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from manager import activity_rows as activity
 from manager import audit, db
 from manager.tables import DailyUsage, HourlyUsage, Request, Token
 from manager.usage import SUMS
@@ -22,6 +23,19 @@ _PLAUSIBLE = range(2**31)
 # Some 8,800 USD for one request are a fault in a price, or in a provider's counts.
 _MOST_COST = 2**43
 _NO_PRICES = PriceTable()
+
+
+def _larger(column: Any, name: str) -> Any:
+    seen = sa.bindparam(name, type_=column.type)
+    return sa.case((sa.or_(column.is_(None), column < seen), seen), else_=column)
+
+
+# Counters of tokens only grow, whatever order requests come in.
+_RAISE_COUNTERS = (
+    sa.update(Token)
+    .where(Token.id == sa.bindparam("token"))
+    .values(request_count=_larger(Token.request_count, "sequence"), last_used_at=_larger(Token.last_used_at, "moment"))
+)
 
 
 def request_row(event: UsageEvent, prices: PriceTable = _NO_PRICES) -> dict[str, Any]:
@@ -93,6 +107,7 @@ def record(session: Session, rows: Sequence[dict[str, Any]]) -> int:
     _forget_empty(session, taken_back)
     _count(session, new)
     audit.note_cuts(session, [*new, *corrected])
+    activity.record(session, [*new, *corrected], taken_back)
     return len(new)
 
 
@@ -147,7 +162,7 @@ def _hourly(row: dict[str, Any]) -> dict[str, Any]:
         "status_class": row["status"] // 100,
         **{name: row[name] or 0 for name in SUMS if name not in _COUNTS},
         "requests": 1,
-        "unpriced_requests": int(_has_usage(row) and row["cost_nano_usd"] is None),
+        "unpriced_requests": int(activity.is_unpriced(row)),
         "estimated_requests": int(row["is_estimate"]),
     }
 
@@ -157,26 +172,12 @@ def _daily(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name != "hour"} | {"day": hour.replace(hour=0)}
 
 
-def _has_usage(row: dict[str, Any]) -> bool:
-    return any(row[name] for name in _TOKENS)
-
-
 def _count(session: Session, rows: Iterable[dict[str, Any]]) -> None:
     latest: dict[UUID, tuple[int, datetime]] = {}
     for row in rows:
         seen = (row["sequence"], row["occurred_at"])
         known = latest.get(row["token_id"], seen)
         latest[row["token_id"]] = (max(known[0], seen[0]), max(known[1], seen[1]))
-    for token_id in sorted(latest):
-        sequence, moment = latest[token_id]
-        _raise_counter(session, token_id, Token.request_count, sequence)
-        _raise_counter(session, token_id, Token.last_used_at, moment)
-
-
-def _raise_counter(session: Session, token_id: UUID, column: Any, value: object) -> None:
-    session.execute(
-        sa.update(Token)
-        .where(Token.id == token_id, sa.or_(column.is_(None), column < value))
-        .values({column: value})
-        .execution_options(synchronize_session=False)
-    )
+    seen_last = [{"token": each, "sequence": latest[each][0], "moment": latest[each][1]} for each in sorted(latest)]
+    if seen_last:
+        session.connection().execute(_RAISE_COUNTERS, seen_last)  # The session has no tokens that it would change.

@@ -52,7 +52,7 @@ def of_database(sessions: Sessions) -> dict[str, Any] | None:
     try:
         with db.reading(sessions) as session:
             return {
-                "unpublished": _unpublished(session),
+                "unpublished": unpublished(session),
                 "active_projects": _count(session, Project.is_active),
                 "active_tokens": _count(session, sa.and_(Token.is_active, Token.expires_at > datetime.now(UTC))),
                 "active_keys": _count(session, UpstreamKey.is_active),
@@ -62,7 +62,8 @@ def of_database(sessions: Sessions) -> dict[str, Any] | None:
         return None
 
 
-def _unpublished(session: Session) -> dict[str, int]:
+def unpublished(session: Session) -> dict[str, int]:
+    """Return how many projects, tokens and publications have changes that are stored and not published."""
     tables: Mapping[str, Any] = {"projects": Project, "tokens": Token, "publications": Publication}
     return {name: _count(session, table.published_version < table.version) for name, table in tables.items()}
 

@@ -159,7 +159,7 @@ class Token(Base):
     __tablename__ = "tokens"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
-    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[UUID] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"))
     label: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), default="")
     digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
     masked: Mapped[str] = mapped_column(sa.String(64))
@@ -179,9 +179,10 @@ class Token(Base):
     previous_digest: Mapped[str | None] = mapped_column(sa.String(64), index=True, unique=True)
     previous_until: Mapped[datetime | None]
 
-    # What waits to be published is looked for all the time, and is next to nothing.
+    # What waits to be published is looked for all the time, and is next to nothing. Lists go by the id.
     __table_args__ = (
         sa.Index("ix_tokens_label_id", "label", "id"),
+        sa.Index("ix_tokens_project_id_id", "project_id", "id"),
         sa.Index(
             "ix_tokens_pending",
             "id",
@@ -340,8 +341,8 @@ class Request(Base):
 
     request_id: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     occurred_at: Mapped[datetime] = mapped_column(index=True)
-    project_id: Mapped[UUID] = mapped_column(index=True)
-    token_id: Mapped[UUID] = mapped_column(index=True)
+    project_id: Mapped[UUID]
+    token_id: Mapped[UUID]
     upstream_key_id: Mapped[UUID | None]
     sequence: Mapped[int] = mapped_column(sa.BigInteger)
     provider: Mapped[str] = mapped_column(sa.String(64))
@@ -375,7 +376,12 @@ class Request(Base):
     cost_nano_usd: Mapped[int | None] = mapped_column(sa.BigInteger)
     recorded_at: Mapped[datetime | None]
 
-    __table_args__ = (sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),)
+    # Lists go by the id: the newest ones of a project are found without a look at all that it has.
+    __table_args__ = (
+        sa.Index("ix_requests_recorded_at", "recorded_at", "request_id"),
+        sa.Index("ix_requests_project_id_request_id", "project_id", "request_id"),
+        sa.Index("ix_requests_token_id_request_id", "token_id", "request_id"),
+    )
 
 
 class _Sums:
@@ -424,19 +430,23 @@ class DailyUsage(_Sums, Base):
 
 
 class Activity(Base):
-    """What went on in a minute, an hour or a day of UTC (`unit`), by project: counts that charts are drawn of.
+    """What went on in a minute, an hour or a day of UTC (`unit`) in a project: counts that charts are drawn of.
 
-    `measure` is what is counted by `bucket`, see manager/activity.py.
+    `measure` is what is counted by `bucket`, see manager/activity.py. What went on in all projects together has rows of
+    its own, so that a chart of everything reads as few rows as one of a project.
     """
 
     __tablename__ = "activity"
 
+    project_id: Mapped[UUID] = mapped_column(primary_key=True)
     unit: Mapped[str] = mapped_column(sa.String(8), primary_key=True)
-    moment: Mapped[datetime] = mapped_column(primary_key=True)
-    project_id: Mapped[UUID] = mapped_column(primary_key=True, index=True)
     measure: Mapped[str] = mapped_column(sa.String(16), primary_key=True)
+    moment: Mapped[datetime] = mapped_column(primary_key=True)
     bucket: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     amount: Mapped[int] = mapped_column(sa.BigInteger)
+
+    # What a chart is drawn of lies side by side.
+    __table_args__ = {"sqlite_with_rowid": False}
 
 
 class UiSession(Base):
@@ -478,10 +488,10 @@ class AuditEvent(Base):
     occurred_at: Mapped[datetime] = mapped_column(index=True)
     action: Mapped[str] = mapped_column(sa.String(64), index=True)
     actor: Mapped[str] = mapped_column(sa.String(NAME_LENGTH))
-    actor_id: Mapped[UUID | None] = mapped_column(index=True)
+    actor_id: Mapped[UUID | None]
     outcome: Mapped[str] = mapped_column(sa.String(32))
-    project_id: Mapped[UUID | None] = mapped_column(index=True)
-    token_id: Mapped[UUID | None] = mapped_column(index=True)
+    project_id: Mapped[UUID | None]
+    token_id: Mapped[UUID | None]
     request_id: Mapped[str | None] = mapped_column(sa.String(64), index=True)
     subject_id: Mapped[UUID | None] = mapped_column(index=True)
     address: Mapped[str | None] = mapped_column(sa.String(64))
@@ -489,6 +499,12 @@ class AuditEvent(Base):
     position: Mapped[int | None] = mapped_column(sa.BigInteger, index=True, unique=True)
     chained_at: Mapped[datetime | None]
     mac: Mapped[str | None] = mapped_column(sa.String(64))
+
+    __table_args__ = (
+        sa.Index("ix_audit_events_project_id_id", "project_id", "id"),
+        sa.Index("ix_audit_events_token_id_id", "token_id", "id"),
+        sa.Index("ix_audit_events_actor_id_id", "actor_id", "id"),
+    )
 
 
 class AuditChain(Base):

@@ -65,10 +65,8 @@ def summed(
     status_class and provider unless None. Whole days are taken from what was rolled up by day.
     """
     provider = wanted.pop("provider", None)
-    kinds = {name: value for name, value in wanted.items() if value is not None}
     spans = [("hour", since, until)] if "hour" in group_by else list(_spans(since, until))
-    parts = [_part(*span, scope, kinds) for span in spans]
-    source = (sa.union_all(*parts) if len(parts) > 1 else parts[0]).subquery("usage")
+    source = _source(spans, scope, wanted, SUMS)
     keys = [_key(session, source, name).label(name) for name in dict.fromkeys(group_by)]
     query = sa.select(*keys, *[sa.func.sum(source.c[name]).label(name) for name in SUMS])
     if "provider" in group_by or provider is not None:
@@ -77,6 +75,39 @@ def summed(
         query = query.where(Project.provider == provider)
     rows = session.execute(query.group_by(*keys).order_by(*keys).limit(limit + 1)).mappings().all()
     return Sums([_item(row) for row in rows[:limit]], len(rows) > limit)
+
+
+def most(
+    session: Session,
+    key: str,
+    count: int,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    scope: Scope = EVERYTHING,
+    **wanted: Any,
+) -> list[dict[str, Any]]:
+    """Return what cost most, and then was asked for most, by one of the groups but times and the provider: see summed.
+
+    Each with its key, requests, total_tokens and cost.
+    """
+    names = ("requests", "total_tokens", "cost_nano_usd", "unpriced_requests")
+    source = _source(list(_spans(since, until)), scope, wanted, names)
+    column = _key(session, source, key).label(key)
+    sums = [sa.func.sum(source.c[name]).label(name) for name in names]
+    order = [sa.desc("cost_nano_usd"), sa.desc("requests"), column]
+    rows = session.execute(sa.select(column, *sums).group_by(column).order_by(*order).limit(count))
+    return [_item(row, names) for row in rows.mappings()]
+
+
+def _source(
+    spans: Sequence[tuple[str, datetime | None, datetime | None]],
+    scope: Scope,
+    wanted: Mapping[str, Any],
+    names: Sequence[str],
+) -> "sa.Subquery":
+    kinds = {name: value for name, value in wanted.items() if value is not None}
+    parts = [_part(*span, scope, kinds, names) for span in spans]
+    return (sa.union_all(*parts) if len(parts) > 1 else parts[0]).subquery("usage")
 
 
 def _spans(since: datetime | None, until: datetime | None) -> Iterator[tuple[str, datetime | None, datetime | None]]:
@@ -101,10 +132,15 @@ def _midnight(moment: datetime) -> datetime:
 
 
 def _part(
-    unit: str, since: datetime | None, until: datetime | None, scope: Scope, kinds: Mapping[str, Any]
+    unit: str,
+    since: datetime | None,
+    until: datetime | None,
+    scope: Scope,
+    kinds: Mapping[str, Any],
+    names: Sequence[str],
 ) -> "sa.Select[Any]":
     table = HourlyUsage.__table__ if unit == "hour" else DailyUsage.__table__
-    query = sa.select(table.c[unit].label("moment"), *[table.c[name] for name in (*_KINDS, *SUMS)])
+    query = sa.select(table.c[unit].label("moment"), *[table.c[name] for name in (*_KINDS, *names)])
     if since is not None:
         query = query.where(table.c[unit] >= since)
     if until is not None:
@@ -132,9 +168,9 @@ def _text(value: str) -> "sa.ColumnElement[str]":
     return sa.literal_column(f"'{value}'")
 
 
-def _item(row: Any) -> dict[str, Any]:
+def _item(row: Any, names: Sequence[str] = SUMS) -> dict[str, Any]:
     item = dict(row)
-    for name in SUMS:
+    for name in names:
         item[name] = float(item[name] or 0) if name == "duration_ms" else int(item[name] or 0)
     # Where nothing is known, a sum of nothing would be a lie.
     cost = item.pop("cost_nano_usd")

@@ -2,6 +2,7 @@
 
 A thread of gunicorn's waits for a request's head as long as the client likes, so a handful of half-sent heads would
 block everybody. Here many threads wait for heads, none for long, and as many as the settings say serve requests.
+An answer that goes on for long gives up its place among these while it waits; see manager/rests.py.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -18,11 +20,14 @@ from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
 from manager.api.problems import MEDIA_TYPE, problem
+from manager.rests import KEY
 from shared import logs
 
 # Waiting costs a thread, but next to no time.
 READERS = 256
 READ_SECONDS = 5.0
+# How long a client of an answer that goes on may take none of it; its connection may be gone without a word.
+STALL_SECONDS = 10.0
 
 _STATUS = {
     errors.LimitRequestLine: 414,
@@ -70,9 +75,42 @@ def time_limit(sock: socket.socket, seconds: float) -> Iterator[None]:
 class Worker(ThreadWorker):  # type: ignore[misc]
     """Reads the heads of many requests side by side, and serves `threads` of them at a time."""
 
+    wsgi: Any
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._serving = threading.BoundedSemaphore(self.cfg.threads)
+        self._is_stopping = threading.Event()
+
+    def load_wsgi(self) -> None:
+        """Load the app, and let its answers rest."""
+        super().load_wsgi()
+        app = self.wsgi
+
+        def resting(environ: dict[str, Any], start_response: Any) -> Any:
+            environ[KEY] = partial(self._rest, environ["gunicorn.socket"])
+            return app(environ, start_response)
+
+        self.wsgi = resting
+
+    def _rest(self, sock: socket.socket, seconds: float) -> bool:
+        """Wait while others are served, and tell whether the server goes on."""
+        sock.settimeout(STALL_SECONDS)
+        self._serving.release()
+        try:
+            return not self._is_stopping.wait(seconds)
+        finally:
+            self._serving.acquire()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Stop, and wake whoever rests."""
+        self._is_stopping.set()
+        super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        """Stop at once, as above."""
+        self._is_stopping.set()
+        super().handle_quit(sig, frame)
 
     def get_thread_pool(self) -> ThreadPoolExecutor:
         """Return the threads that read."""
@@ -86,7 +124,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Serve a request whose head has come; its body is read when it is wanted."""
         with self._serving:
-            return super().handle_request(req, conn)
+            try:
+                return super().handle_request(req, conn)
+            except TimeoutError:  # See STALL_SECONDS.
+                return False
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         # The request has been answered. If its body turns out to be malformed now, there must not be a second answer.

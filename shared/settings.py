@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import timedelta
-from enum import Flag, auto
+from enum import Flag, StrEnum, auto
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -41,6 +41,19 @@ _LISTENS = {
     Plane.DATA: ("proxy_port", "metrics_port"),
     Plane.SUPERVISOR: ("proxy_port", "manager_port", "metrics_port"),
 }
+
+
+class Source(StrEnum):
+    """Where the value of a variable is from."""
+
+    ENVIRONMENT = "environment"
+    # NAME_FILE names it.
+    FILE = "file"
+    # What was generated once, for whoever has not set it.
+    GENERATED = "generated"
+    DEFAULT = "default"
+    # A variable of other planes, whose value this process does not know.
+    UNREAD = "unread"
 
 
 class SettingsError(Exception):
@@ -159,6 +172,15 @@ def _issuer(text: str) -> str:
     return text
 
 
+def _public(text: str) -> str:
+    parts = urlsplit(_url("https", "http")(text))
+    if text and not parts.hostname:
+        raise ValueError("must be a URL with a host")
+    if parts.query or parts.fragment or parts.username:
+        raise ValueError("must be a URL without user, query and fragment")
+    return text.rstrip("/")
+
+
 def _origin(text: str) -> str:
     origin = _issuer(text).rstrip("/")
     if urlsplit(origin).path:
@@ -273,6 +295,10 @@ class Settings:
     manager_port: int = _variable(
         "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.", _port, Plane.CONTROL | Plane.SUPERVISOR
     )
+    public_url: str = _variable(
+        "LLM_PROXY_PUBLIC_URL", "", "Where applications reach the proxy, without /v1; empty: its port on this machine.",
+        _public, Plane.CONTROL,
+    )  # fmt: skip
     inspector_port: int = _variable(
         "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page when the addons run under mitmweb.",
         _port, Plane.DATA,
@@ -455,6 +481,9 @@ class Settings:
         _words, Plane.MOCK, is_secret=True,
     )  # fmt: skip
 
+    # By the names of variables.
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False)
+
     @property
     def redis_is_embedded(self) -> bool:
         """Whether Redis is the one that `llm-proxy up` starts."""
@@ -472,7 +501,12 @@ class Settings:
 
 def variables() -> list[Variable]:
     """Every variable of the product, in order of declaration."""
-    return [entry.metadata["variable"] for entry in fields(Settings)]
+    return list(declared().values())
+
+
+def declared() -> dict[str, Variable]:
+    """Every variable by the name of its field in Settings."""
+    return {entry.name: entry.metadata["variable"] for entry in fields(Settings) if "variable" in entry.metadata}
 
 
 def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
@@ -480,19 +514,19 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError with every fault of every variable.
     """
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings)}
-    values, faults = _values(wanted, plane, fallback or {})
+    values, faults = _values(declared(), plane, fallback or {})
     if faults := faults | _shared_ports(values, _LISTENS.get(plane, ())):
         raise SettingsError(faults)
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
-    return Settings(**values)
+    values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
+    sources = {variable.name: _source(variable, plane, fallback or {}) for variable in variables()}
+    return Settings(**values, sources=sources)
 
 
 def data_dir() -> Path:
     """Return the data folder, which the supervisor needs before it can read anything else. Raises SettingsError."""
-    wanted = {entry.name: entry.metadata["variable"] for entry in fields(Settings) if entry.name == "data_dir"}
-    values, faults = _values(wanted, Plane.SUPERVISOR, {})
+    values, faults = _values({"data_dir": declared()["data_dir"]}, Plane.SUPERVISOR, {})
     if faults:
         raise SettingsError(faults)
     folder: Path = values["data_dir"]
@@ -542,7 +576,7 @@ def _values(
 
 
 def _shared_ports(values: Mapping[str, Any], listens: Iterable[str]) -> dict[str, list[str]]:
-    known = {entry.name: entry.metadata["variable"].name for entry in fields(Settings)}
+    known = {name: variable.name for name, variable in declared().items()}
     users: dict[int, str] = {}
     faults = {}
     for name in listens:
@@ -560,6 +594,14 @@ def _value(env: environs.Env, variable: Variable, plane: Plane, fallback: Mappin
         return env.variable(variable.name, ... if variable.default is None else variable.default, variable=variable)
     except (OSError, ValueError):  # a NAME_FILE that cannot be read; the reason may quote what it names
         return env.variable(f"{variable.name}_FILE", "", variable=_unreadable(variable))
+
+
+def _source(variable: Variable, plane: Plane, fallback: Mapping[str, str]) -> Source:
+    if not plane & variable.planes:
+        return Source.UNREAD
+    if not unset([variable.name]):
+        return Source.FILE if os.environ.get(f"{variable.name}_FILE") else Source.ENVIRONMENT
+    return Source.GENERATED if variable.name in fallback else Source.DEFAULT
 
 
 def _read(raw: str, variable: Variable) -> Any:

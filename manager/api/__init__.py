@@ -6,6 +6,7 @@ from flask import Flask
 
 from manager.api import (
     access,
+    activity,
     audit,
     conditions,
     dead_letters,
@@ -59,8 +60,9 @@ def register(app: Flask, settings: Settings, doors: Mapping[str, access.Door] | 
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    parts = (projects, keys, tokens, limits, prices, usage, requests, live, providers, dead_letters, audit, operators)
-    for part in (*parts, status):
+    parts = [projects, keys, tokens, limits, prices, usage, activity, requests, live]
+    parts += [providers, dead_letters, audit, operators, status]
+    for part in parts:
         api.register_blueprint(part.blueprint)
     api.describe(sorted(made.rules.table.providers))
     problems.handle(app)

@@ -39,7 +39,7 @@ def guard(app: Flask, entrance: Entrance, denials: Denials, doors: Mapping[str, 
 
     def mark(response: Response) -> Response:
         if response.status_code in (403, 404) and "principal" in g:
-            _note_denial(denials)
+            _note_denial(denials, response)
         entrance.flush_own(now())
         denials.flush_own(now())
         if response.status_code in (429, 503) and "retry_after" in g:
@@ -120,8 +120,11 @@ def _demand_role(app: Flask) -> None:
         raise Forbidden(f"This needs the role {needed}." if needed else "Nobody may do this.")
 
 
-def _note_denial(denials: Denials) -> None:
-    problem = g.get("problem", {})
+def _note_denial(denials: Denials, response: Response) -> None:
+    # Of a page, what it was made of is kept there.
+    problem = g.get("problem") or response.get_json(silent=True)
+    if not isinstance(problem, dict):
+        return
     code = problem.get("code")
     # Who may see some projects only, and is not shown something, may have asked for another one's.
     is_hidden = code == NotFound.code and request.endpoint is not None and scope() != EVERYTHING

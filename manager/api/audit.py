@@ -7,14 +7,13 @@ import marshmallow as ma
 from flask import Response
 from flask.views import MethodView
 
-from manager import audit, audit_export, audit_search, db
+from manager import audit, audit_search, db
+from manager.actions import audit as actions
 from manager.api.blueprint import ManageBlueprint
 from manager.api.fields import Label, Moment, PageQuery, sort_field
-from manager.audit_chain import Chain
 from manager.audit_export import MEDIA_TYPES, Shape
-from manager.audit_verification import Anchor, Report
-from manager.current import now, scope, services, source
-from manager.errors import Invalid
+from manager.audit_verification import Report
+from manager.current import scope, services
 from manager.pages import Page
 from manager.principals import Role
 from manager.tables import NAME_LENGTH, AuditEvent
@@ -148,10 +147,7 @@ class Export(MethodView):
     def get(self, query: dict[str, Any]) -> Response:
         """Export events, oldest first, as JSON lines or CSV. That this was done is told in the audit."""
         shape = query.pop("format")
-        detail = {"format": shape.value} | {name: str(value) for name, value in query.items() if value is not None}
-        found = audit_export.pieces(services().sessions, shape, scope=scope(), **query)
-        moment, who = now(), source()
-        services().transact(lambda session: audit.note(session, moment, who, audit.Action.AUDIT_EXPORT, detail=detail))
+        found = actions.export(shape, query)
         headers = {"content-disposition": f"attachment; filename=audit.{shape.value}"}
         return Response(found, headers=headers, content_type=MEDIA_TYPES[shape])
 
@@ -165,11 +161,4 @@ class Verification(MethodView):
     @blueprint.response(200, ReportView)
     def get(self, query: dict[str, Any]) -> Report:
         """Verify the whole chain, and tell the first event that was changed, taken out or put in."""
-        return Chain(services().sessions, services().settings.encryption_keys).verify(_anchor(query["anchor"]))
-
-
-def _anchor(text: str | None) -> Anchor | None:
-    try:
-        return None if text is None else Anchor.parse(text)
-    except ValueError as error:
-        raise Invalid("anchor", str(error)) from error
+        return actions.verify(query["anchor"])

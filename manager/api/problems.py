@@ -6,7 +6,7 @@ from typing import Any
 
 import marshmallow as ma
 import redis
-from flask import Flask, Response, g, json
+from flask import Flask, Response, json
 from flask_smorest import Api
 from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
@@ -89,13 +89,12 @@ def handle(app: Flask) -> None:
 def problem(
     status: int, code: str | None, detail: str, errors: object = None, headers: dict[str, str] | None = None
 ) -> Response:
-    """Return a problem document, which `g.problem` tells of, too; without a code, that of the status."""
+    """Return a problem document; without a code, that of the status."""
     title = HTTPStatus(status).phrase
     body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     body["code"] = code or _CODES.get(status) or title.lower().replace(" ", "_")
     if errors:
         body["errors"] = errors
-    g.problem = body
     response = Response(json.dumps(body), status, headers, content_type=MEDIA_TYPE)
     if status == 401:
         response.headers["www-authenticate"] = "Bearer"

@@ -3,12 +3,81 @@
 from flask import Flask, Response, redirect, url_for
 from jinja2 import StrictUndefined
 
-from manager.ui import answers, assets, cookies, letting_in, nav, people, session, sessions, shown, sign_in, theme
+from manager.ui import (
+    answers,
+    assets,
+    audit,
+    audit_chain,
+    choice,
+    configuration,
+    cookies,
+    dashboard,
+    events,
+    help,
+    letting_in,
+    limit_words,
+    limits,
+    live,
+    me,
+    memory,
+    nav,
+    once,
+    operator_changes,
+    operators,
+    people,
+    prices,
+    project_ends,
+    project_forms,
+    project_keys,
+    projects,
+    providers,
+    requests,
+    session,
+    sessions,
+    shown,
+    sign_in,
+    status,
+    theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
+)
 from manager.ui.blueprint import blueprint
 from shared.settings import Settings
 
 # Rooms whose views are on the blueprint; what is imported is what there is.
-PAGES = (people, sessions, sign_in, theme)
+PAGES = (
+    audit,
+    audit_chain,
+    configuration,
+    dashboard,
+    events,
+    help,
+    limits,
+    live,
+    me,
+    operator_changes,
+    operators,
+    people,
+    prices,
+    project_ends,
+    project_forms,
+    project_keys,
+    projects,
+    providers,
+    requests,
+    sessions,
+    sign_in,
+    status,
+    theme,
+    token_changes,
+    token_new,
+    token_page,
+    token_revoking,
+    tokens,
+)
 PATH = "/ui"
 # Who is signed in is found out by a cookie.
 DOORS = {PATH: session.enter}
@@ -19,7 +88,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     cookies.keep_pages(app, settings.token_pepper)
-    for room in (assets, letting_in, nav, shown, theme):
+    for room in (assets, choice, events, letting_in, limit_words, memory, nav, once, shown, theme):
         room.teach(app)
     app.register_blueprint(blueprint)
     app.register_blueprint(assets.blueprint)

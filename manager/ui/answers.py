@@ -47,12 +47,12 @@ def dress(app: Flask) -> None:
 
 
 def _page(response: Response) -> Response:
-    problem = {
-        **g.problem,
-        **({"detail": _NO_PAGE} if request.endpoint is None and response.status_code == 404 else {}),
-    }
+    g.problem = response.get_json()
+    status = response.status_code
+    # What is said of an address that leads nowhere is made for programs.
+    detail = _NO_PAGE if status == 404 and request.endpoint is None else g.problem["detail"]
     page = make_response(
-        render_template("error.html", problem=problem, advice=_ADVICE.get(problem["status"], "")), problem["status"]
+        render_template("error.html", problem={**g.problem, "detail": detail}, advice=_ADVICE.get(status, "")), status
     )
     page.headers.extend({name: response.headers[name] for name in _KEPT if name in response.headers})
     return page

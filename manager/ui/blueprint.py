@@ -37,20 +37,22 @@ def needs[View: Callable[..., Any]](role: Role, *, everything: bool = False) -> 
     """Mark a view with the role that it needs, and whether for all projects. To be written below the route."""
 
     def mark(view: View) -> View:
-        guarded = _for_all_projects(view) if everything else view
+        guarded = of_everything(view) if everything else view
         guarded.needs_role = role  # type: ignore[attr-defined]
-        guarded.needs_everything = everything  # type: ignore[attr-defined]
         return guarded
 
     return mark
 
 
-def _for_all_projects[View: Callable[..., Any]](view: View) -> View:
+def of_everything[View: Callable[..., Any]](view: View) -> View:
+    """Mark a view as one of all projects: who may see some of them only is denied. To be written below the route."""
+
     @wraps(view)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         demand_everything()
         return view(*args, **kwargs)
 
+    guarded.needs_everything = True  # type: ignore[attr-defined]
     return cast(View, guarded)
 
 

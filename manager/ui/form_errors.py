@@ -6,8 +6,16 @@ from typing import Any
 
 from manager.ui.form_fields import Field, Kind
 
-_MISSING = "Missing data for required field."
-_FILL_IN = "Please fill this in."
+# What marshmallow says, in other words than those of programmers.
+_SAID = {
+    "Missing data for required field.": "Please fill this in.",
+    "Field may not be null.": "Please fill this in.",
+    "Not a valid boolean.": "Choose one of those in the list.",
+    "Not a valid integer.": "Enter a whole number.",
+    "Not a valid number.": "Enter a number.",
+    "Not a valid UUID.": "That is not an id.",
+    "Not a valid datetime.": "Enter a day and a time.",
+}
 
 
 @dataclass
@@ -22,7 +30,7 @@ def of_schema(fields: Mapping[str, Field], messages: Any) -> Faults:
     """Sort what a schema says, however deep."""
     found = Faults()
     for path, reason in _flat(messages, ()):
-        said = _FILL_IN if reason == _MISSING else reason
+        said = _SAID.get(reason, reason)
         name, rest = _place(fields, path)
         if name:
             found.by_field.setdefault(name, []).append(_within(fields[name], rest, said))

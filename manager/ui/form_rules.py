@@ -18,7 +18,8 @@ _EXAMPLES = (BaseUrl, Fallback, Origin)
 def schema_field(schema: ma.Schema, name: str) -> Rule:
     """Return the field of a schema that a name with dots leads to. Raises KeyError if there is none."""
     first, *more = name.split(".")
-    found: Any = schema.fields[first]
+    by_key = {field.data_key: field for field in schema.fields.values() if field.data_key}
+    found: Any = by_key[first] if first in by_key else schema.fields[first]
     for part in more:
         found = found.value_field if isinstance(found, ma.fields.Dict) else found.schema.fields[part]
     rule: Rule = found

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -66,6 +66,32 @@ def shown(field: Field, values: Mapping[str, Any]) -> Any:
     return "" if field.kind is Kind.PASSWORD else _text(found)
 
 
+def as_sent(field: Field, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what a form sends of a field if nobody touches it."""
+    found = shown(field, values)
+    if field.kind is Kind.CHECKBOX:
+        yield from [(field.name, "on")] if found else []
+    elif field.kind is Kind.LIMITS:
+        yield from ((f"{field.name}-{n}-{part}", row[part]) for n, row in enumerate(found) for part in PARTS)
+    elif field.kind is Kind.CHOICES:
+        yield from ((field.name, each) for each in found)
+    else:
+        yield field.name, found
+
+
+def told(field: Field, values: Mapping[str, Any]) -> str:
+    """Return what there is in words, to be compared with what somebody typed."""
+    found = shown(field, values)
+    if field.kind is Kind.CHECKBOX:
+        return "yes" if found else "no"
+    if field.kind is Kind.LIMITS:
+        return "\n".join(" ".join(filter(None, row.values())) for row in found)
+    if field.kind is Kind.CHOICES:
+        return "\n".join(found)
+    labels = {choice.value: choice.label for choice in field.choices}
+    return str(labels.get(found, found))
+
+
 def sent_back(field: Field, sent: Sent) -> Any:
     """Return what is in a field of a form that was sent and is shown again."""
     if field.kind is Kind.CHECKBOX:
@@ -74,7 +100,9 @@ def sent_back(field: Field, sent: Sent) -> Any:
         return _rows(field.name, sent)
     if field.kind is Kind.CHOICES:
         return sent.getlist(field.name)
-    return "" if field.kind is Kind.PASSWORD else sent.get(field.name, "")
+    if field.kind is Kind.DATETIME:
+        return _minute(sent.get(field.name, ""))
+    return "" if field.kind is Kind.PASSWORD else sent.get(field.name, "").replace("\r\n", "\n")
 
 
 def _entries(field: Field, sent: Sent) -> Any:
@@ -104,6 +132,15 @@ def _limit(row: Mapping[str, str]) -> dict[str, Any]:
     if row["amount"]:
         limit["amount"] = row["amount"] if row["measure"] == "cost" else _number(row["amount"])
     return limit | ({"burst": _number(row["burst"])} if row["burst"] else {})
+
+
+def _minute(text: str) -> str:
+    """Return a moment as a form has it, however it was written; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(text)
+        return _text(found) if found.tzinfo else text
+    except (OverflowError, ValueError):
+        return text
 
 
 def _number(text: str) -> int | float | str:

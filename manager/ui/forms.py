@@ -53,6 +53,7 @@ class Form:
         self.sent = request.form if sent is None and request.method == "POST" else sent
         self.errors: dict[str, list[str]] = {name: list(reasons) for name, reasons in (errors or {}).items()}
         self.alerts: list[str] = []
+        self.present: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> Widget:
         """Return what a template shows of a field. Raises KeyError if there is none of this name."""
@@ -62,15 +63,21 @@ class Form:
         attributes = attributes_of(rule, field)
         choices = field.choices or choices_of(rule)
         required = is_required(rule, field)
-        return Widget(field, shown, attributes, choices, required, tuple(self.errors.get(name, ())))
+        return Widget(
+            field, shown, attributes, choices, required, tuple(self.errors.get(name, ())), self.present.get(name)
+        )
 
-    def load(self) -> Any:
-        """Return the body that was sent as the schema loads it; None if it does not, and `errors` say why."""
+    def load(self, body: Mapping[str, Any] | None = None) -> Any:
+        """Return the body that was sent (or this one) as the schema loads it; None if it does not: `errors` say why."""
         try:
-            return self.schema.load(body_of(self), unknown=ma.RAISE)
+            return self.schema.load(body_of(self) if body is None else body, unknown=ma.RAISE)
         except ma.ValidationError as error:
-            self._note(form_errors.of_schema(self.fields, error.messages))
+            self.fault(error)
             return None
+
+    def fault(self, error: ma.ValidationError) -> None:
+        """Show what a schema says: at the fields that it names."""
+        self._note(form_errors.of_schema(self.fields, error.messages))
 
     def refuse(self, error: DomainError) -> None:
         """Show what the domain says no to: at its field if it names one."""
@@ -78,6 +85,12 @@ class Form:
             self._note(form_errors.of_domain(self.fields, error.field, str(error)))
         else:
             self.alerts.append(str(error))
+
+    def compare(self, wanted: Mapping[str, Any]) -> None:
+        """Show beside what was sent what there is, where that is another thing."""
+        for name, field in self.fields.items():
+            if name.partition(".")[0] in wanted and self[name].value != form_values.shown(field, self.values):
+                self.present[name] = form_values.told(field, self.values)
 
     def _note(self, found: form_errors.Faults) -> None:
         for name, reasons in found.by_field.items():

@@ -32,6 +32,7 @@ NAMES = (
     "filter",
     "folder2",
     "heart-pulse",
+    "hourglass-split",
     "inbox",
     "info-circle",
     "journal-check",

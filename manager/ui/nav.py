@@ -29,6 +29,7 @@ ENTRIES = (
     Entry("ui.requests", "Requests", "search"),
     Entry("ui.audit", "Audit", "journal-check"),
     Entry("ui.providers", "Providers", "diagram-3"),
+    Entry("ui.limits", "Limits", "hourglass-split"),
     Entry("ui.prices", "Prices", "cash-coin"),
     Entry("ui.operators", "Operators", "people"),
     Entry("ui.status", "Status", "heart-pulse"),
@@ -51,11 +52,11 @@ def teach(app: Flask) -> None:
 
 def may(endpoint: str, method: str = "GET") -> bool:
     """Tell whether there is a view, and whether who is here may use it."""
-    if endpoint not in current_app.view_functions:
+    view = current_app.view_functions.get(endpoint)
+    if view is None or (getattr(view, "needs_everything", False) and scope() != EVERYTHING):
         return False
     role: Role | None = access.needed_role(current_app, endpoint, method)
-    is_too_narrow = getattr(current_app.view_functions[endpoint], "needs_everything", False) and scope() != EVERYTHING
-    return role is not None and principal().role.covers(role) and not is_too_narrow
+    return role is not None and principal().role.covers(role)
 
 
 def ways() -> list[Entry]:

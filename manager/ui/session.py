@@ -28,9 +28,14 @@ def enter() -> ResponseReturnValue | None:
     if found is None:
         return _to_sign_in()
     g.ui_session, g.principal = found, found.principal
-    if found.is_stamp_due:
+    if found.is_stamp_due and not _is_by_itself():
         _stamp(found)
     return None
+
+
+def _is_by_itself() -> bool:
+    """Tell whether a page has asked, as it does while it is open, and not somebody who is there."""
+    return request.endpoint == "ui.events" or "x-refresh" in request.headers
 
 
 def recognise() -> Found | None:

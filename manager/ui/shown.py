@@ -1,5 +1,6 @@
 """How values are shown: numbers with separators, money in US dollars, moments in UTC, links to the same list."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ NOTHING = "–"
 def teach(app: Flask) -> None:
     """Let templates use them."""
     env = app.jinja_env
-    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize}
+    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize, "duration": duration}
+    env.filters |= {"usd_short": usd_short, "number_short": number_short}
     env.globals |= {"with_args": with_args, "here": here}
 
 
@@ -64,6 +66,53 @@ def bytesize(value: float | None) -> str:
             return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:,.1f} TB"
+
+
+def duration(milliseconds: float | None) -> str:
+    """Return how long something took.
+
+    >>> duration(0.42), duration(812.5), duration(2300), duration(150_000)
+    ('0.42 ms', '812 ms', '2.30 s', '2.50 min')
+    """
+    if milliseconds is None:
+        return NOTHING
+    units = ((60_000, "min"), (1000, "s"))
+    size, unit = next(((size, unit) for size, unit in units if milliseconds >= size), (1, "ms"))
+    return f"{significant(milliseconds / size)} {unit}"
+
+
+def usd_short(nano_usd: int | None) -> str:
+    """Return about how much it is in US dollars, where there is little room.
+
+    >>> usd_short(1_234_567_000_000), usd_short(12_345_678), usd_short(9), usd_short(0), usd_short(None)
+    ('$1,234.57', '$0.0123', '<$0.0001', '$0.00', '–')
+    """
+    if nano_usd is None or not 0 < nano_usd < money.UNIT:
+        return usd(nano_usd)
+    return f"${significant(nano_usd / money.UNIT)}" if nano_usd * 10_000 >= money.UNIT else "<$0.0001"
+
+
+def number_short(value: float | None) -> str:
+    """Return about how many, where there is little room.
+
+    >>> number_short(9999), number_short(12_345), number_short(1_234_567), number_short(None)
+    ('9,999', '12.3k', '1.23M', '–')
+    """
+    if value is None or abs(value) < 10_000:
+        return number(value)
+    units = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+    size, unit = next((size, unit) for size, unit in units if abs(value) >= size)
+    return f"{significant(value / size)}{unit}"
+
+
+def significant(value: float) -> str:
+    """Return a number with three digits that say something.
+
+    >>> significant(0), significant(0.00012345), significant(1234.5)
+    ('0', '0.000123', '1,234')
+    """
+    digits = 0 if value == 0 else min(9, max(0, 2 - math.floor(math.log10(abs(value)))))
+    return f"{value:,.{digits}f}"
 
 
 def with_args(**changes: Any) -> str:

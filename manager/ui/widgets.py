@@ -13,7 +13,10 @@ SPARE_ROWS = 2
 
 @dataclass(frozen=True)
 class Widget:
-    """A field with its value (limits: with its rows), the attributes that its control has, and what is wrong."""
+    """A field with its value (limits: with its rows), the attributes that its control has, and what is wrong.
+
+    `present` is what there is now, if that was changed by somebody else.
+    """
 
     field: Field
     value: Any
@@ -21,6 +24,7 @@ class Widget:
     choices: Sequence[Choice]
     is_required: bool
     errors: Sequence[str]
+    present: str | None = None
 
     @property
     def id(self) -> str:
@@ -31,7 +35,13 @@ class Widget:
     def described_by(self) -> str:
         """The ids of its help and its errors."""
         ids = [f"{self.id}-help"] if self.field.help else []
+        ids += [f"{self.id}-present"] if self.present is not None else []
         return " ".join([*ids, *([f"{self.id}-error"] if self.errors else [])])
+
+    @property
+    def has_named_blank(self) -> bool:
+        """Whether one of its choices is that of nothing, and says what that means."""
+        return any(not choice.value for choice in self.choices)
 
     @property
     def rows(self) -> Sequence[Mapping[str, str]]:

@@ -81,6 +81,9 @@ SUMS = (
         "of a token by hour", "usage",
         {"from": "{since}", "until": "{until}", "group_by": "hour", "token_id": "{token}", "limit": 1000},
     ),
+    Question("activity of a week", "activity", {"range": "week"}),
+    Question("activity of a month", "activity", {"range": "month"}),
+    Question("activity of a project", "activity", {"range": "month", "project_id": "{project}"}),
 )  # fmt: skip
 REQUESTS = (
     Question("requests, newest first", "requests", {"limit": 200}, pages=5),

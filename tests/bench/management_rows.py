@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from manager import db
 from manager.tables import Project, Token, UpstreamKey, new_id
 from manager.usage import SUMS
+from tests.bench import management_activity
 
 HOURS = 720
 _NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -42,6 +43,7 @@ def fill(url: str, size: Size) -> dict[str, Any]:
         with engine.begin() as connection:
             _requests(connection, size, busy)
             rolled_up = _roll_up(connection)
+            management_activity.fill(connection, _NOW)
         _analyse(engine)
     finally:
         engine.dispose()
@@ -61,6 +63,7 @@ def _hurry_sqlite(connection: Any, _: Any) -> None:
     # What is lost with the power is filled anew.
     for pragma in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2000000", "temp_store=MEMORY"):
         connection.execute(f"PRAGMA {pragma}")
+    management_activity.prepare_sqlite(connection)
 
 
 def _projects(engine: sa.Engine, size: Size) -> list[Any]:
@@ -173,8 +176,8 @@ def _insert_requests(is_sqlite: bool, count: int, busy: int) -> str:
         "chunks": "12",
         "request_bytes": "300",
         "response_bytes": "4000",
-        "duration_ms": "812.5",
-        "first_byte_ms": "101.25",
+        "duration_ms": "50 + CAST(i AS BIGINT) * 31 % 8000",
+        "first_byte_ms": "20 + CAST(i AS BIGINT) * 17 % 1000",
         "prompt_tokens": "i % 1000",
         "completion_tokens": "i % 300",
         "total_tokens": "i % 1000 + i % 300",

@@ -190,7 +190,7 @@ def installed(
         ports, metrics = [free_port() for _ in range(workers)], [free_port() for _ in range(workers)]
         valkey = programs.valkey(configuration)
         others = [
-            programs.manager(configuration, {}),
+            programs.manager(configuration, {"LLM_PROXY_PUBLIC_URL": f"http://127.0.0.1:{ports[0]}"}),
             programs.jobs(configuration, {}),
             programs.mock_provider(mock_port, key),
             *[RUNNERS[runner](configuration, data_plane, at, ports[at], metrics[at]) for at in range(len(ports))],

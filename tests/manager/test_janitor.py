@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 
 from manager import db, rollup
 from manager.export import Shipped
-from manager.janitor import BATCH, forget_answers, forget_requests, forget_tokens
-from manager.tables import HourlyUsage, IdempotentAnswer, Request, Token
+from manager.janitor import BATCH, PROJECTS, forget_activity, forget_answers, forget_requests, forget_tokens
+from manager.tables import Activity, HourlyUsage, IdempotentAnswer, Request, Token
 from tests.manager.conftest import EVENT, NOW, Rows, numbered
 
 HOUR, WEEK = timedelta(hours=1), timedelta(days=7)
@@ -77,6 +77,32 @@ def test_before_the_first_export_nothing_counts_as_shipped(sessions: db.Sessions
     record(sessions, WEEK + HOUR, 2 * WEEK + HOUR)
 
     assert forget_requests(sessions, NOW, WEEK, Shipped()) == 1
+
+
+# Activity
+
+
+def test_minutes_and_hours_of_every_project_are_forgotten_in_several_transactions(
+    engine: sa.Engine, sessions: db.Sessions, rows: Rows
+) -> None:
+    projects = [rows.project(name=f"team {number}") for number in range(PROJECTS + 1)]
+    events = [
+        replace(EVENT, request_id=f"{age}-{project.id}", project_id=str(project.id), occurred_at=NOW - age * WEEK)
+        for project in projects
+        for age in (1, 10)
+    ]
+    with sessions.begin() as session:
+        rollup.record(session, [rollup.request_row(event) for event in events])
+    before = len(rows.all(Activity))
+    commits: list[object] = []
+    sa.event.listen(engine, "commit", commits.append)
+
+    forgotten = forget_activity(sessions, NOW)
+
+    found: list[tuple[str, int]] = [(row.unit, (NOW - row.moment) // WEEK) for row in rows.all(Activity)]
+    assert set(found) == {("hour", 1), ("day", 1), ("day", 10)}
+    assert (forgotten, len(commits)) == (before - len(found), 2)
+    assert forget_activity(sessions, NOW) == 0
 
 
 # Answers and tokens

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from manager import db, rollup, usage
+from manager.principals import Scope
 from manager.tables import DailyUsage, HourlyUsage
 from tests.manager.conftest import EVENT, PROJECT_ID
 
@@ -88,3 +89,24 @@ def test_a_zone_of_one_s_own_changes_nothing(sessions: db.Sessions) -> None:
     since = datetime.fromisoformat("2026-03-02T01:00:00+01:00")
 
     assert count(sessions, since, None) == [expected(since, None)]
+
+
+def test_what_cost_most_comes_first_and_then_what_was_asked_for_most(sessions: db.Sessions) -> None:
+    made = [("cheap", 5, 1), ("dear", 1, 100), ("free", 9, 0), ("often", 3, 0), ("rare", 1, 0)]
+    with sessions.begin() as session:
+        for model, count, cost in made:
+            row = rollup.request_row(replace(EVENT, model=model, occurred_at=FIRST))
+            entries = [row | {"request_id": f"{model}{number}", "cost_nano_usd": cost} for number in range(count)]
+            rollup.record(session, entries)
+
+    with db.reading(sessions) as session:
+        found = usage.most(session, "model", 4, FIRST, FIRST + timedelta(days=1))
+        nothing = usage.most(session, "model", 4, FIRST, FIRST + timedelta(days=1), Scope(frozenset()))
+
+    assert [(item["model"], item["requests"], item["cost"]) for item in found] == [
+        ("dear", 1, 100),
+        ("cheap", 5, 5),
+        ("free", 9, 0),
+        ("often", 3, 0),
+    ]
+    assert nothing == []

@@ -4,76 +4,25 @@ import http.client
 import json
 import re
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from gunicorn.http import errors
 
-from manager import db, wsgi_worker
+from manager import wsgi_worker
 from manager.wsgi_worker import raw_problem, status_of, time_limit
-from shared import settings
-from shared.sealing import generate_key
-from tests.manager.conftest import NOBODY
+from tests.manager.served import TOKEN, Served, serving
 
-TOKEN = settings.generate_secret()
 AUTHORIZED = f"Host: m\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 CANARY = b"canary-of-this-request"
 
 
-@dataclass(frozen=True)
-class Served:
-    """A manager as it runs in life, with two threads, and its log."""
-
-    port: int
-    log: Path
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
-
-    def ask(self, request: bytes) -> tuple[int, bytes, bytes]:
-        """Status, head and body of the answer to some bytes, after which the client is silent."""
-        with self.connect() as connection:
-            connection.sendall(request)
-            connection.shutdown(socket.SHUT_WR)
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split(b" ", 2)[1]), head, body
-
-    def is_up(self) -> bool:
-        try:
-            return self.ask(b"GET /healthz HTTP/1.0\r\n\r\n")[0] == 200
-        except OSError:
-            return False
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = tmp_path_factory.mktemp("manager")
-    db.migrate(f"sqlite:///{folder}/llm-proxy.db")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    given = {"MANAGEMENT_TOKEN": TOKEN, "TOKEN_PEPPER": settings.generate_secret()}
-    given |= {"ENCRYPTION_KEYS": f"k1:{generate_key()}", "LLM_PROXY_DATA_DIR": str(folder), "REDIS_URL": NOBODY}
-    given |= {"LLM_PROXY_MANAGER_PORT": str(port), "LLM_PROXY_MANAGER_THREADS": "2"}
-    made = Served(port, folder / "log")
-    command = [sys.executable, "-m", "manager.cli", "manager"]
-    with made.log.open("wb") as log:
-        process = subprocess.Popen(command, env=settings.child_environment(None, given), stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 30
-        while not made.is_up():
-            assert time.monotonic() < deadline and process.poll() is None, made.log.read_text()
-            time.sleep(0.05)
-        yield made
-    finally:
-        process.terminate()
-        process.wait(20)
+    with serving(tmp_path_factory.mktemp("manager")) as running:
+        yield running
 
 
 CHUNKED = b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -3,14 +3,13 @@
 import base64
 import tempfile
 from collections.abc import Callable
-from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from shared import settings
-from shared.settings import ALL, Plane, Settings, SettingsError
+from shared.settings import ALL, Plane, Settings, SettingsError, Source
 
 # Fixed, since it names test cases: each test process must find the same ones.
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -41,6 +40,7 @@ OTHER_VALUES = {
     "LLM_PROXY_LISTEN_HOST": "0.0.0.0",  # noqa: S104
     "LLM_PROXY_PROXY_PORT": "18080",
     "LLM_PROXY_MANAGER_PORT": "18000",
+    "LLM_PROXY_PUBLIC_URL": "https://llm.example.org/proxy/",
     "LLM_PROXY_INSPECTOR_PORT": "18081",
     "LLM_PROXY_METRICS_PORT": "19101",
     "PROMETHEUS_MULTIPROC_DIR": "/run/llm-proxy/metrics",
@@ -87,7 +87,7 @@ OTHER_VALUES = {
     "LLM_PROXY_MOCK_KEYS": "mock-key-one, mock-key-two",
 }
 NAMES = [variable.name for variable in settings.variables()]
-FIELDS = {entry.metadata["variable"].name: entry.name for entry in fields(Settings)}
+FIELDS = {variable.name: field for field, variable in settings.declared().items()}
 
 type Set = Callable[..., None]
 
@@ -223,6 +223,11 @@ def test_every_variable_has_another_value_in_these_tests() -> None:
         ("LLM_PROXY_PROXY_PORT", "65536", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "-1", "from 1 to 65535"),
         ("LLM_PROXY_PROXY_PORT", "80.0", "from 1 to 65535"),
+        ("LLM_PROXY_PUBLIC_URL", "llm.example.org", "starting with https: or http:"),
+        ("LLM_PROXY_PUBLIC_URL", "https:///v1", "with a host"),
+        ("LLM_PROXY_PUBLIC_URL", "ftp://llm.example.org", "starting with https: or http:"),
+        ("LLM_PROXY_PUBLIC_URL", "https://user@llm.example.org", "without user, query and fragment"),
+        ("LLM_PROXY_PUBLIC_URL", "https://llm.example.org/?a=b", "without user, query and fragment"),
         ("LLM_PROXY_MANAGER_THREADS", "257", "from 1 to 256"),
         ("LLM_PROXY_PROVIDERS_FILE", "/nowhere.toml", "no readable file"),
         ("LLM_PROXY_PROVIDERS_FILE", "/", "no readable file"),
@@ -392,6 +397,7 @@ def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) 
     assert loaded.redis_is_embedded
     assert loaded.listen_host == "127.0.0.1"
     assert (loaded.proxy_port, loaded.manager_port, loaded.inspector_port) == (8080, 8000, 8081)
+    assert loaded.public_url == "http://127.0.0.1:8080"
     assert (loaded.metrics_port, loaded.redis_timeout_ms, loaded.manager_threads) == (9101, 500, 8)
     assert loaded.workers >= 1
     assert loaded.metrics_dir is None
@@ -400,6 +406,12 @@ def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) 
     assert loaded.max_token_lifetime == timedelta(days=365)
     assert loaded.request_retention == timedelta(days=30)
     assert (loaded.log_level, loaded.demo_provider_key, loaded.mock_keys) == ("info", "", ())
+
+
+def test_applications_are_told_the_port_of_the_proxy_unless_something_else_is_said(environment: Set) -> None:
+    environment(LLM_PROXY_PROXY_PORT="18080")
+
+    assert settings.load(Plane.CONTROL).public_url == "http://127.0.0.1:18080"
 
 
 @pytest.mark.parametrize("name", [variable.name for variable in settings.variables() if variable.default is not None])
@@ -615,3 +627,42 @@ def test_settings_cannot_be_changed(environment: Set) -> None:
 
     with pytest.raises(AttributeError):
         loaded.proxy_port = 1  # type: ignore[misc]
+
+
+# Where values are from
+
+
+@pytest.mark.parametrize("name", [variable.name for variable in settings.variables()])
+def test_each_value_is_known_to_be_set_a_file_or_the_default(environment: Set, tmp_path: Path, name: str) -> None:
+    every = ALL | Plane.MOCK
+    before = settings.load(every).sources[name]
+    assert before is (Source.ENVIRONMENT if name in REQUIRED else Source.DEFAULT)
+
+    environment(**{name: OTHER_VALUES[name]})
+    assert settings.load(every).sources[name] is Source.ENVIRONMENT
+
+    (tmp_path / "value").write_text(OTHER_VALUES[name])
+    environment(**{f"{name}_FILE": str(tmp_path / "value")})
+    assert settings.load(every).sources[name] is Source.FILE
+
+
+def test_what_was_generated_is_known_to_be_so(bare: Set) -> None:
+    bare(TOKEN_PEPPER=REQUIRED["TOKEN_PEPPER"])
+
+    sources = settings.load(Plane.SUPERVISOR, REQUIRED).sources
+
+    assert [sources[name] for name in REQUIRED] == [Source.GENERATED, Source.GENERATED, Source.ENVIRONMENT]
+
+
+def test_of_other_planes_variables_nothing_is_known(environment: Set) -> None:
+    environment(LLM_PROXY_WORKERS="3")
+
+    loaded = settings.load(Plane.CONTROL)
+
+    unread = {name for name, source in loaded.sources.items() if source is Source.UNREAD}
+    assert unread == {v.name for v in settings.variables() if not v.planes & Plane.CONTROL}
+    assert "LLM_PROXY_WORKERS" in unread
+
+
+def test_where_values_are_from_is_not_told_in_logs(environment: Set) -> None:
+    assert "sources" not in repr(settings.load(Plane.CONTROL))

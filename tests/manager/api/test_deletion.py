@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from manager import db, rollup
-from manager.tables import AuditEvent, HourlyUsage, Project, Request, Token, Tombstone, UpstreamKey
+from manager.tables import Activity, AuditEvent, HourlyUsage, Project, Request, Token, Tombstone, UpstreamKey
 from shared import redis_schema
 from tests.manager.api.conftest import PROVIDER_KEY, Api, problem
 from tests.manager.conftest import EVENT, Rows
@@ -56,7 +56,8 @@ def test_of_a_purged_project_nothing_is_left_but_audit_and_until_redis_is_back_t
 
     assert problem(api.get(f"projects/{made['id']}")) == problem(api.get(f"tokens/{token['id']}")) == (404, "not_found")
     assert [str(row.id) for row in rows.all(Project)] == [other["id"]]
-    assert rows.all(Request) == rows.all(HourlyUsage) == [] and len(rows.all(UpstreamKey)) == len(rows.all(Token)) == 1
+    assert rows.all(Request) == rows.all(HourlyUsage) == rows.all(Activity) == []
+    assert len(rows.all(UpstreamKey)) == len(rows.all(Token)) == 1
     graves = {str(row.id): (row.kind, row.version, row.digest) for row in rows.all(Tombstone)}
     assert graves == {made["id"]: ("project", 3, None), token["id"]: ("token", 3, before.digest)}
     [event] = [row for row in rows.all(AuditEvent) if row.action == "project.purge"]

@@ -43,9 +43,10 @@ def test_the_status_tells_what_is_to_be_applied(run: Run) -> None:
     run("db", "upgrade")
     after = run("db", "status")
 
+    newest = before.output.removeprefix("schema none, needed ")[:4]
     assert before.exit_code == 1 and before.output.startswith("schema none, needed 0")
     assert "to be applied: 0001, 0002" in before.output and "db upgrade" in before.output
-    assert after.exit_code == 0 and after.output.count("0004") == 2
+    assert after.exit_code == 0 and after.output.count(newest) == 2
 
 
 def test_a_downgrade_asks_first(run: Run, empty_url: str) -> None:

@@ -20,6 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from manager.ui.memory import Memory
 from tests.manager.api import conftest as of_the_api
 from tests.manager.api.conftest import Api
 from tests.manager.conftest import MANAGEMENT_TOKEN
@@ -107,7 +108,8 @@ class Browser:
     def submit(self, page: Seen | str, form: str = "main form", **fields: Any) -> Seen:
         """Fill in a form of a page (or of the page at a path), the first that fits, and send it.
 
-        What is not given is sent as it stands there; None leaves a field out, as a box that is not ticked.
+        What is not given is sent as it stands there; None leaves a field out, as a box that is not ticked. `a__b` is
+        the field a.b; others with names that Python does not have come as `**{"limits-0-amount": "5"}`.
         """
         seen = self.get(page) if isinstance(page, str) else page
         found = seen.all(form)
@@ -141,7 +143,15 @@ def _filled(form: Tag) -> dict[str, Any]:
             if control.has_attr("checked"):
                 found.setdefault(name, []).append(str(control.get("value", "on")))
         else:
-            found[name] = str(control.get("value", ""))
+            found.setdefault(name, []).append(str(control.get("value", "")))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def memory(app: Flask) -> Memory:
+    """What the app, which is made once, keeps for a while of what many look at; nothing of another test."""
+    found: Memory = app.extensions["llm_proxy_ui_memory"]
+    found.forget()
     return found
 
 

@@ -15,7 +15,8 @@ from tests.manager.ui.conftest import Browse, Browser
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 OWN = files("manager.ui")
 NAMES = ["css/bootstrap.css", "css/app.css", "js/bootstrap.js", "js/popper.js", "js/app.mjs", "icons.svg", "logo.svg"]
-TEMPLATES = sorted(path.name for path in OWN.joinpath("templates").iterdir())
+TEMPLATES = sorted(str(path.relative_to(OWN / "templates")) for path in OWN.joinpath("templates").rglob("*.html"))
+SCRIPTS = sorted(path for path in OWN.joinpath("static", "js").rglob("*.*js"))
 
 
 @pytest.fixture
@@ -86,9 +87,10 @@ def test_nothing_else_is_served(nobody: FlaskClient, name: str) -> None:
 
 
 def test_modules_find_each_other(nobody: FlaskClient) -> None:
-    for path in OWN.joinpath("static", "js").iterdir():
-        for other in re.findall(r'from "\./([^"]+)"', path.read_text()):
-            assert nobody.get(assets.address(f"js/{other}")).status_code == 200
+    for path in SCRIPTS:
+        for other in re.findall(r'from "(\.\.?/[^"]+)"', path.read_text()):
+            name = path.parent.joinpath(other).resolve().relative_to(OWN / "static")
+            assert nobody.get(assets.address(str(name))).status_code == 200
 
 
 def test_no_asset_asks_for_anything_that_is_not_there() -> None:
@@ -103,7 +105,7 @@ def test_a_page_is_small(browse: Browse) -> None:
     links = {str(each.get("href") or each.get("src")) for each in page.all("link, script[src], img")}
     links |= {
         assets.address("icons.svg"),
-        *(assets.address(f"js/{path.name}") for path in OWN.joinpath("static", "js").iterdir()),
+        *(assets.address(str(path.relative_to(OWN / "static"))) for path in SCRIPTS),
     }
 
     sent = [browser.client.get(link, headers={"accept-encoding": "gzip"}).data for link in links]

@@ -205,8 +205,8 @@ def test_what_is_wrong_deep_within_is_said_at_the_field_that_it_is_in() -> None:
     deep |= {"limits-3-measure": "tokens", "limits-7-measure": "apples", "limits-7-amount": "1"}
 
     assert faults(Form(NewProject(), PROJECT, sent=sent(GOOD | deep))) == {
-        "policy.max_values": ["temperature: Not a valid number."],
-        "features.retries": ["Not a valid boolean."],
+        "policy.max_values": ["temperature: Enter a number."],
+        "features.retries": ["Choose one of those in the list."],
         "limits": [
             "Entry 1, amount: Please fill this in.",
             "Entry 2, measure: Must be one of: requests, tokens, cost, concurrent.",

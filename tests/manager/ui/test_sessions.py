@@ -12,8 +12,13 @@ from tests.manager.conftest import MANAGEMENT_TOKEN, Rows, Serve, one_database
 from tests.manager.ui.conftest import Browse, Browser, Seen
 
 pytestmark = one_database
-NOW = datetime.now(UTC)
-HOUR = timedelta(hours=1)
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def after(time: timedelta) -> time_machine.travel:
+    """So long from now on."""
+    return time_machine.travel(datetime.now(UTC) + time, tick=False)
 
 
 def is_signed_in(browser: Browser) -> bool:
@@ -27,20 +32,20 @@ def test_a_session_lasts_as_long_as_it_may(browse: Browse, remember: str | None,
     browser = browse(None)
     browser.sign_in(MANAGEMENT_TOKEN, remember=remember)
 
-    with time_machine.travel(NOW + hours * HOUR + timedelta(minutes=1 if not stays else 0), tick=False):
+    with after(hours * HOUR):
         assert is_signed_in(browser) is stays
 
 
 def test_who_comes_now_and_then_stays(browse: Browse, rows: Rows) -> None:
-    browser = browse("auditor")
+    browser, now = browse("auditor"), datetime.now(UTC)
 
     for hours in (7, 14, 21):
-        with time_machine.travel(NOW + hours * HOUR, tick=False):
+        with time_machine.travel(now + hours * HOUR, tick=False):
             assert is_signed_in(browser)
 
     [row] = rows.all(UiSession)
-    assert row.seen_at == NOW + 21 * HOUR and row.expires_at == NOW + 29 * HOUR
-    assert rows.all(Operator)[0].last_used_at == NOW + 21 * HOUR
+    assert row.seen_at == now + 21 * HOUR and row.expires_at == now + 29 * HOUR
+    assert rows.all(Operator)[0].last_used_at == now + 21 * HOUR
 
 
 def test_the_settings_say_how_long(serve: Serve, database_url: str, redis_client: redis.Redis, valkey_url: str) -> None:
@@ -54,13 +59,13 @@ def test_the_settings_say_how_long(serve: Serve, database_url: str, redis_client
         if "Max-Age=3600" in line
     ]
 
-    with time_machine.travel(datetime.now(UTC) + timedelta(minutes=11), tick=False):
+    with after(11 * MINUTE):
         assert (is_signed_in(idle), is_signed_in(remembered)) == (False, True)
 
 
 def test_an_ended_session_says_so_once(browse: Browse, rows: Rows) -> None:
     browser = browse("auditor")
-    rows.change(rows.all(UiSession)[0], expires_at=NOW - HOUR)
+    rows.change(rows.all(UiSession)[0], expires_at=LONG_AGO)
 
     page = browser.follow(browser.get("/ui/sessions"))
 
@@ -71,7 +76,7 @@ def test_an_ended_session_says_so_once(browse: Browse, rows: Rows) -> None:
 def test_a_form_that_comes_too_late_leads_back_to_its_page(browse: Browse, rows: Rows) -> None:
     browser = browse("auditor")
     token = browser.csrf()
-    rows.change(rows.all(UiSession)[0], expires_at=NOW - HOUR)
+    rows.change(rows.all(UiSession)[0], expires_at=LONG_AGO)
 
     ended = browser.open("POST", "/ui/sessions/end-others", data={"csrf_token": token})
 
@@ -110,7 +115,7 @@ def test_an_operator_without_its_token_is_signed_out_at_once(browse: Browse, api
 def test_an_operator_that_expires_is_signed_out(browse: Browse, api: Api) -> None:
     browser = browse("operator", name="ann", expires_in="PT1H")
 
-    with time_machine.travel(NOW + HOUR + timedelta(minutes=1), tick=False):
+    with after(HOUR):
         assert not is_signed_in(browser)
 
 

@@ -1,8 +1,8 @@
-// Buttons that copy their data-copy.
+// Buttons that copy their data-copy, or the text of the element whose id is their data-copy-from.
 const SHOWN_MS = 2000;
 
 export function copyButtons(root) {
-  for (const button of root.querySelectorAll("[data-copy]")) {
+  for (const button of root.querySelectorAll("[data-copy], [data-copy-from]")) {
     button.addEventListener("click", () => copy(button));
   }
 }
@@ -10,8 +10,12 @@ export function copyButtons(root) {
 async function copy(button) {
   const label = button.querySelector("[data-copy-label]") ?? button;
   const before = label.textContent;
-  label.textContent = (await write(button.dataset.copy)) ? "Copied" : "Press Ctrl+C";
+  label.textContent = (await write(textOf(button))) ? "Copied" : "Press Ctrl+C";
   setTimeout(() => { label.textContent = before; }, SHOWN_MS);
+}
+
+function textOf(button) {
+  return button.dataset.copy ?? document.getElementById(button.dataset.copyFrom).textContent;
 }
 
 async function write(text) {

@@ -1,6 +1,7 @@
 // Forms: sent once, typed confirmations, and rows that are added to lists of limits.
 export function forms(root) {
-  for (const form of root.querySelectorAll('form[method="post"]')) sendOnce(form);
+  // What is answered with a file leaves the page as it is, to be sent again.
+  for (const form of root.querySelectorAll('form[method="post"]:not([data-download])')) sendOnce(form);
   for (const input of root.querySelectorAll("[data-typed]")) demandTyped(input);
 }
 

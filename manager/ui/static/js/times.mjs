@@ -1,5 +1,6 @@
-// Moments in the viewer's zone: <time datetime data-time>, or data-time="relative". UTC stays in the hint.
+// Moments in the viewer's zone: <time datetime data-time>, data-time="seconds" or "relative". UTC stays in the hint.
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const toTheSecond = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 const EVERY_MS = 30_000;
@@ -13,7 +14,8 @@ export function times(root) {
 
 export function show(element) {
   const moment = new Date(element.dateTime);
-  element.textContent = element.dataset.time === "relative" ? ago(moment) : full.format(moment);
+  const style = element.dataset.time;
+  element.textContent = style === "relative" ? ago(moment) : (style === "seconds" ? toTheSecond : full).format(moment);
 }
 
 export function ago(moment, now = new Date()) {

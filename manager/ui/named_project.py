@@ -1,0 +1,51 @@
+"""Fields of forms that take what people type: the name of a project in the place of its id, and moments in UTC."""
+
+import re
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import marshmallow as ma
+
+from manager import db, project_choice
+from manager.api.fields import Moment
+from manager.current import scope, services
+from manager.errors import NotFound
+from manager.ui.forms import Field
+
+_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
+_UNKNOWN = "There is no project of this name, or none that you may see."
+
+
+class NamedProject(ma.fields.UUID):
+    """A project by its id, or by its exact name; loads its id."""
+
+    def _validated(self, value: Any) -> UUID:
+        try:
+            with db.reading(services().sessions) as session:
+                return project_choice.find(session, str(value), scope())
+        except NotFound:
+            raise ma.ValidationError(_UNKNOWN) from None
+
+
+class UtcMoment(Moment):
+    """A moment, in UTC if no zone is said."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        is_bare = isinstance(value, str) and _MINUTE.fullmatch(value) is not None
+        return super()._deserialize(f"{value}Z" if is_bare else value, attr, data, **kwargs)
+
+
+def project_field(label: str = "Project", help: str = "", name: str = "project_id") -> Field:
+    """Return a field that asks for a project; the page proposes names, see tokens/parts.html."""
+    return Field(name, label, help, attributes={"list": "project-names", "autocomplete": "off", "dir": "auto"})
+
+
+def name_of(text: str) -> str:
+    """Return the name of the project that a text says, the text itself if it says none."""
+    try:
+        with db.reading(services().sessions) as session:
+            found = project_choice.find(session, text, scope())
+            return project_choice.name(session, found)
+    except NotFound:
+        return text

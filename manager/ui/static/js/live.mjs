@@ -1,0 +1,100 @@
+// Pages that change while somebody looks: what has changed comes as events, or with the whole page from time to time
+// where no stream is to be had. Nobody is asked while the page is hidden, or was paused.
+//
+//   <button data-live="/ui/events?page=…"><span data-live-text>…
+//
+// See manager/ui/regions.py for what is sent.
+import { apply, regionsOf } from "./regions.mjs";
+
+const FIRST_MS = 500;
+const SHORTEST_MS = 2000;
+const LONGEST_MS = 30_000;
+
+function start(button) {
+  const live = new Live(button);
+  button.addEventListener("click", () => live.pause(!live.isPaused));
+  document.addEventListener("visibilitychange", () => live.follow());
+  addEventListener("pagehide", () => live.stop());
+  addEventListener("pageshow", (event) => event.persisted && live.follow());
+  live.follow();
+}
+
+class Live {
+  constructor(button) {
+    this.button = button;
+    this.address = button.dataset.live;
+    this.failures = 0;
+    this.isPaused = false;
+  }
+
+  pause(isPaused) {
+    this.isPaused = isPaused;
+    this.button.setAttribute("aria-pressed", String(isPaused));
+    this.follow();
+  }
+
+  /** Begins, or ends, as it is to be now. */
+  follow() {
+    this.stop();
+    if (this.isPaused) this.tell("paused", "Paused");
+    else if (document.visibilityState !== "hidden") this.open();
+  }
+
+  stop() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = null;
+  }
+
+  open() {
+    const source = new EventSource(this.address);
+    let wasOpen = false;
+    this.source = source;
+    source.onopen = () => {
+      wasOpen = true;
+      this.failures = 0;
+      this.tell("live", "Live");
+    };
+    source.onerror = () => {
+      if (this.source === source) this.lost(wasOpen);
+    };
+    source.addEventListener("change", (event) => {
+      this.tell("live", "Live");
+      JSON.parse(event.data).forEach(apply);
+    });
+    source.addEventListener("trouble", (event) => this.tell("waiting", JSON.parse(event.data)));
+    source.addEventListener("over", () => location.reload());
+  }
+
+  /** A stream ends by itself after a while. One that cannot even be begun is tried again later, and less and less. */
+  lost(wasOpen) {
+    this.stop();
+    if (wasOpen) {
+      this.timer = setTimeout(() => this.open(), FIRST_MS);
+      return;
+    }
+    const wait = Math.min(LONGEST_MS, SHORTEST_MS * 2 ** this.failures++);
+    this.tell("waiting", `Every ${Math.round(wait / 1000)} s`);
+    this.timer = setTimeout(() => this.poll(), wait * (0.9 + Math.random() / 5));
+  }
+
+  async poll() {
+    try {
+      const answer = await fetch(location.href, { headers: { accept: "text/html", "x-refresh": "1" } });
+      if (answer.redirected) return location.reload();
+      if (!answer.ok) throw new Error(answer.statusText);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (!this.isPaused) regionsOf(page).forEach(apply);
+    } catch {
+      this.tell("waiting", "Not connected");
+    }
+    if (!this.isPaused && document.visibilityState !== "hidden") this.open();
+  }
+
+  tell(state, text) {
+    this.button.dataset.state = state;
+    this.button.querySelector("[data-live-text]").textContent = text;
+  }
+}
+
+for (const button of document.querySelectorAll("[data-live]")) start(button);
