@@ -14,6 +14,7 @@ from manager.ui import (
     dashboard,
     events,
     help,
+    letting_in,
     limit_words,
     limits,
     live,
@@ -87,7 +88,7 @@ def register(app: Flask, settings: Settings) -> None:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     cookies.keep_pages(app, settings.token_pepper)
-    for room in (assets, choice, events, limit_words, memory, nav, once, shown, theme):
+    for room in (assets, choice, events, letting_in, limit_words, memory, nav, once, shown, theme):
         room.teach(app)
     app.register_blueprint(blueprint)
     app.register_blueprint(assets.blueprint)

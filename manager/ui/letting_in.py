@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from flask import Response, g, make_response, redirect, render_template, request, url_for
+from flask import Flask, Response, g, make_response, redirect, render_template, request, url_for
 from flask import session as page
 from sqlalchemy.orm import Session
 
@@ -22,6 +22,11 @@ class WayIn:
     href: str
 
 
+def teach(app: Flask) -> None:
+    """Let the sign-in page show the way."""
+    app.jinja_env.globals["way_in"] = way_in
+
+
 def way_in(next: str) -> WayIn | None:
     """Return the way that leads to the issuer, and from there on to `next`; None if there is none."""
     known, settings = services().people, services().settings
@@ -33,7 +38,7 @@ def way_in(next: str) -> WayIn | None:
 
 def ask(next: str, error: str = "", status: int = 200) -> Response:
     """Return the page that asks who it is, with what was wrong."""
-    return make_response(render_template("sign_in.html", error=error, next=next, way_in=way_in(next)), status)
+    return make_response(render_template("sign_in.html", error=error, next=next), status)
 
 
 def let_in(who: Principal, token: str | None, next: str, *, is_remembered: bool = False) -> Response:
