@@ -12,7 +12,7 @@ from manager.activity import Range
 from manager.ui import chart_tables
 from manager.ui.chart_tables import Cell, Chart, Window, columns
 from manager.ui.regions import TableRegion
-from manager.ui.shown import number, usd_short
+from manager.ui.shown import number, usd
 
 # Classes of status: no answer, and those of errors.
 _FAILED = (0, 4, 5)
@@ -69,4 +69,4 @@ def _cost(id: str, title: str, window: Window, sums: _Sums) -> Chart:
 
 def _money(costs: Sequence[int | None]) -> Cell:
     known = [cost for cost in costs if cost is not None]
-    return Cell(usd_short(sum(known))) if known else Cell()
+    return Cell(usd(sum(known))) if known else Cell()

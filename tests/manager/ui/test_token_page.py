@@ -161,7 +161,7 @@ def test_usage_is_shown_by_hour_and_by_day(browse: Browse, api: Api, project: An
     assert hour.endswith("1 1")
     days = chart(page, "Requests by day")
     assert [day.split(maxsplit=1)[1] for day in days] == ["1 0", "1 1"]
-    assert [each.rpartition(" ")[2] for each in chart(page, "Cost by day")] == ["$0.250", "$0.500"]
+    assert [each.rpartition(" ")[2] for each in chart(page, "Cost by day")] == ["$0.25", "$0.50"]
     assert chart(page, "Tokens by hour")[0].endswith("20 40")
 
 
