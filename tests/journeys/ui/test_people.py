@@ -26,7 +26,7 @@ def house() -> Iterator[House]:
     with serving(Key("rsa-1")) as issuer:
         variables = {"ISSUER": issuer.url, "CLIENT_ID": "admin-ui", "ROLES": "ops=operator", "NAME": "Example Login"}
         settings = {f"LLM_PROXY_OIDC_{name}": value for name, value in variables.items()}
-        with installed(workers=0, **settings) as product:
+        with installed(workers=1, **settings) as product:
             # To browsers 127.0.0.1, where the issuer is, and this are two sites.
             host = f"localhost:{product.settings.manager_port}"
             issuer.has_page = True

@@ -373,7 +373,7 @@ def test_a_field_that_the_schema_does_not_have_is_a_mistake_of_the_page() -> Non
 
 def handle(app: Flask, act: Any, **fields: str) -> Any:
     with app.test_request_context("/ui/x", method="POST", data=fields):
-        return handled(Form(NewProject(), PROJECT), "sign_in.html", act, error="", next="/ui/", way_in=None)
+        return handled(Form(NewProject(), PROJECT), "sign_in.html", act, error="", next="/ui/")
 
 
 def test_what_is_good_is_acted_upon(app: Flask) -> None:
