@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from flask import get_template_attribute, render_template, request
 from flask.typing import ResponseReturnValue
@@ -66,7 +67,13 @@ def regions(look: Look) -> Iterator[Region | TableRegion]:
     yield _region("tops", tops=figures.tops())
     yield _region("attention", attention=figures.attention(), now=figures.now)
     yield _region("health", lines=health.lines(services(), memory(), scope()))
-    yield _region("first-steps", steps=figures.first_steps(), proxy_port=services().settings.proxy_port)
+    yield _region("first-steps", steps=figures.first_steps(), base_url=_base_url())
+
+
+def _base_url() -> str:
+    """Return where applications most likely find the proxy: on the host that this page came from."""
+    host = urlsplit(request.host_url).hostname or "localhost"
+    return f"http://{f'[{host}]' if ':' in host else host}:{services().settings.proxy_port}/v1"
 
 
 def _charts(window: Window, series: Mapping[Measure, activity_charts.Series]) -> Iterator[TableRegion]:

@@ -10,7 +10,6 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from manager import audit_search, db, names, project_figures, projects, recent_requests, standing, tokens
-from manager.actions import projects as actions
 from manager.api.project_shapes import ProjectQuery
 from manager.api.projects import ShownProject, shown
 from manager.current import now, scope, services
@@ -102,7 +101,7 @@ def project(project_id: UUID) -> str:
         said = _lately(session, project_id)
     holder = standing.Holder(Scope.PROJECT, str(project_id), row.limits)
     [standings] = standing.of_each(services().access_redis, [holder], now())
-    said |= {"project": shown(row)[0], "standings": standings, "state": state_of(row), "etag": actions.state(row)}
+    said |= {"project": shown(row)[0], "standings": standings, "state": state_of(row)}
     return render_template("projects/page.html", **said, feature_label=feature_label)
 
 
