@@ -54,8 +54,10 @@ def refresh_token(token_id: UUID) -> ResponseReturnValue:
 
     def refresh(body: Any) -> ResponseReturnValue:
         run = once(token_secrets.kept_one, page, check=actions.check_live)
-        made = actions.refresh(token_id, body, expected(), run)
-        return page(token_secrets.kept_one(made))
+        try:
+            return page(token_secrets.kept_one(actions.refresh(token_id, body, expected(), run)))
+        except Stale:
+            raise Conflict(f"{CHANGED} Below is what it is now.") from None
 
     is_over = tokens.state_of(row, now()) is State.EXPIRED
     fields = refresh_fields(utc(row.expires_at), is_over=is_over)

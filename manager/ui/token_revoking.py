@@ -17,7 +17,7 @@ from manager.ui.token_fields import WhichTokens
 from manager.ui.told import told
 
 # What comes with a form, and does not say which.
-_BESIDE = ("csrf_token", "seen", "typed")
+_BESIDE = ("confirmed", "csrf_token", "seen", "typed")
 # So many projects are named.
 _NAMED = 20
 
@@ -52,7 +52,7 @@ def _ticked(ids: Any) -> ResponseReturnValue:
         known = names.of(session, projects={row.project_id for row in rows})
     if not rows:
         return _done("Nothing was left to revoke.", "info")
-    if request.method == "POST":
+    if request.form.get("confirmed"):
         told(f"{_tokens(len(rows))} revoked.", lambda: actions.revoke_these([row.id for row in rows]))
         return _done()
     return render_template("tokens/revoke_ticked.html", rows=rows, names=known.projects, what=_tokens(len(rows)))
@@ -67,9 +67,11 @@ def _fitting(wanted: dict[str, Any]) -> ResponseReturnValue:
         return _done("Nothing was left to revoke.", "info")
     phrase, problem = f"revoke {number(count)}", ""
     if request.method == "POST":
-        if request.form.get("seen", type=int, default=0) < count:
-            problem = "More tokens fit by now than were shown before."
-        elif not (problem := confirmed(phrase)):
+        if request.form.get("seen") != str(count):
+            problem = "Other tokens fit by now than were shown before."
+        elif confirmed(phrase):
+            problem = f"To revoke them, type {phrase}."
+        else:
             told(f"{_tokens(count)} revoked.", lambda: actions.revoke_matching(wanted))
             return _done()
     said = {"count": count, "projects": counts, "names": known.projects, "phrase": phrase, "problem": problem}

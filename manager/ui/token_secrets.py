@@ -11,6 +11,7 @@ from manager import db, projects, tabular
 from manager.actions.tokens import CreatedToken
 from manager.api.token_shapes import CreatedTokenView
 from manager.current import scope, services
+from manager.tables import Token
 from manager.ui import snippets
 
 _COLUMNS = ("label", "token", "id", "expires_at")
@@ -32,6 +33,7 @@ def page(shown: Sequence[Mapping[str, Any]], *, is_refreshed: bool = False) -> s
     first, settings = shown[0], services().settings
     with db.reading(services().sessions) as session:
         project = projects.get(session, UUID(first["project_id"]), scope=scope())
+        row = session.get(Token, UUID(first["id"]))
     provider = services().rules.table.providers.get(project.provider)
     allowed = [first["policy"]["allowed_models"], project.policy.allowed_models]
     examples = provider and snippets.of(
@@ -47,4 +49,5 @@ def page(shown: Sequence[Mapping[str, Any]], *, is_refreshed: bool = False) -> s
         until=datetime.fromisoformat(first["expires_at"]),
         previous_until=first["previous_until"] and datetime.fromisoformat(first["previous_until"]),
         is_refreshed=is_refreshed,
+        is_pending=row is not None and row.published_version < row.version,
     )

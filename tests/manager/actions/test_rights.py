@@ -97,4 +97,6 @@ def test_every_action_is_listed_here() -> None:
         "tokens.state",
         "limits.state",
         "tokens.check_live",
+        "operators.state",
+        "operators.check_live",
     }

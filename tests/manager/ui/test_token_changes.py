@@ -207,7 +207,7 @@ def test_a_refresh_of_what_was_changed_meanwhile_is_asked_again(
 
     page = browser.submit(form, grace="0")
 
-    assert "changed since" in page.errors()[""] and not events(rows, "token.refresh")
+    assert "changed since you opened this page" in page.errors()[""] and not events(rows, "token.refresh")
     assert secret(browser.submit(page))
 
 

@@ -34,7 +34,7 @@ def test_those_that_were_ticked_are_shown_and_then_revoked(
     ids = [tokens["nightly"]["id"], tokens["daily"]["id"]]
     listed = browser.get("/ui/tokens")
     assert len(listed.all("form[data-ticks] input[name=ids]")) == 3
-    question = browser.get(str(listed.one("form[data-ticks]")["action"]), ids=ids)
+    question = browser.submit(listed, "form[data-ticks]", ids=ids)
     assert question.texts("h1") == ["Revoke 2 tokens?"] and revoked(rows) == []
     assert question.texts("tbody th") == ["daily", "nightly"]
     assert question.texts("tbody td:nth-of-type(1)") == ["other team", "search team"]
@@ -93,7 +93,7 @@ def test_more_than_were_shown_are_not_revoked_unseen(browse: Browse, tokens: Any
 
     page = browser.submit(question, typed="revoke 3")
 
-    assert page.status == 422 and page.texts("h1") == ["Revoke 4 tokens?"] and "More tokens fit by now" in page.text
+    assert page.status == 422 and page.texts("h1") == ["Revoke 4 tokens?"] and "Other tokens fit by now" in page.text
     assert revoked(rows) == []
     assert browser.submit(page, typed="revoke 4").status == 303 and len(revoked(rows)) == 4
 
@@ -126,7 +126,7 @@ def test_without_saying_which_it_goes_back_to_the_list(
     browser = browse()
 
     assert browser.get(PATH, **query).goes_to.startswith("/ui/tokens")
-    assert browser.post(PATH, **query, typed="revoke 3", seen="3").goes_to.startswith("/ui/tokens")
+    assert browser.post(PATH, **query, typed="revoke 3", seen="3", confirmed="yes").goes_to.startswith("/ui/tokens")
     assert revoked(rows) == []
 
 
@@ -152,7 +152,7 @@ def test_nothing_beyond_the_scope_is_shown_or_revoked(browse: Browse, tokens: An
 
     question = browser.get(PATH, ids=ids)
     assert question.texts("tbody th") == ["nightly", "weekly"]
-    browser.post(PATH, ids=ids)
+    browser.post(PATH, ids=ids, confirmed="yes")
     assert revoked(rows) == ["nightly", "weekly"]
     assert "Nothing was left to revoke." in browser.follow(browser.get(PATH, label_contains="daily")).text
 
@@ -169,7 +169,7 @@ def test_whoever_may_only_look_revokes_nothing(browse: Browse, tokens: Any, rows
     browser = browse("auditor")
     ids = [each["id"] for each in tokens.values()]
 
-    assert browser.get(PATH, ids=ids).status == 403 and browser.post(PATH, ids=ids).status == 403
+    assert browser.get(PATH, ids=ids).status == 403 and browser.post(PATH, ids=ids, confirmed="yes").status == 403
     assert revoked(rows) == []
 
 
@@ -178,7 +178,29 @@ def test_a_revocation_while_redis_is_away_is_kept_and_said_to_come_later(
 ) -> None:
     browser = signed_in(serve(DATABASE_URL=database_url, REDIS_URL=NOBODY))
 
-    done = browser.post(PATH, ids=tokens["daily"]["id"])
+    done = browser.post(PATH, ids=tokens["daily"]["id"], confirmed="yes")
 
     later = "1 token revoked. It will reach the proxy as soon as Redis is back."
     assert browser.follow(done).texts(".messages .alert-warning") == [later] and revoked(rows) == ["daily"]
+
+
+def test_as_many_as_a_page_can_have_are_ticked(browse: Browse, rows: Rows) -> None:
+    rows.tokens(rows.project(), 200)
+    browser = browse()
+    listed = browser.get("/ui/tokens", limit="200")
+    ids = [str(each["value"]) for each in listed.all("input[name=ids]")]
+
+    question = browser.submit(listed, "form[data-ticks]", ids=ids)
+
+    assert question.texts("h1") == ["Revoke 200 tokens?"]
+    browser.submit(question)
+    assert len(revoked(rows)) == 200
+
+
+def test_a_number_that_was_shown_is_to_be_what_fits(browse: Browse, tokens: Any, api: Api, rows: Rows) -> None:
+    browser = browse()
+    question = browser.get(PATH, label_contains="ly")
+    api.delete(f"tokens/{tokens['daily']['id']}")
+
+    assert browser.submit(question, typed="revoke 3").texts("h1") == ["Revoke 2 tokens?"]
+    assert revoked(rows) == ["daily"]
