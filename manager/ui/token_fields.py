@@ -78,10 +78,8 @@ _LIMITS = Field(
     "limits", "Limits", "Beside those of its project. Money is in US dollars; days and months are those of UTC.",
     Kind.LIMITS, scope=Scope.TOKEN,
 )  # fmt: skip
-# They narrow what the project allows.
-_POLICY = POLICY
 # What is folded away: its title and the names of the fields in it.
-FOLDS = (("What may be asked for", [field.name for field in _POLICY]), ("Limits", ["limits"]))
+FOLDS = (("What may be asked for", [field.name for field in POLICY]), ("Limits", ["limits"]))
 
 
 def new_fields() -> Sequence[Field]:
@@ -95,7 +93,7 @@ def new_fields() -> Sequence[Field]:
             "count", "How many", f"Up to {tokens.MOST_AT_ONCE:,}; several get numbers behind the label.",
             Kind.NUMBER, required=True,
         ),
-        *_POLICY,
+        *POLICY,
         _LIMITS,
     )  # fmt: skip
 
@@ -108,7 +106,7 @@ def change_fields(until: str) -> Sequence[Field]:
         active,
         *life.fields("Lives for", "From now on.", f"As it is: until {until}"),
         _MOST,
-        *_POLICY,
+        *POLICY,
         _LIMITS,
     )
 
