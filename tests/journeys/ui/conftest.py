@@ -160,6 +160,13 @@ def overflow(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
+def flaws(page: Page) -> list[str]:
+    """What is wrong with how a page looks: its width, and in a wide window what axe finds, which takes its time."""
+    too_wide = [f"{pixels} pixels too wide"] if (pixels := overflow(page)) else []
+    is_wide = page.viewport_size is not None and page.viewport_size["width"] > PHONE["width"]
+    return [*too_wide, *(barriers(page) if is_wide else [])]
+
+
 def transferred(page: Page) -> int:
     """How many bytes a page and all that it is made of were on the line."""
     script = "performance.getEntries().reduce((sum, entry) => sum + (entry.transferSize ?? 0), 0)"

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.journeys.conftest import Installation, installed
-from tests.journeys.ui.conftest import DESK, PHONE, Complaints, Portrait, barriers, overflow
+from tests.journeys.ui.conftest import DESK, PHONE, Complaints, Portrait, flaws
 from tests.manager.issuer import Issuer, Key, serving
 
 
@@ -48,7 +48,7 @@ def ann(house: House, browser: Browser, request: pytest.FixtureRequest) -> Itera
 
 def test_a_person_signs_in_and_gets_where_they_wanted_to(house: House, ann: Page, portrait: Portrait) -> None:
     ann.goto("/ui/sessions?from=a-mail")
-    assert (overflow(ann), barriers(ann)) == (0, [])
+    assert flaws(ann) == []
     portrait(ann, f"sign-in-people-{ann.viewport_size['width']}")  # type: ignore[index]
 
     ann.get_by_role("link", name="Sign in with Example Login").click()
@@ -75,6 +75,6 @@ def test_a_link_that_was_used_is_nobody_elses_way_in(house: House, ann: Page, po
     ann.goto(link)
 
     expect(ann.get_by_role("alert")).to_contain_text("Please begin again.")
-    assert (overflow(ann), barriers(ann)) == (0, [])
+    assert flaws(ann) == []
     portrait(ann, f"sign-in-people-again-{ann.viewport_size['width']}")  # type: ignore[index]
     assert link not in house.product.logs() and "code-" not in house.product.logs()
