@@ -12,7 +12,6 @@ OK, OTHERS = "ok", "others"
 # What ended so was wanted so: by the client, or by an operator.
 _WANTED = (OK, "client_aborted", "cut", "request_cut")
 _PERCENTS = (50, 95, 99)
-_FIRST_BYTE_PERCENTS = (50, 95)
 
 # Amounts by bucket of each moment, see manager/activity.py.
 type Series = Mapping[datetime, Mapping[str, int]]
@@ -49,16 +48,16 @@ def _money(nano_usd: int | None) -> Cell:
 def latency(id: str, window: Window, durations: Series, first_bytes: Series) -> Chart:
     """Return percentiles of how long it took, and of the time until the first byte."""
     of_all = {at: histogram.percentiles(counts, _PERCENTS) for at, counts in durations.items()}
-    of_first = {at: histogram.percentiles(counts, _FIRST_BYTE_PERCENTS) for at, counts in first_bytes.items()}
+    of_first = {at: histogram.percentiles(counts, _PERCENTS) for at, counts in first_bytes.items()}
     rows = {
         moment: [
             *_times(of_all.get(moment, {}), _PERCENTS),
-            *_times(of_first.get(moment, {}), _FIRST_BYTE_PERCENTS),
+            *_times(of_first.get(moment, {}), _PERCENTS),
         ]
         for moment in sorted({*of_all, *of_first})
     }
     names = [f"p{percent}" for percent in _PERCENTS]
-    names += [f"first byte p{percent}" for percent in _FIRST_BYTE_PERCENTS]
+    names += [f"first byte p{percent}" for percent in _PERCENTS]
     return Chart(id, "Latency", "line", "ms", window, columns(names), rows, has_gaps=True)
 
 

@@ -33,7 +33,13 @@ def one_request(request_id: str) -> str:
         row = recent_requests.get(session, request_id, scope=scope())
         known = _known(session, row)
     advice = refusal_advice.of(row.error_code)
-    context = {"row": row, "phases": timing.phases(row), "outcomes": OUTCOMES, "advice": advice}
+    context = {
+        "row": row,
+        "phases": timing.phases(row),
+        "was_sent": timing.was_sent(row),
+        "outcomes": OUTCOMES,
+        "advice": advice,
+    }
     return render_template("requests/one.html", **context, **known)
 
 

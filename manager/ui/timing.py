@@ -39,6 +39,8 @@ def phases(row: Request) -> Sequence[Phase]:
     """Return the phases of a request: waiting, the provider's own time if it told, and the answer."""
     first_byte = None if row.first_byte_ms is None else _sensible(row.first_byte_ms)
     whole = max(_sensible(row.duration_ms), first_byte or 0)
+    if not was_sent(row):
+        return [Phase("Looked at here; no provider was asked", "lost", 0, whole, whole)]
     if first_byte is None:
         return [
             Phase("Waiting; no answer of the provider came", "lost", 0, whole, whole),
@@ -50,6 +52,11 @@ def phases(row: Request) -> Sequence[Phase]:
         Phase("Passing on the answer as it came" if row.is_stream else "Passing on the answer", "answer",
               first_byte, whole - first_byte, whole),
     ]  # fmt: skip
+
+
+def was_sent(row: Request) -> bool:
+    """Tell whether a provider was asked: then there was a key to ask with."""
+    return row.attempts > 0 and row.upstream_key_id is not None
 
 
 def _provider(row: Request, until: float, whole: float) -> Sequence[Phase]:

@@ -272,6 +272,10 @@ def bars(page: Seen) -> list[tuple[str, str, str]]:
             [("Waiting; no answer of the provider came", "0.00%", "100.00%")],
         ),
         (
+            {"duration_ms": 5.0, "first_byte_ms": None, "upstream_key_id": None},
+            [("Looked at here; no provider was asked", "0.00%", "100.00%")],
+        ),
+        (
             {"duration_ms": 0.0, "first_byte_ms": 0.0, "provider_ms": None},
             [
                 ("Waiting for the provider's first byte", "0.00%", "0.40%"),
