@@ -12,7 +12,7 @@ from manager.current import now, scope, services
 from manager.errors import Invalid
 from manager.ui.blueprint import blueprint
 from manager.ui.forms import confirmed
-from manager.ui.shown import number
+from manager.ui.shown import number, with_query
 from manager.ui.token_fields import WhichTokens
 from manager.ui.told import told
 
@@ -30,8 +30,8 @@ def revoke_tokens() -> ResponseReturnValue:
         return _ticked(wanted["ids"]) if "ids" in wanted else _fitting(wanted)
     except (ma.ValidationError, Invalid):
         flash("Tick the tokens that are to be revoked, or filter for them.", "warning")
-        filters: dict[str, Any] = {name: value for name, value in request.args.items() if name != "ids"}
-        return redirect(url_for("ui.tokens", **filters), 303)
+        filters = {name: value for name, value in request.args.items() if name in WhichTokens().fields}
+        return redirect(with_query(url_for("ui.tokens"), {**filters, "ids": None, "all": None}), 303)
 
 
 def _which() -> dict[str, Any]:
