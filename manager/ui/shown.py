@@ -16,7 +16,7 @@ NOTHING = "–"
 def teach(app: Flask) -> None:
     """Let templates use them."""
     env = app.jinja_env
-    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize, "duration": duration}
+    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize}
     env.filters |= {"usd_short": usd_short, "number_short": number_short}
     env.globals |= {"with_args": with_args, "with_query": with_query, "here": here}
 
@@ -70,10 +70,10 @@ def bytesize(value: float | None) -> str:
     return f"{value:,.1f} TB"
 
 
-def duration(milliseconds: float | None) -> str:
-    """Return how long something took.
+def duration_short(milliseconds: float | None) -> str:
+    """Return about how long something took, where there is little room.
 
-    >>> duration(0.42), duration(812.5), duration(2300), duration(150_000)
+    >>> duration_short(0.42), duration_short(812.5), duration_short(2300), duration_short(150_000)
     ('0.42 ms', '812 ms', '2.30 s', '2.50 min')
     """
     if milliseconds is None:

@@ -148,3 +148,12 @@ def test_names_that_frameworks_use_are_parameters_like_any_others(browse: Browse
 @pytest.mark.parametrize("query", ["_external=1", "_external=1&_scheme=ftp", "endpoint=x", "_anchor=x"])
 def test_redirects_stay_here_whatever_is_asked(browse: Browse, query: str) -> None:
     assert browse().open("GET", f"/ui/tokens/revoke?{query}&state=asleep").goes_to == "/ui/tokens?state=asleep"
+
+
+def test_each_filter_has_one_meaning(app: Flask) -> None:
+    bare = Flask("bare")
+    before = set(bare.jinja_env.filters)
+    shown.teach(bare)
+
+    taught = {name: each for name, each in bare.jinja_env.filters.items() if name not in before}
+    assert taught and taught == {name: app.jinja_env.filters[name] for name in taught}
