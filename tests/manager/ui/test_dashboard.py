@@ -88,7 +88,7 @@ def test_who_begins_is_told_what_to_do_first(
     memory.forget()
 
     assert "Create a project" in first.one(".first-steps").get_text()
-    assert "http://localhost:8080/v1" in first.text
+    assert "http://127.0.0.1:8080 , with the provider" in first.text
     assert (len(first.all(".first-steps .is-done")), len(second.all(".first-steps .is-done"))) == (0, 2)
     assert numbers(first)["Requests"] == "0" and "Nothing in this time." in first.text
     assert browser.get("/ui/dashboard").all(".first-steps") == []
