@@ -111,7 +111,8 @@ def _kept(made: WithToken) -> dict[str, Any]:
 
 
 def _page(made: Mapping[str, Any], *, is_rotated: bool = False) -> ResponseReturnValue:
-    return render_template("operators/secret.html", made=made, is_rotated=is_rotated, manager_url=addresses.manager_url())
+    manager_url = addresses.manager_url()
+    return render_template("operators/secret.html", made=made, is_rotated=is_rotated, manager_url=manager_url)
 
 
 def _rotated(made: Mapping[str, Any]) -> ResponseReturnValue:
