@@ -36,9 +36,7 @@ def page(shown: Sequence[Mapping[str, Any]], *, is_refreshed: bool = False) -> s
         row = session.get(Token, UUID(first["id"]))
     provider = services().rules.table.providers.get(project.provider)
     allowed = [first["policy"]["allowed_models"], project.policy.allowed_models]
-    examples = provider and snippets.of(
-        provider, public_url, first["token"], snippets.model_for(provider, allowed)
-    )
+    examples = provider and snippets.of(provider, public_url, first["token"], snippets.model_for(provider, allowed))
     return render_template(
         "tokens/secrets.html",
         made=shown,
