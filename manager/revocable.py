@@ -25,8 +25,8 @@ def these(session: Session, ids: Sequence[UUID], scope: Scope = EVERYTHING) -> S
 
 def fitting(session: Session, now: datetime, scope: Scope = EVERYTHING, **wanted: Any) -> Sequence[tuple[UUID, UUID]]:
     """Return the ids of project and token of those that fit filters (see tokens.matching) and are not revoked."""
-    query = tokens.matching(session, sa.select(Token.project_id, Token.id), now, scope, **wanted).where(_NOT_REVOKED)
-    return [(row[0], row[1]) for row in session.execute(query)]
+    found = tokens.matching(session, sa.select(Token.project_id), now, scope, **wanted).where(_NOT_REVOKED)
+    return [(row[0], row[1]) for row in session.execute(found.add_columns(Token.id))]
 
 
 def by_project(found: Sequence[tuple[UUID, UUID]]) -> Mapping[UUID, int]:

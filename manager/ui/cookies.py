@@ -1,7 +1,7 @@
 """Cookies: the secret of a session, a sign-in that has begun, the theme, and what pages leave for each other.
 
-None of them ever holds a token of somebody. Behind TLS they never leave it, and all but the theme are bound to this host
-and cannot be set from a neighbouring one.
+None of them ever holds a token of somebody. Behind TLS they never leave it, and all but the theme are bound to this
+host and cannot be set from a neighbouring one.
 """
 
 from cryptography.hazmat.primitives.hashes import SHA256
