@@ -291,3 +291,10 @@ def test_rare_ends_are_drawn_together(browse: Browse, token: dict[str, Any], rec
 
     assert list(found) == ["ok", *(f"error {number}" for number in range(4, 10)), "others"]
     assert float(found["others"][0]) == pytest.approx((1 + 2 + 3 + 4) / 60, rel=0.01)
+
+
+def test_a_project_whose_name_looks_like_an_id_is_found_by_its_name(browse: Browse, api: Api) -> None:
+    name = "00000000-0000-4000-8000-000000000000"
+    api.project(name)
+
+    assert f"There is no project {name}" not in browse().get("/ui/dashboard", project=name).text
