@@ -12,7 +12,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from manager import db
+from manager import db, tabular
 from manager.audit_search import conditions
 from manager.tables import AuditEvent
 
@@ -94,10 +94,5 @@ def _plain(value: Any) -> Any:
 
 def _csv_line(cells: tuple[Any, ...]) -> str:
     buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\r\n").writerow([_harmless(cell) for cell in cells])
+    csv.writer(buffer, lineterminator="\r\n").writerow([tabular.harmless(cell) for cell in cells])
     return buffer.getvalue()
-
-
-def _harmless(cell: Any) -> Any:
-    # A spreadsheet would take these for the beginning of a formula.
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell

@@ -1,5 +1,7 @@
-"""What a revocation of many tokens would end: how many of which projects. Plain functions over a session."""
+"""What a revocation of many tokens would end: which, and how many of which projects. Plain functions over a session."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,9 +23,18 @@ def these(session: Session, ids: Sequence[UUID], scope: Scope = EVERYTHING) -> S
     return [row for row in session.scalars(query) if scope.includes(row.project_id)]
 
 
-def by_project(session: Session, now: datetime, scope: Scope = EVERYTHING, **wanted: Any) -> Mapping[UUID, int]:
-    """Return how many tokens that fit filters (see tokens.matching) have not been revoked, the most first."""
-    count = sa.func.count()
-    fitting = tokens.matching(session, sa.select(Token.project_id), now, scope, **wanted).where(_NOT_REVOKED)
-    query = fitting.add_columns(count).group_by(Token.project_id).order_by(count.desc(), Token.project_id)
-    return {row[0]: row[1] for row in session.execute(query)}
+def fitting(session: Session, now: datetime, scope: Scope = EVERYTHING, **wanted: Any) -> Sequence[tuple[UUID, UUID]]:
+    """Return the ids of project and token of those that fit filters (see tokens.matching) and are not revoked."""
+    found = tokens.matching(session, sa.select(Token.project_id), now, scope, **wanted).where(_NOT_REVOKED)
+    return [(row[0], row[1]) for row in session.execute(found.add_columns(Token.id))]
+
+
+def by_project(found: Sequence[tuple[UUID, UUID]]) -> Mapping[UUID, int]:
+    """Return how many tokens there are of each project, the most first."""
+    counts = Counter(project_id for project_id, _ in found)
+    return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
+
+
+def digest(found: Sequence[tuple[UUID, UUID]]) -> str:
+    """Return what is the same for the same tokens only, in whatever order they were found."""
+    return hashlib.sha256(b"".join(sorted(token_id.bytes for _, token_id in found))).hexdigest()

@@ -1,6 +1,6 @@
 """Withering tokens: made, changed, refreshed, revoked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,6 +16,9 @@ from manager.errors import Conflict
 from manager.etags import Expected
 from manager.principals import Role
 from manager.tables import Token
+
+# The ids of project and token of each that is revoked.
+type Revoked = Sequence[tuple[UUID, UUID]]
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,16 @@ def revoke_these(ids: Sequence[UUID]) -> tuple[int, list[UUID]]:
     return len(project_ids), [each for each in ids if each not in there]
 
 
-def revoke_matching(filters: Mapping[str, Any]) -> int:
-    """Revoke all tokens that fit filters, see tokens.matching; return how many. Raises Forbidden, PublishError."""
+def revoke_matching(filters: Mapping[str, Any], check: Callable[[Revoked], None] = lambda _: None) -> int:
+    """Revoke all tokens that fit filters, see tokens.matching; return how many. Raises Forbidden, PublishError.
+
+    `check` is told which they are, and may raise: then none of them is revoked.
+    """
     demand(Role.OPERATOR)
 
     def work(session: Session) -> list[UUID]:
         revoked = tokens.revoke_all(session, now(), scope=scope(), **filters)
+        check(revoked)
         detail = {"filters": {name: str(value) for name, value in filters.items()}}
         audit.note_each(session, now(), source(), audit.Action.TOKEN_REVOKE, revoked, detail=detail)
         return [project_id for project_id, _ in revoked]

@@ -6,7 +6,7 @@ from datetime import datetime
 from manager import histogram
 from manager.money import UNIT
 from manager.ui.chart_tables import TONES, Cell, Chart, Column, Window, columns
-from manager.ui.shown import duration, number, significant
+from manager.ui.shown import duration_short, number, significant
 
 OK, OTHERS = "ok", "others"
 # What ended so was wanted so: by the client, or by an operator.
@@ -81,7 +81,7 @@ def _rate(amount: int, seconds: float) -> Cell:
 
 
 def _times(found: Mapping[int, float], percents: Sequence[int]) -> list[Cell]:
-    return [Cell(duration(found[each]), f"{found[each]:.4g}") if each in found else Cell() for each in percents]
+    return [Cell(duration_short(found[each]), f"{found[each]:.4g}") if each in found else Cell() for each in percents]
 
 
 def ended_badly(totals: Mapping[str, int]) -> int:

@@ -18,6 +18,7 @@ _HEADERS = {
 }
 _KEPT = ("allow", "retry-after")
 _NO_PAGE = "There is no page at this address."
+_FAULTY = "Some of what was sent cannot be taken:"
 # What to do about it, where that can be said.
 _ADVICE = {
     400: "Go back, reload the page and try again.",
@@ -49,8 +50,12 @@ def dress(app: Flask) -> None:
 def _page(response: Response) -> Response:
     g.problem = response.get_json()
     status = response.status_code
-    # What is said of an address that leads nowhere is made for programs.
-    detail = _NO_PAGE if status == 404 and request.endpoint is None else g.problem["detail"]
+    detail = g.problem["detail"]
+    # These two are made for programs.
+    if status == 404 and request.endpoint is None:
+        detail = _NO_PAGE
+    elif "errors" in g.problem:
+        detail = _FAULTY
     page = make_response(
         render_template("error.html", problem={**g.problem, "detail": detail}, advice=_ADVICE.get(status, "")), status
     )

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from manager import db
+from manager import db, project_choice
 from manager.current import scope, services
+from manager.errors import NotFound
 from manager.principals import Scope
 from manager.tables import NAME_LENGTH, Project
 from manager.ui.memory import memory
@@ -57,13 +58,10 @@ def proposed() -> list[str]:
 
 def _find(session: Session, wanted: str) -> Choice:
     try:
-        condition = Project.id == UUID(wanted)
-    except ValueError:
-        condition = Project.name == wanted
-    if "\0" in wanted:  # PostgreSQL takes no text with a NUL in it.
+        found = project_choice.find(session, wanted, scope())
+        return Choice(wanted, found, project_choice.name(session, found))
+    except NotFound:
         return Choice(wanted)
-    found = session.execute(sa.select(Project.id, Project.name).where(condition)).first()
-    return Choice(wanted, found.id, found.name) if found and scope().includes(found.id) else Choice(wanted)
 
 
 def _names(session: Session) -> list[str]:

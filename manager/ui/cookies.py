@@ -1,7 +1,7 @@
 """Cookies: the secret of a session, a sign-in that has begun, the theme, and what pages leave for each other.
 
-None of them ever holds a token of somebody. Behind TLS they never leave it, and the first two are bound to this host
-and cannot be set from a neighbouring one.
+None of them ever holds a token of somebody. Behind TLS they never leave it, and all but the theme are bound to this
+host and cannot be set from a neighbouring one.
 """
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -24,7 +24,13 @@ _OWN = {"same-origin", "none"}
 
 
 class _PageCookie(SecureCookieSessionInterface):
-    """Flask's signed cookie, which is Secure whenever the request came over TLS."""
+    """Flask's signed cookie, which is Secure and bound to this host whenever the request came over TLS."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return _name(PAGES)
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return _path()
 
     def get_cookie_secure(self, app: Flask) -> bool:
         return request.is_secure
@@ -35,7 +41,6 @@ def keep_pages(app: Flask, pepper: bytes) -> None:
     app.secret_key = HKDF(SHA256(), _KEY_BYTES, None, b"llm-proxy: cookies of the admin UI").derive(pepper)
     app.config.update(
         SESSION_COOKIE_NAME=PAGES,
-        SESSION_COOKIE_PATH="/ui",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         # Only /ui is to be looked at, and a form may be left open over lunch: its token lives as long as the cookie.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from flask import get_template_attribute, render_template, request
 from flask.typing import ResponseReturnValue
@@ -10,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from manager.activity import Measure, Range
 from manager.current import now, scope, services
 from manager.histogram import merged
-from manager.ui import activity_charts, chart_tables, health
+from manager.ui import activity_charts, addresses, chart_tables, health
 from manager.ui.blueprint import blueprint
 from manager.ui.chart_tables import Window
 from manager.ui.choice import Choice, chosen
@@ -67,13 +66,7 @@ def regions(look: Look) -> Iterator[Region | TableRegion]:
     yield _region("tops", tops=figures.tops())
     yield _region("attention", attention=figures.attention(), now=figures.now)
     yield _region("health", lines=health.lines(services(), memory(), scope()))
-    yield _region("first-steps", steps=figures.first_steps(), base_url=_base_url())
-
-
-def _base_url() -> str:
-    """Return where applications most likely find the proxy: on the host that this page came from."""
-    host = urlsplit(request.host_url).hostname or "localhost"
-    return f"http://{f'[{host}]' if ':' in host else host}:{services().settings.proxy_port}/v1"
+    yield _region("first-steps", steps=figures.first_steps(), base_url=addresses.proxy_url())
 
 
 def _charts(window: Window, series: Mapping[Measure, activity_charts.Series]) -> Iterator[TableRegion]:

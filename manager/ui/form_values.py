@@ -19,7 +19,7 @@ class _LeftOut:
 LEFT_OUT: Final = _LeftOut()
 PARTS = ("measure", "window", "amount", "burst", "on_outage")
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
-_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
+_BARE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _LISTS = (Kind.TAGS, Kind.CHOICES, Kind.LIMITS, Kind.PAIRS)
 
 type Sent = MultiDict[str, str]
@@ -41,11 +41,20 @@ def read(field: Field, sent: Sent, rule: Rule) -> Any:
     if not text.strip():
         return {Blank.LEFT_OUT: LEFT_OUT, Blank.NULL: None, Blank.EMPTY: ""}[field.blank]
     if field.kind is Kind.DATETIME:
-        return f"{text}Z" if _MINUTE.fullmatch(text) else text
+        return in_utc(text)
     if field.kind is Kind.SELECT and isinstance(rule, ma.fields.Boolean):
         return {"true": True, "false": False}.get(text, text)
     is_number = field.kind is Kind.NUMBER or (field.kind is Kind.SELECT and isinstance(rule, ma.fields.Number))
     return _number(text) if is_number else text
+
+
+def in_utc(text: str) -> str:
+    """Return a moment as browsers send it, without a zone, as one in UTC; any other text as it is.
+
+    >>> in_utc("2026-05-04T10:20"), in_utc("2026-05-04T10:20:30+02:00")
+    ('2026-05-04T10:20Z', '2026-05-04T10:20:30+02:00')
+    """
+    return f"{text}Z" if _BARE.fullmatch(text) else text
 
 
 def shown(field: Field, values: Mapping[str, Any]) -> Any:

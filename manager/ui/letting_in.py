@@ -11,7 +11,7 @@ from manager.audit import Action
 from manager.current import note, now, services
 from manager.principals import Principal
 from manager.ui import cookies
-from manager.ui.session import rules
+from manager.ui.session import recognise, rules
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,19 @@ def ask(next: str, error: str = "", status: int = 200) -> Response:
 
 
 def let_in(who: Principal, token: str | None, next: str, *, is_remembered: bool = False) -> Response:
-    """Begin a session of somebody, by their token if it was one; see ui_sessions.begin."""
-    g.principal = who
+    """Begin a session of somebody, by their token if it was one; see ui_sessions.begin.
+
+    The one that the browser had is over with it: nobody could end it from there any more.
+    """
+    g.principal, before = who, recognise()
 
     def begin(session: Session) -> str:
         row, secret = ui_sessions.begin(
             session, rules(), now(), who, token, is_remembered=is_remembered, address=request.remote_addr
         )
         note(session, Action.SESSION_BEGIN, subject_id=row.id, detail={"remembered": row.is_remembered})
+        if before is not None and ui_sessions.end(session, before.principal, before.id):
+            note(session, Action.SESSION_END, subject_id=before.id)
         return secret
 
     secret = services().transact(begin)

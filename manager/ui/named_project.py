@@ -1,6 +1,5 @@
 """Fields of forms that take what people type: the name of a project in the place of its id, and moments in UTC."""
 
-import re
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,9 +10,9 @@ from manager import db, project_choice
 from manager.api.fields import Moment
 from manager.current import scope, services
 from manager.errors import NotFound
+from manager.ui.form_values import in_utc
 from manager.ui.forms import Field
 
-_MINUTE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _UNKNOWN = "There is no project of this name, or none that you may see."
 
 
@@ -32,8 +31,7 @@ class UtcMoment(Moment):
     """A moment, in UTC if no zone is said."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
-        is_bare = isinstance(value, str) and _MINUTE.fullmatch(value) is not None
-        return super()._deserialize(f"{value}Z" if is_bare else value, attr, data, **kwargs)
+        return super()._deserialize(in_utc(value) if isinstance(value, str) else value, attr, data, **kwargs)
 
 
 def project_field(label: str = "Project", help: str = "", name: str = "project_id") -> Field:

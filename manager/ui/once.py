@@ -20,12 +20,14 @@ from sqlalchemy.orm import Session
 from manager import idempotency
 from manager.actions import Run
 from manager.current import now, principal, services
+from manager.errors import Conflict, KeyReused
 
 FIELD = "once"
 # What differs although the form is the same.
 _BESIDE = frozenset(("csrf_token", FIELD))
 _VALUE = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 _BYTES = 18
+_OTHERWISE = "This form was sent before, and what you may do has changed since. Send it again to do it once more."
 
 
 def teach(app: Flask) -> None:
@@ -43,7 +45,8 @@ def once[Result](
     """Return what does work in one transaction; if this form was sent before, it answers `again` with what was kept.
 
     It does so by ending the request. `kept` makes something of a result that JSON can hold, within the transaction. It
-    is sealed, and kept for a day. `check` raises if what was kept may not be told again.
+    is sealed, and kept for a day. `check` raises if what was kept may not be told again. Raises Conflict if whoever
+    sent it before may do more by now, or less.
     """
     value = _sent()
     if not value:
@@ -69,7 +72,11 @@ def once[Result](
                 check(session, json.loads(before.body))
             return before
 
-        before = services().transact(work_once)
+        try:
+            before = services().transact(work_once)
+        except KeyReused:
+            g.once_is_spent = True
+            raise Conflict(_OTHERWISE) from None
         return made[0] if before is None else abort(make_response(again(json.loads(before.body))))
 
     return run

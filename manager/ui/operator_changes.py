@@ -16,6 +16,7 @@ from manager.errors import Conflict, Stale
 from manager.etags import Expected
 from manager.principals import Role
 from manager.tables import Operator
+from manager.ui import addresses
 from manager.ui.blueprint import blueprint, needs
 from manager.ui.edits import CHANGED, Known, edited, expected
 from manager.ui.forms import Form, handled
@@ -110,7 +111,8 @@ def _kept(made: WithToken) -> dict[str, Any]:
 
 
 def _page(made: Mapping[str, Any], *, is_rotated: bool = False) -> ResponseReturnValue:
-    return render_template("operators/secret.html", made=made, is_rotated=is_rotated, api=request.host_url)
+    manager_url = addresses.manager_url()
+    return render_template("operators/secret.html", made=made, is_rotated=is_rotated, manager_url=manager_url)
 
 
 def _rotated(made: Mapping[str, Any]) -> ResponseReturnValue:

@@ -1,8 +1,10 @@
 """How values are shown: numbers with separators, money in US dollars, moments in UTC, links to the same list."""
 
 import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask, request, url_for
 
@@ -14,9 +16,9 @@ NOTHING = "–"
 def teach(app: Flask) -> None:
     """Let templates use them."""
     env = app.jinja_env
-    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize, "duration": duration}
+    env.filters |= {"number": number, "usd": usd, "utc": utc, "iso": iso, "bytesize": bytesize}
     env.filters |= {"usd_short": usd_short, "number_short": number_short}
-    env.globals |= {"with_args": with_args, "here": here}
+    env.globals |= {"with_args": with_args, "with_query": with_query, "here": here}
 
 
 def number(value: float | None, digits: int = 0) -> str:
@@ -68,10 +70,10 @@ def bytesize(value: float | None) -> str:
     return f"{value:,.1f} TB"
 
 
-def duration(milliseconds: float | None) -> str:
-    """Return how long something took.
+def duration_short(milliseconds: float | None) -> str:
+    """Return about how long something took, where there is little room.
 
-    >>> duration(0.42), duration(812.5), duration(2300), duration(150_000)
+    >>> duration_short(0.42), duration_short(812.5), duration_short(2300), duration_short(150_000)
     ('0.42 ms', '812 ms', '2.30 s', '2.50 min')
     """
     if milliseconds is None:
@@ -117,12 +119,20 @@ def significant(value: float) -> str:
 
 def with_args(**changes: Any) -> str:
     """Return the address of the current page with other parameters; None takes one away."""
-    kept: dict[str, Any] = {name: request.args.getlist(name) for name in request.args}
-    kept |= {name: value for name, value in changes.items() if value is not None}
-    for name, value in changes.items():
-        if value is None:
-            kept.pop(name, None)
-    return url_for(request.endpoint or "ui.home", **{**(request.view_args or {}), **kept})
+    kept: dict[str, Any] = {**{name: request.args.getlist(name) for name in request.args}, **changes}
+    return with_query(url_for(request.endpoint or "ui.home", **(request.view_args or {})), kept)
+
+
+def with_query(path: str, query: Mapping[str, Any]) -> str:
+    """Return a path with parameters, of any names; those that are None are left out.
+
+    What comes with a request is never an argument of url_for, which takes some names for itself.
+
+    >>> with_query("/ui/tokens", {"_anchor": "x", "ids": ["a", "b"], "cursor": None}), with_query("/ui/tokens", {})
+    ('/ui/tokens?_anchor=x&ids=a&ids=b', '/ui/tokens')
+    """
+    found = urlencode({name: value for name, value in query.items() if value is not None}, doseq=True)
+    return f"{path}?{found}" if found else path
 
 
 def here() -> str:

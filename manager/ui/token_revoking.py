@@ -9,10 +9,10 @@ from flask.typing import ResponseReturnValue
 from manager import db, names, revocable
 from manager.actions import tokens as actions
 from manager.current import now, scope, services
-from manager.errors import Invalid
+from manager.errors import Conflict, Invalid
 from manager.ui.blueprint import blueprint
 from manager.ui.forms import confirmed
-from manager.ui.shown import number
+from manager.ui.shown import number, with_query
 from manager.ui.token_fields import WhichTokens
 from manager.ui.told import told
 
@@ -20,6 +20,7 @@ from manager.ui.told import told
 _BESIDE = ("confirmed", "csrf_token", "seen", "typed")
 # So many projects are named.
 _NAMED = 20
+_CHANGED = "What fits has changed: other tokens fit by now than were shown before. Look again."
 
 
 @blueprint.route("/tokens/revoke", methods=["GET", "POST"])
@@ -30,8 +31,8 @@ def revoke_tokens() -> ResponseReturnValue:
         return _ticked(wanted["ids"]) if "ids" in wanted else _fitting(wanted)
     except (ma.ValidationError, Invalid):
         flash("Tick the tokens that are to be revoked, or filter for them.", "warning")
-        filters: dict[str, Any] = {name: value for name, value in request.args.items() if name != "ids"}
-        return redirect(url_for("ui.tokens", **filters), 303)
+        filters = {name: value for name, value in request.args.items() if name in WhichTokens().fields}
+        return redirect(with_query(url_for("ui.tokens"), {**filters, "ids": None, "all": None}), 303)
 
 
 def _which() -> dict[str, Any]:
@@ -60,24 +61,39 @@ def _ticked(ids: Any) -> ResponseReturnValue:
 
 def _fitting(wanted: dict[str, Any]) -> ResponseReturnValue:
     with db.reading(services().sessions) as session:
-        counts = revocable.by_project(session, now(), scope(), **wanted)
+        found = revocable.fitting(session, now(), scope(), **wanted)
+        counts = revocable.by_project(found)
         known = names.of(session, projects=list(counts)[:_NAMED])
-    count = sum(counts.values())
-    if not count:
+    if not found:
         return _done("Nothing was left to revoke.", "info")
-    phrase, problem = f"revoke {number(count)}", ""
+    phrase, seen, problem, status = f"revoke {number(len(found))}", revocable.digest(found), "", 200
     if request.method == "POST":
-        if request.form.get("seen") != str(count):
-            problem = "Other tokens fit by now than were shown before."
+        if request.form.get("seen") != seen:
+            problem, status = _CHANGED, 409
         elif confirmed(phrase):
-            problem = f"To revoke them, type {phrase}."
-        else:
-            told(f"{_tokens(count)} revoked.", lambda: actions.revoke_matching(wanted))
+            problem, status = f"To revoke them, type {phrase}.", 422
+        elif _revoke(wanted, seen, len(found)):
             return _done()
-    said = {"count": count, "projects": counts, "names": known.projects, "phrase": phrase, "problem": problem}
+        else:  # Just now; what fits by now is shown.
+            return _fitting(wanted)
     filters = {name: value for name, value in request.values.items() if value.strip() and name not in _BESIDE}
-    said |= {"filters": filters, "what": _tokens(count), "named": list(known.projects)}
-    return render_template("tokens/revoke_fitting.html", **said), 422 if problem else 200
+    said = {"projects": counts, "names": known.projects, "named": list(known.projects), "what": _tokens(len(found))}
+    said |= {"phrase": phrase, "problem": problem, "filters": filters, "seen": seen}
+    return render_template("tokens/revoke_fitting.html", **said), status
+
+
+def _revoke(wanted: dict[str, Any], seen: str, count: int) -> bool:
+    """Revoke all that fit, if they are still those that were seen. Tell whether they were."""
+
+    def check(found: actions.Revoked) -> None:
+        if revocable.digest(found) != seen:
+            raise Conflict(_CHANGED)
+
+    try:
+        told(f"{_tokens(count)} revoked.", lambda: actions.revoke_matching(wanted, check))
+    except Conflict:
+        return False
+    return True
 
 
 def _tokens(count: int) -> str:

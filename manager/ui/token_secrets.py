@@ -12,7 +12,7 @@ from manager.actions.tokens import CreatedToken
 from manager.api.token_shapes import CreatedTokenView
 from manager.current import scope, services
 from manager.tables import Token
-from manager.ui import snippets
+from manager.ui import addresses, snippets
 
 _COLUMNS = ("label", "token", "id", "expires_at")
 
@@ -30,21 +30,19 @@ def kept_one(made: CreatedToken) -> list[dict[str, Any]]:
 
 def page(shown: Sequence[Mapping[str, Any]], *, is_refreshed: bool = False) -> str:
     """Return the page of tokens as `kept` gives them."""
-    first, settings = shown[0], services().settings
+    first, public_url = shown[0], addresses.proxy_url()
     with db.reading(services().sessions) as session:
         project = projects.get(session, UUID(first["project_id"]), scope=scope())
         row = session.get(Token, UUID(first["id"]))
     provider = services().rules.table.providers.get(project.provider)
     allowed = [first["policy"]["allowed_models"], project.policy.allowed_models]
-    examples = provider and snippets.of(
-        provider, settings.public_url, first["token"], snippets.model_for(provider, allowed)
-    )
+    examples = provider and snippets.of(provider, public_url, first["token"], snippets.model_for(provider, allowed))
     return render_template(
         "tokens/secrets.html",
         made=shown,
         project=project,
         examples=examples or (),
-        public_url=settings.public_url,
+        public_url=public_url,
         csv=tabular.csv_text(_COLUMNS, shown),
         until=datetime.fromisoformat(first["expires_at"]),
         previous_until=first["previous_until"] and datetime.fromisoformat(first["previous_until"]),

@@ -304,6 +304,16 @@ def test_a_table_has_the_same_and_begins_no_formula(api: Api, told: Told) -> Non
     assert (shown["id"], shown["occurred_at"], shown["token_id"]) == (event["id"], event["occurred_at"], "")
 
 
+@pytest.mark.parametrize("actor", ["+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"], ids=repr)
+def test_no_cell_of_a_table_is_a_formula(api: Api, told: Told, actor: str) -> None:
+    told({"action": Action.LOGIN, "actor": actor})
+
+    answer = api.get("audit/export", format="csv", action="login")
+
+    [row] = csv.DictReader(io.StringIO(answer.text, newline=""))
+    assert row["actor"] == f"'{actor}"
+
+
 def test_an_export_of_nothing_is_empty(api: Api) -> None:
     assert api.get("audit/export", action="login").text == ""
     assert len(api.get("audit/export", action="login", format="csv").text.splitlines()) == 1

@@ -310,6 +310,7 @@ def test_a_faulty_question_takes_nothing_away(browse: Browse, rows: Rows, fields
     answer = browse().post("/ui/audit/export", **fields)
 
     assert (answer.status, answer.answer.mimetype) == (422, "text/html")
+    assert "Some of what was sent cannot be taken:" in answer.text and "see errors" not in answer.text
     assert not [event for event in rows.all(AuditEvent) if event.action == "audit.export"]
 
 

@@ -88,7 +88,7 @@ def test_who_begins_is_told_what_to_do_first(
     memory.forget()
 
     assert "Create a project" in first.one(".first-steps").get_text()
-    assert "http://localhost:8080/v1" in first.text
+    assert "http://127.0.0.1:8080 , with the provider" in first.text
     assert (len(first.all(".first-steps .is-done")), len(second.all(".first-steps .is-done"))) == (0, 2)
     assert numbers(first)["Requests"] == "0" and "Nothing in this time." in first.text
     assert browser.get("/ui/dashboard").all(".first-steps") == []
@@ -291,3 +291,10 @@ def test_rare_ends_are_drawn_together(browse: Browse, token: dict[str, Any], rec
 
     assert list(found) == ["ok", *(f"error {number}" for number in range(4, 10)), "others"]
     assert float(found["others"][0]) == pytest.approx((1 + 2 + 3 + 4) / 60, rel=0.01)
+
+
+def test_a_project_whose_name_looks_like_an_id_is_found_by_its_name(browse: Browse, api: Api) -> None:
+    name = "00000000-0000-4000-8000-000000000000"
+    api.project(name)
+
+    assert f"There is no project {name}" not in browse().get("/ui/dashboard", project=name).text

@@ -379,3 +379,12 @@ def test_the_management_token_is_told_to_make_operators(browse: Browse) -> None:
 
     assert "the management token of this installation" in page.text
     assert page.one(".facts a")["href"] == "/ui/operators/new"
+
+
+def test_it_is_said_for_how_long_the_page_with_a_token_can_be_reloaded(browse: Browse) -> None:
+    browser = browse()
+    form = browser.get("/ui/operators/new")
+
+    first, second = (browser.submit(form, name="bob") for _ in range(2))
+
+    assert secret(first) == secret(second) and "can reload it for a day" in second.text

@@ -9,6 +9,7 @@ from flask import Flask, render_template_string
 from manager.pages import Page
 from manager.ui import shown
 from tests.manager.conftest import one_database
+from tests.manager.ui.conftest import Browse
 
 pytestmark = [one_database, pytest.mark.usefixtures("database_url")]
 MACROS = '{% from "macros.html" import badge, confirm, copy, empty, money, number, pager, sort_header, time %}'
@@ -130,3 +131,29 @@ def test_numbers_and_money_in_pages(app: Flask) -> None:
         "$1.50",
         "Copy",
     ]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["endpoint=x", "_anchor=x", "_method=POST", "_external=1", "_external=1&_scheme=ftp", "values=1&self=2"],
+)
+@pytest.mark.parametrize("path", ["/ui/dashboard", "/ui/live", "/ui/tokens", "/ui/requests", "/ui/tokens/revoke"])
+def test_names_that_frameworks_use_are_parameters_like_any_others(browse: Browse, path: str, query: str) -> None:
+    page = browse().open("GET", f"{path}?project=p1&{query}")
+
+    assert page.status < 500
+    assert all(str(link["href"]).startswith(("/", "#")) for link in page.all("main a[href]"))
+
+
+@pytest.mark.parametrize("query", ["_external=1", "_external=1&_scheme=ftp", "endpoint=x", "_anchor=x"])
+def test_redirects_stay_here_whatever_is_asked(browse: Browse, query: str) -> None:
+    assert browse().open("GET", f"/ui/tokens/revoke?{query}&state=asleep").goes_to == "/ui/tokens?state=asleep"
+
+
+def test_each_filter_has_one_meaning(app: Flask) -> None:
+    bare = Flask("bare")
+    before = set(bare.jinja_env.filters)
+    shown.teach(bare)
+
+    taught = {name: each for name, each in bare.jinja_env.filters.items() if name not in before}
+    assert taught and taught == {name: app.jinja_env.filters[name] for name in taught}

@@ -4,7 +4,7 @@ import pytest
 import redis
 from flask import Flask
 
-from manager.tables import UiSession
+from manager.tables import AuditEvent, UiSession
 from manager.ui import cookies
 from tests.manager.api.conftest import Api
 from tests.manager.conftest import MANAGEMENT_TOKEN, NOBODY, PEPPER, Rows, Serve, one_database
@@ -194,7 +194,7 @@ def test_the_secret_is_out_of_reach_of_scripts_and_other_sites(browse: Browse) -
     assert {"HttpOnly", "SameSite=Lax", "Path=/ui"} <= set(line.split("; ")) and "Max-Age" not in line
 
 
-@pytest.mark.parametrize("name", ["__Host-llm_proxy_session", cookies.PAGES])
+@pytest.mark.parametrize("name", ["__Host-llm_proxy_session", f"__Host-{cookies.PAGES}"])
 def test_behind_tls_cookies_do_not_leave_it(browse: Browse, name: str) -> None:
     browser = browse(None)
     page = browser.open("GET", "/ui/sign-in", base_url="https://llm.example")
@@ -204,7 +204,7 @@ def test_behind_tls_cookies_do_not_leave_it(browse: Browse, name: str) -> None:
 
     lines = [*set_cookies(page, name), *set_cookies(answer, name)]
     assert lines and all("Secure" in line.split("; ") and "HttpOnly" in line for line in lines)
-    assert "Path=/ui" in lines[0] if name == cookies.PAGES else "Path=/;" in f"{lines[0]};"
+    assert all("Path=/" in line.split("; ") and "Domain" not in line for line in lines)
     assert browser.open("GET", "/ui/sessions", base_url="https://llm.example").status == 200
 
 
@@ -216,7 +216,7 @@ def test_a_reverse_proxy_says_whether_there_is_tls(
 
     page = Browser(app.test_client()).open("GET", "/ui/sign-in", headers={"x-forwarded-proto": said})
 
-    [line] = set_cookies(page, cookies.PAGES)
+    [line] = set_cookies(page, f"__Host-{cookies.PAGES}" if is_secure else cookies.PAGES)
     assert ("Secure" in line.split("; ")) is is_secure
 
 
@@ -407,3 +407,21 @@ def test_a_token_opens_no_page(app: Flask) -> None:
     answer = app.test_client().get("/ui/sessions", headers={"authorization": f"Bearer {MANAGEMENT_TOKEN}"})
 
     assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("role", ["admin", "management"])
+def test_signing_in_again_ends_the_session_that_there_was(browse: Browse, api: Api, rows: Rows, role: str) -> None:
+    browser = browse(role)
+    [before] = rows.all(UiSession)
+    other = browse(None)
+    page = other.get("/ui/sign-in")
+    other.client.set_cookie(COOKIE, secret_of(browser), path="/ui")
+
+    token = api.operator("auditor", name="ann").bearer
+    assert other.submit(page, token=token).status == 303
+
+    [row] = rows.all(UiSession)
+    assert row.id != before.id and row.name == "ann"
+    assert browser.get("/ui/sessions").goes_to.startswith("/ui/sign-in")
+    ended = [event for event in rows.all(AuditEvent) if event.action == "session.end"]
+    assert [event.subject_id for event in ended] == [before.id]

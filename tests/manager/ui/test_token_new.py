@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from manager.tables import AuditEvent, Token
+from manager.tables import AuditEvent, Operator, Token
 from tests.manager.api.conftest import Api, Published
 from tests.manager.conftest import MANAGEMENT_TOKEN, NOBODY, Rows, Serve, one_database
 from tests.manager.ui.conftest import Browse, Browser, Seen
@@ -350,3 +350,30 @@ def signed_in(app: Flask) -> Browser:
     browser = Browser(app.test_client())
     assert browser.sign_in(MANAGEMENT_TOKEN).status == 303
     return browser
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_whoever_may_do_more_than_when_it_was_sent_is_told_so_in_plain_words(
+    browse: Browse, project: Any, api: Api, rows: Rows, count: str
+) -> None:
+    browser = browse("operator", name="ann")
+    form = browser.get("/ui/tokens/new")
+    browser.submit(form, project_id="search team", count=count)
+    api.patch(f"operators/{rows.all(Operator)[0].id}", role="admin")
+
+    again = browser.submit(form, project_id="search team", count=count)
+
+    assert "what you may do has changed since" in again.errors()[""] and len(rows.all(Token)) == int(count)
+    assert browser.submit(again).status == 200 and len(rows.all(Token)) == 2 * int(count)
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_it_is_said_for_how_long_the_page_can_be_reloaded(browse: Browse, project: Any, count: str) -> None:
+    browser = browse()
+    form = browser.get("/ui/tokens/new")
+
+    first, second = (browser.submit(form, project_id="search team", count=count) for _ in range(2))
+
+    [said] = first.texts("main .alert-warning")
+    assert "can reload it for a day" in said and second.texts("main .alert-warning") == [said]
+    assert "reload that page within a day" in form.text

@@ -93,7 +93,7 @@ def test_more_than_were_shown_are_not_revoked_unseen(browse: Browse, tokens: Any
 
     page = browser.submit(question, typed="revoke 3")
 
-    assert page.status == 422 and page.texts("h1") == ["Revoke 4 tokens?"] and "Other tokens fit by now" in page.text
+    assert page.status == 409 and page.texts("h1") == ["Revoke 4 tokens?"] and "What fits has changed" in page.text
     assert revoked(rows) == []
     assert browser.submit(page, typed="revoke 4").status == 303 and len(revoked(rows)) == 4
 
@@ -204,3 +204,17 @@ def test_a_number_that_was_shown_is_to_be_what_fits(browse: Browse, tokens: Any,
 
     assert browser.submit(question, typed="revoke 3").texts("h1") == ["Revoke 2 tokens?"]
     assert revoked(rows) == ["daily"]
+
+
+def test_one_that_came_in_the_place_of_another_is_not_revoked_unseen(
+    browse: Browse, tokens: Any, api: Api, rows: Rows
+) -> None:
+    browser = browse()
+    question = browser.get(PATH, label_contains="ly")
+    api.delete(f"tokens/{tokens['daily']['id']}")
+    api.token(tokens["daily"]["project_id"], label="hourly")
+
+    page = browser.submit(question, typed="revoke 3")
+
+    assert page.status == 409 and page.texts("h1") == ["Revoke 3 tokens?"] and revoked(rows) == ["daily"]
+    assert browser.submit(page, typed="revoke 3").status == 303 and len(revoked(rows)) == 4
