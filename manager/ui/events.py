@@ -1,9 +1,10 @@
 """/ui/events: what changes on a page while somebody looks at it, as server-sent events.
 
 Each waits without keeping others from being served, and ends after a minute, with the server, and with the session or
-a change of what somebody may see. There are so many at a time; who finds none asks for the page from time to time.
+a change of what somebody may see. There are so many at a time, and so many of a session; who finds none asks for the
+page from time to time.
 
-    change    the regions that have changed, see manager/ui/regions.py
+    change    the regions that have changed, see manager/ui/regions.py; none if only the trouble is over
     trouble   a sentence: nothing can be told at the moment
     over      load the page anew
 """
@@ -21,7 +22,7 @@ from manager.rests import rest_of
 from manager.ui import dashboard, live
 from manager.ui.blueprint import blueprint
 from manager.ui.regions import Differences, Region, TableRegion
-from manager.ui.session import recognise
+from manager.ui.session import current, recognise
 from manager.ui.streams import Seats, event, stream
 from shared import logs
 
@@ -47,7 +48,7 @@ def events() -> Response:
         raise NotFound("There is no such page that changes.")
     follow = begin(request.args)
     seats: Seats = current_app.extensions[_SEATS]
-    give_back = seats.take()
+    give_back = seats.take(current().id)
     if give_back is None:
         g.retry_after = _AWAY_SECONDS
         raise ServiceUnavailable("Too many pages are being watched.")
@@ -61,7 +62,7 @@ def events() -> Response:
 
 def _told(who: Principal, follow: Follow) -> Iterator[str]:
     """Tell what has changed since the last time; at first, everything."""
-    differences = Differences()
+    differences, is_troubled = Differences(), False
     while True:
         try:
             found = recognise()
@@ -71,6 +72,8 @@ def _told(who: Principal, follow: Follow) -> Iterator[str]:
             changes = differences.of(follow())
         except (SQLAlchemyError, redis.RedisError) as error:
             log.warning("page_not_followed", reason=type(error).__name__)
+            is_troubled = True
             yield event("trouble", "Not connected")
             continue
-        yield event("change", changes) if changes else ""
+        yield event("change", changes) if changes or is_troubled else ""
+        is_troubled = False

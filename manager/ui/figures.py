@@ -75,12 +75,17 @@ class Figures:
 
     def series(self) -> Mapping[Measure, Series]:
         """Return what was counted in each unit of the range."""
-        span = self.range.span(self.now)
-        return self._kept(
-            ("series", self.range, self._scope, span),
+        since, until = self.range.span(self.now)
+        found = self._kept(
+            ("series", self.range, self._scope),
             _SERIES_SECONDS[self.range],
-            lambda session: activity.every_series(session, self.range.unit, *span, self._scope),
+            lambda session: activity.every_series(session, self.range.unit, since, until, self._scope),
         )
+        # The range may have moved on since that was read.
+        return {
+            measure: {moment: counts for moment, counts in series.items() if moment >= since}
+            for measure, series in found.items()
+        }
 
     def running(self) -> int | None:
         """Return how many requests are in flight, None if that is not known (yet)."""

@@ -10,12 +10,15 @@ from typing import Any, cast
 from flask import Flask, current_app
 
 _EXTENSION = "llm_proxy_ui_memory"
+# For so long after its time something may still be shown while it is made anew.
+OLDEST_SECONDS = 60.0
 
 
 @dataclass
 class _Kept:
     made: Any = None
     until: float = float("-inf")
+    oldest: float = float("-inf")
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -29,14 +32,24 @@ class Memory:
         self._lock = threading.Lock()
 
     def get[Made](self, key: Hashable, seconds: float, make: Callable[[], Made]) -> Made:
-        """Return what was made under a key in the last seconds, or make it; others who want it wait meanwhile."""
+        """Return what was made under a key in the last seconds, or make it.
+
+        Others who want it meanwhile get what was made before; they wait if there is nothing, or it is too old.
+        """
         kept = self._entry(key)
-        with kept.lock:
+        found: Made
+        if not kept.lock.acquire(blocking=kept.oldest <= self._clock()):
+            found = kept.made
+            return found
+        try:
             if kept.until <= self._clock():
                 kept.made = make()
                 kept.until = self._clock() + seconds
-            found: Made = kept.made
+                kept.oldest = kept.until + OLDEST_SECONDS
+            found = kept.made
             return found
+        finally:
+            kept.lock.release()
 
     def forget(self) -> None:
         """Forget everything."""

@@ -37,9 +37,9 @@ class Differences:
         self._sent: dict[str, Region | TableRegion] = {}
 
     def of(self, regions: Iterable[Region | TableRegion]) -> list[dict[str, Any]]:
-        """Return what has changed since the last time."""
-        found = [change for region in regions if (change := self._change(region))]
-        return found
+        """Return what has changed since the last time. If a region cannot be made, none of them counts as sent."""
+        made = list(regions)
+        return [change for region in made if (change := self._change(region))]
 
     def _change(self, region: Region | TableRegion) -> dict[str, Any] | None:
         before = self._sent.get(region.id)

@@ -2,13 +2,15 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from time import monotonic
 from typing import Any
 
 from manager.rests import Rest
 
 MOST = 32
+MOST_EACH = 6
 PAUSE_SECONDS = 2.0
 LIFE_SECONDS = 60.0
 # After how many milliseconds a browser whose stream has ended comes again.
@@ -16,22 +18,33 @@ _AGAIN_MS = 500
 
 
 class Seats:
-    """How many streams may go on at a time."""
+    """How many streams may go on at a time, and how many of them may be one's own."""
 
-    def __init__(self, most: int = MOST) -> None:
-        self._free = threading.BoundedSemaphore(most)
+    def __init__(self, most: int = MOST, most_each: int = MOST_EACH) -> None:
+        self._most = most
+        self._most_each = most_each
+        self._taken: Counter[Hashable] = Counter()
+        self._lock = threading.Lock()
 
-    def take(self) -> Callable[[], None] | None:
-        """Take a seat and return what gives it back, however often that is called; None if none is free."""
-        if not self._free.acquire(blocking=False):
-            return None
+    def take(self, who: Hashable) -> Callable[[], None] | None:
+        """Take a seat and return what gives it back, however often that is called; None if none is free for them."""
+        with self._lock:
+            if self._taken.total() >= self._most or self._taken[who] >= self._most_each:
+                return None
+            self._taken[who] += 1
         taken = threading.Lock()
 
         def give_back() -> None:
             if taken.acquire(blocking=False):
-                self._free.release()
+                self._give_back(who)
 
         return give_back
+
+    def _give_back(self, who: Hashable) -> None:
+        with self._lock:
+            self._taken[who] -= 1
+            if not self._taken[who]:
+                del self._taken[who]
 
 
 def event(name: str, told: Any = None) -> str:

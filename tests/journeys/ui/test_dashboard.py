@@ -4,11 +4,11 @@ import re
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from manager.ui.streams import MOST
+from manager.ui.streams import MOST, MOST_EACH
 from tests.journeys.conftest import Installation, Token, until
-from tests.journeys.ui.conftest import DESK, PHONE, OpenPage, Portrait, flaws
+from tests.journeys.ui.conftest import DESK, PHONE, Complaints, OpenPage, Portrait, flaws
 
 ASK = [{"role": "user", "content": "Say hello."}]
 LOOKS = {"light": ("light", DESK), "dark": ("dark", DESK), "phone": ("light", PHONE)}
@@ -33,6 +33,15 @@ def of_project(product: Installation, token: Token) -> str:
 def figure(page: Page, name: str) -> str:
     """What stands in large letters."""
     return page.locator("#numbers .card", has=page.get_by_text(name, exact=True)).locator("dd").inner_text()
+
+
+def turn(page: Page, visibility: str) -> None:
+    """Hide a page, or show it again, as another tab does."""
+    page.evaluate(
+        "now => { Object.defineProperty(document, 'visibilityState', {get: () => now, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange')) }",
+        visibility,
+    )
 
 
 def test_a_request_appears_without_anybody_loading_the_page(product: Installation, page: Page, token: Token) -> None:
@@ -86,10 +95,7 @@ def test_a_hidden_page_asks_for_nothing(page: Page) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    page.evaluate(
-        "Object.defineProperty(document, 'visibilityState', {get: () => 'hidden'});"
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
+    turn(page, "hidden")
     page.wait_for_timeout(1500)
 
     assert asked == []
@@ -118,19 +124,74 @@ def test_the_end_of_the_session_is_seen_without_a_click(page: Page) -> None:
     expect(page.get_by_label("Token", exact=True)).to_be_visible()
 
 
-def test_the_api_answers_while_as_many_watch_as_may(product: Installation, open_page: OpenPage) -> None:
-    page = open_page()
+def test_a_page_shown_again_after_the_end_of_the_session_leads_to_the_sign_in_page(
+    page: Page, complaints: Complaints
+) -> None:
+    page.goto("/ui/dashboard")
+    expect(page.locator("[data-live]")).to_have_text("Live")
+    form = {"csrf_token": page.locator("meta[name=csrf-token]").get_attribute("content") or ""}
+    turn(page, "hidden")
+    page.request.post("/ui/sign-out", form=form)
+
+    turn(page, "visible")
+
+    expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    assert all(each.startswith("401 for ") for each in complaints.found)
+    complaints.found.clear()
+
+
+def test_a_page_that_is_hidden_and_shown_while_it_asks_begins_one_stream(page: Page) -> None:
+    begun: list[str] = []
+    held: list[Route] = []
+
+    def begin(route: Route) -> None:
+        begun.append(route.request.url)
+        if len(begun) == 1:
+            route.fulfill(status=204)
+
+    page.route("**/ui/events*", begin)
+    page.goto("/ui/dashboard")
+    page.route("**/ui/dashboard", lambda route: held.append(route))
+    expect(page.locator("[data-live]")).to_have_text(re.compile(r"Every \d+ s"))
+    with page.expect_request("**/ui/dashboard"):
+        pass
+
+    turn(page, "hidden")
+    turn(page, "visible")
+    page.wait_for_timeout(300)
+    for each in held:
+        each.continue_()
+    page.wait_for_timeout(1500)
+
+    assert (len(held), len(begun)) == (1, 2)
+
+
+def test_times_that_are_told_anew_go_on(page: Page) -> None:
+    page.clock.install()
     page.goto("/ui/sessions")
-    cookies = {each["name"]: each["value"] for each in page.context.cookies()}
+    page.evaluate(
+        "() => { const time = document.createElement('time'); time.id = 'told'; time.dataset.time = 'relative';"
+        "time.dateTime = new Date().toISOString(); document.querySelector('main').append(time) }"
+    )
+
+    page.clock.fast_forward("01:00:00")
+
+    expect(page.locator("#told")).to_have_text("1 hour ago")
+
+
+def test_the_api_answers_while_as_many_watch_as_may(product: Installation, open_page: OpenPage) -> None:
+    sessions = [open_page().context.cookies() for _ in range(MOST // MOST_EACH + 1)]
     url, streams = f"{product.manager_url}/ui/events?page=dashboard", []
 
-    def watch() -> requests.Response:
+    def watch(number: int = 0) -> requests.Response:
+        cookies = {each["name"]: each["value"] for each in sessions[number]}  # type: ignore[typeddict-item]
         return requests.get(url, cookies=cookies, stream=True, timeout=30)
 
     try:
-        while (answer := watch()).status_code == 200:
-            assert next(answer.iter_lines())
-            streams.append(answer)
+        for number in range(len(sessions)):
+            while (answer := watch(number)).status_code == 200:
+                assert next(answer.iter_lines())
+                streams.append(answer)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
         # Those of pages that have just been closed may not have noticed yet.
         assert MOST // 2 < len(streams) <= MOST

@@ -15,8 +15,9 @@ from manager import db
 from manager.rests import KEY
 from manager.tables import UiSession
 from manager.ui.streams import LIFE_SECONDS, MOST, Seats, stream
+from shared import redis_schema
 from tests.manager.api.conftest import Api
-from tests.manager.conftest import NOBODY, Serve, one_database
+from tests.manager.conftest import NOBODY, NOW, Serve, one_database
 from tests.manager.live_workers import Workers, running
 from tests.manager.ui.conftest import Browse, Browser
 
@@ -83,18 +84,20 @@ def test_at_first_everything_is_told(browse: Browse, workers: Workers) -> None:
 
 
 def test_then_only_what_has_changed_is_told(browse: Browse, workers: Workers) -> None:
-    workers.tell("w1", running("r1"), running("r2", 1))
+    # The clock of the worker is ahead, so that the requests do not grow older meanwhile.
+    ahead = (datetime.now(UTC) + timedelta(hours=1) - NOW).total_seconds()
+    workers.tell("w1", running("r1", ahead), running("r2", ahead + 1))
 
     first, second = told(
         browse(),
         "/ui/events?page=live",
         nothing,
-        lambda: workers.tell("w1", running("r1"), running("r2", 1, chunks=99)),
+        lambda: workers.tell("w1", running("r1", ahead), running("r2", ahead + 1, chunks=99)),
     )
 
     assert first[0] == "change"
     change = changed(second)["live-table"]
-    assert (list(change["rows"]), "order" in change) == (["live-r2"], False) or "live-r1" in change["rows"]
+    assert (list(change["rows"]), "order" in change) == (["live-r2"], False)
     assert "99" in change["rows"]["live-r2"]
 
 
@@ -123,7 +126,9 @@ def test_pages_that_do_not_change_have_no_events(browse: Browse) -> None:
 
 
 def test_who_is_nobody_is_told_nothing(browse: Browse) -> None:
-    assert browse(None).client.get("/ui/events?page=live").status_code in (303, 401)
+    answer = browse(None).client.get("/ui/events?page=live", headers={"accept": "text/event-stream"})
+
+    assert answer.status_code == 401
 
 
 def test_it_is_over_with_the_session(app: Flask, browse: Browse, api: Api, workers: Workers) -> None:
@@ -152,6 +157,40 @@ def test_without_redis_that_is_told(serve: Serve, database_url: str) -> None:
     assert browser.sign_in("management-0123456789-abcdefghijkl").status == 303
 
     assert told(browser, "/ui/events?page=live") == [("trouble", "Not connected")]
+
+
+def test_that_the_trouble_is_over_is_told_though_nothing_has_changed(
+    browse: Browse, workers: Workers, redis_client: redis.Redis
+) -> None:
+    workers.tell("w1")
+    browser = browse()
+
+    def fail() -> None:
+        redis_client.delete(redis_schema.WORKERS)
+        redis_client.set(redis_schema.WORKERS, "no workers")
+
+    def heal() -> None:
+        redis_client.delete(redis_schema.WORKERS)
+        workers.tell("w1")
+
+    first, *others = told(browser, "/ui/events?page=live", fail, heal, nothing)
+
+    assert first[0] == "change"
+    assert others == [("trouble", "Not connected"), ("change", [])]
+
+
+def test_nobody_takes_the_seats_of_others(
+    app: Flask, browse: Browse, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.tell("w1")
+    browser, other, address = browse(), browse(), "/ui/events?page=live"
+    monkeypatch.setitem(app.extensions, "llm_proxy_ui_seats", Seats(3, 1))
+
+    def others() -> None:
+        assert browser.client.get(address).status_code == 503
+        assert told(other, address)
+
+    assert told(browser, address, others)
 
 
 def test_there_are_so_many_at_a_time_and_each_gives_its_seat_back(
@@ -209,11 +248,23 @@ def test_a_stream_ends_with_its_life_the_server_or_what_there_is_to_tell() -> No
 
 def test_a_seat_is_given_back_once() -> None:
     seats = Seats(2)
-    first, second = seats.take(), seats.take()
-    assert first and second and seats.take() is None
+    first, second = seats.take("a"), seats.take("b")
+    assert first and second and seats.take("a") is None
 
     first()
     first()
 
-    assert seats.take() is not None
-    assert seats.take() is None
+    assert seats.take("a") is not None
+    assert seats.take("a") is None
+
+
+def test_each_may_have_so_many_seats() -> None:
+    seats = Seats(9, 2)
+    first, second = seats.take("a"), seats.take("a")
+    assert first and second and seats.take("a") is None
+    assert seats.take("b") is not None
+
+    second()
+
+    assert seats.take("a") is not None
+    assert seats.take("a") is None

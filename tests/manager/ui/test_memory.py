@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from manager.ui.memory import Memory
+from manager.ui.memory import OLDEST_SECONDS, Memory
 
 
 class Clock:
@@ -59,3 +59,55 @@ def test_what_nobody_asked_for_since_long_is_forgotten_first() -> None:
         memory.get(key, 60, lambda: next(made))
 
     assert [memory.get(key, 60, lambda: next(made)) for key in ("a", "b")] == [0, 3]
+
+
+def test_while_one_makes_it_anew_others_have_what_was_made_before() -> None:
+    clock, begun, gate = Clock(), threading.Event(), threading.Event()
+    memory = Memory(clock=clock)
+    memory.get("a", 5, lambda: "old")
+
+    def make() -> str:
+        begun.set()
+        gate.wait(10)
+        return "new"
+
+    clock.now = 6
+    with ThreadPoolExecutor(2) as pool:
+        renewed = pool.submit(memory.get, "a", 5, make)
+        assert begun.wait(10)
+        try:
+            assert pool.submit(memory.get, "a", 5, make).result(2) == "old"
+        finally:
+            gate.set()
+        assert renewed.result(10) == "new"
+    assert memory.get("a", 5, lambda: "newer") == "new"
+
+
+def test_what_is_too_old_is_waited_for() -> None:
+    clock, begun, gate = Clock(), threading.Event(), threading.Event()
+    memory = Memory(clock=clock)
+    memory.get("a", 5, lambda: "old")
+
+    def make() -> str:
+        begun.set()
+        gate.wait(10)
+        return "new"
+
+    clock.now = 5 + OLDEST_SECONDS
+    with ThreadPoolExecutor(2) as pool:
+        wanted = [pool.submit(memory.get, "a", 5, make) for _ in range(2)]
+        assert begun.wait(10)
+        gate.set()
+
+        assert [each.result(10) for each in wanted] == ["new", "new"]
+
+
+def test_what_could_not_be_made_anew_is_tried_again() -> None:
+    clock = Clock()
+    memory = Memory(clock=clock)
+    memory.get("a", 5, lambda: 1.0)
+    clock.now = 6
+    with pytest.raises(ZeroDivisionError):
+        memory.get("a", 5, lambda: 1 / 0)
+
+    assert memory.get("a", 5, lambda: 2.0) == 2.0

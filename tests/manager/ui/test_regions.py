@@ -1,5 +1,8 @@
 """Rules of differences: what somebody was sent is not sent again."""
 
+from collections.abc import Iterator
+
+import pytest
 from markupsafe import Markup
 
 from manager.ui.regions import Differences, Region, TableRegion
@@ -45,3 +48,16 @@ def test_a_table_without_a_head_keeps_that_of_its_page() -> None:
     [change] = Differences().of([TableRegion("t", {})])
 
     assert change == {"id": "t", "rows": {}, "data": {}, "order": []}
+
+
+def test_what_was_not_sent_because_a_later_region_failed_is_sent_the_next_time() -> None:
+    differences = Differences()
+
+    def failing() -> Iterator[Region]:
+        yield Region("a", Markup("1"))
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        differences.of(failing())
+
+    assert differences.of([Region("a", Markup("1"))]) == [{"id": "a", "html": "1"}]

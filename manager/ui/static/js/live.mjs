@@ -25,6 +25,7 @@ class Live {
     this.address = button.dataset.live;
     this.failures = 0;
     this.isPaused = false;
+    this.run = 0; // Changes with every begin and end: who has waited meanwhile has no say any more.
   }
 
   pause(isPaused) {
@@ -41,12 +42,14 @@ class Live {
   }
 
   stop() {
+    this.run++;
     clearTimeout(this.timer);
     this.source?.close();
     this.source = null;
   }
 
   open() {
+    this.stop();
     const source = new EventSource(this.address);
     let wasOpen = false;
     this.source = source;
@@ -79,16 +82,20 @@ class Live {
   }
 
   async poll() {
+    const { run } = this;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html", "x-refresh": "1" } });
-      if (answer.redirected) return location.reload();
+      const text = await answer.text();
+      if (run !== this.run) return;
+      // The session has ended: the page itself leads to the sign-in page.
+      if (answer.redirected || answer.status === 401) return location.reload();
       if (!answer.ok) throw new Error(answer.statusText);
-      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-      if (!this.isPaused) regionsOf(page).forEach(apply);
+      regionsOf(new DOMParser().parseFromString(text, "text/html")).forEach(apply);
     } catch {
+      if (run !== this.run) return;
       this.tell("waiting", "Not connected");
     }
-    if (!this.isPaused && document.visibilityState !== "hidden") this.open();
+    this.open();
   }
 
   tell(state, text) {

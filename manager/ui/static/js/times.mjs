@@ -6,10 +6,9 @@ const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 const EVERY_MS = 30_000;
 
 export function times(root) {
-  const all = [...root.querySelectorAll("time[data-time]")];
-  all.forEach(show);
-  const moving = all.filter((element) => element.dataset.time === "relative");
-  if (moving.length) setInterval(() => moving.forEach(show), EVERY_MS);
+  root.querySelectorAll("time[data-time]").forEach(show);
+  // Parts of live pages are replaced: what is there is asked for each time.
+  setInterval(() => root.querySelectorAll('time[data-time="relative"]').forEach(show), EVERY_MS);
 }
 
 export function show(element) {
