@@ -53,7 +53,7 @@ def test_a_morning(product: Installation, open_page: OpenPage, portrait: Portrai
 
     flowing = Asked(product, Token("", secret, project_id), **ENDLESS)
     page.goto(f"/ui/live?project={project_id}")
-    page.locator("#live-table tbody tr").get_by_role("link", name="Cut").click()
+    page.locator("#live-table tbody tr").get_by_role("link", name="Cut", exact=True).click()
     page.get_by_label("Reason").fill("enough for today")
     page.get_by_role("button", name="Cut this request").click()
     assert flowing.join().code() == "request_cut"

@@ -41,7 +41,7 @@ def test_a_stream_is_seen_and_cut(product: Installation, page: Page, token: Toke
     first = int(row.locator("td").nth(4).inner_text().replace(",", ""))
     expect(row.locator("td").nth(4)).not_to_have_text(f"{first:,}")
 
-    row.get_by_role("link", name="Cut").click()
+    row.get_by_role("link", name="Cut", exact=True).click()
     expect(page.get_by_role("heading", name="Cut this request?")).to_be_visible()
     page.get_by_label("Reason").fill("runs in circles")
     page.get_by_role("button", name="Cut this request").click()
@@ -61,7 +61,7 @@ def test_what_begins_and_ends_comes_and_goes_by_itself(product: Installation, pa
     flowing = Asked(product, token, **ENDLESS)
     row = page.locator("#live-table tbody tr")
     expect(row).to_have_count(1)
-    button = row.get_by_role("link", name="Cut")
+    button = row.get_by_role("link", name="Cut", exact=True)
     button.focus()
     page.wait_for_timeout(4500)
     expect(button).to_be_focused()
@@ -77,7 +77,7 @@ def test_it_is_cut_without_scripts(product: Installation, open_page: OpenPage, t
     page = open_page("operator", java_script_enabled=False)
     page.goto(live(token))
 
-    page.get_by_role("link", name="Cut").click()
+    page.get_by_role("link", name="Cut", exact=True).click()
     page.get_by_role("button", name="Cut this request").click()
 
     expect(page.locator("[data-toasts]")).to_contain_text("is being cut")
@@ -89,7 +89,7 @@ def test_who_may_only_read_cannot_cut(product: Installation, open_page: OpenPage
     page.goto(live(token))
 
     expect(page.locator("#live-table tbody tr")).to_have_count(1)
-    expect(page.get_by_role("link", name="Cut")).to_have_count(0)
+    expect(page.get_by_role("link", name="Cut", exact=True)).to_have_count(0)
     cut_all(product, token)
     flowing.join()
 
@@ -103,10 +103,10 @@ def test_it_can_be_seen_everywhere(
 
     page.goto("/ui/live")
     expect(page.locator("#live-table tbody")).to_contain_text("streaming")
-    expect(page.get_by_role("link", name="Cut").first).to_be_in_viewport()
+    expect(page.get_by_role("link", name="Cut", exact=True).first).to_be_in_viewport()
     assert flaws(page) == []
     portrait(page, f"live-{look}")
-    page.locator("#live-table").get_by_role("link", name="Cut").first.click()
+    page.locator("#live-table").get_by_role("link", name="Cut", exact=True).first.click()
     assert flaws(page) == []
     portrait(page, f"cut-{look}")
 
