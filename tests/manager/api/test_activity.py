@@ -12,9 +12,9 @@ from manager import db, rollup
 from manager.principals import Principal, Role, Scope
 from shared.models import Outcome, Usage, UsageEvent
 from shared.prices import Price, PriceTable
-from tests.manager.api.conftest import Api, faulty, one_database, problem
+from tests.manager.api.conftest import Api, faulty, problem
 from tests.manager.api.test_scope import SignIn
-from tests.manager.conftest import EVENT, PROJECT_ID
+from tests.manager.conftest import EVENT, PROJECT_ID, one_database
 
 OTHER = uuid.UUID("018f0000-0000-7000-8000-0000000000ff")
 MOMENT = datetime(2026, 5, 4, 10, 20, 30, tzinfo=UTC)

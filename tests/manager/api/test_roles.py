@@ -41,7 +41,13 @@ def test_nothing_is_open_but_shapes_and_health(app: Flask) -> None:
     unguarded = {rule.rule for rule in app.url_map.iter_rules() if not rule.rule.startswith(("/manage", "/ui"))}
 
     shapes = {"/manage/openapi.json", "/manage/docs", "/manage/docs/start.js", "/manage/docs/<name>"}
-    looks = {"/ui/sign-in", "/ui/theme", "/ui/assets/<version>/<path:name>"}
+    looks = {
+        "/ui/sign-in",
+        "/ui/sign-in/oidc",
+        "/ui/sign-in/oidc/callback",
+        "/ui/theme",
+        "/ui/assets/<version>/<path:name>",
+    }
     assert is_open == shapes | looks and unguarded == {"/healthz", "/readyz", "/metrics", "/"}
 
 
