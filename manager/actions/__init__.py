@@ -8,4 +8,9 @@ from collections.abc import Callable
 
 from sqlalchemy.orm import Session
 
+from manager.etags import Expected
+
+# Whatever there is, it may be changed.
+ANY = Expected()
+
 type Run[Result] = Callable[[Callable[[Session], Result]], Result]

@@ -7,8 +7,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from manager import audit, db, keys, projects
-from manager.actions import Run
-from manager.actions.projects import ANY
+from manager.actions import ANY, Run
 from manager.changes import between
 from manager.current import demand, note, now, scope, services
 from manager.etags import Expected

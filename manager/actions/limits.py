@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from manager import audit, etags, limits, publications
-from manager.actions.projects import ANY
+from manager.actions import ANY
 from manager.current import demand, demand_everything, note, now, services
 from manager.etags import Expected
 from manager.principals import Role

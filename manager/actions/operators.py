@@ -8,8 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from manager import etags, operators
-from manager.actions import Run
-from manager.actions.projects import ANY
+from manager.actions import ANY, Run
 from manager.audit import Action
 from manager.changes import between
 from manager.current import demand, note, now, services

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from manager import audit, etags, keys, limits, projects, tokens
-from manager.actions import Run
+from manager.actions import ANY, Run
 from manager.changes import between
 from manager.current import demand, demand_everything, note, now, principal, scope, services, source
 from manager.errors import Forbidden
@@ -16,8 +16,6 @@ from manager.etags import Expected
 from manager.principals import Role
 from manager.rules import Rules
 from manager.tables import Project, UpstreamKey
-
-ANY = Expected()
 
 
 def state(row: Project) -> str:

@@ -8,8 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from manager import audit, etags, limits, tokens
-from manager.actions import Run
-from manager.actions.projects import ANY
+from manager.actions import ANY, Run
 from manager.changes import between
 from manager.current import demand, note, now, scope, services, source
 from manager.errors import Conflict

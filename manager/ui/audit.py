@@ -8,7 +8,6 @@ import marshmallow as ma
 from flask import Response, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
-from werkzeug.datastructures import MultiDict
 
 from manager import audit_search, db, names
 from manager.actions import audit as actions
@@ -22,7 +21,7 @@ from manager.ui.audit_detail import summary, told
 from manager.ui.audit_fields import FIRST, MORE, AuditSearch, ExportSearch
 from manager.ui.blueprint import blueprint, needs
 from manager.ui.lists import BESIDE, listed
-from manager.ui.named_project import name_of
+from manager.ui.named_project import as_typed
 from manager.ui.spans import within
 
 
@@ -31,7 +30,7 @@ def all_events() -> ResponseReturnValue:
     """Show events, newest first, or those that are asked for."""
     asked = {name: value for name, value in request.args.items() if value.strip() and name not in BESIDE}
     context = {"first": FIRST, "more": MORE, "asked": asked, "data_plane": DATA_PLANE}
-    return listed(AuditSearch(), (*FIRST, *MORE), "audit/list.html", _find, sent=_sent(), **context)
+    return listed(AuditSearch(), (*FIRST, *MORE), "audit/list.html", _find, sent=as_typed(), **context)
 
 
 @blueprint.get("/audit/<uuid:event_id>", endpoint="event")
@@ -61,14 +60,6 @@ def _export_query() -> dict[str, Any]:
         name, reasons = next(iter(error.messages_dict.items()))
         raise Invalid(name, str(reasons[0])) from error
     return found
-
-
-def _sent() -> MultiDict[str, str]:
-    """Return what was asked for, as people would have typed it."""
-    sent = MultiDict(request.args)
-    if sent.get("project_id"):
-        sent["project_id"] = name_of(sent["project_id"])
-    return sent
 
 
 def _find(query: Mapping[str, Any]) -> dict[str, Any]:

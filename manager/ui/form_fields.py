@@ -26,7 +26,6 @@ class Kind(StrEnum):
     # Numbers by names, one `name = number` in each line.
     PAIRS = "pairs"
     LIMITS = "limits"
-    HIDDEN = "hidden"
 
 
 class Blank(StrEnum):

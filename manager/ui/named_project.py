@@ -5,6 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import marshmallow as ma
+from flask import request
+from werkzeug.datastructures import MultiDict
 
 from manager import db, project_choice
 from manager.api.fields import Moment
@@ -37,6 +39,14 @@ class UtcMoment(Moment):
 def project_field(label: str = "Project", help: str = "", name: str = "project_id") -> Field:
     """Return a field that asks for a project; the page proposes names, see tokens/parts.html."""
     return Field(name, label, help, attributes={"list": "project-names", "autocomplete": "off", "dir": "auto"})
+
+
+def as_typed() -> MultiDict[str, str]:
+    """Return what was asked of a list in the address, as people would have typed it: a project by its name."""
+    sent = MultiDict(request.args)
+    if sent.get("project_id"):
+        sent["project_id"] = name_of(sent["project_id"])
+    return sent
 
 
 def name_of(text: str) -> str:

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from flask import render_template, request
+from flask import render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
-from werkzeug.datastructures import MultiDict
 
 from manager import db, names, recent_requests
 from manager.current import now, scope, services
@@ -14,7 +13,7 @@ from manager.tables import Project, Request, Token, UpstreamKey
 from manager.ui import refusal_advice, timing
 from manager.ui.blueprint import blueprint
 from manager.ui.lists import listed
-from manager.ui.named_project import name_of
+from manager.ui.named_project import as_typed
 from manager.ui.request_fields import FIRST, MORE, OUTCOMES, RequestSearch
 from manager.ui.spans import within
 
@@ -23,7 +22,7 @@ from manager.ui.spans import within
 def all_requests() -> ResponseReturnValue:
     """Show requests, newest first, or those that are asked for."""
     context = {"first": FIRST, "more": MORE, "outcomes": OUTCOMES}
-    return listed(RequestSearch(), (*FIRST, *MORE), "requests/list.html", _find, sent=_sent(), **context)
+    return listed(RequestSearch(), (*FIRST, *MORE), "requests/list.html", _find, sent=as_typed(), **context)
 
 
 @blueprint.get("/requests/<request_id>", endpoint="request")
@@ -41,14 +40,6 @@ def one_request(request_id: str) -> str:
         "advice": advice,
     }
     return render_template("requests/one.html", **context, **known)
-
-
-def _sent() -> MultiDict[str, str]:
-    """Return what was asked for, as people would have typed it."""
-    sent = MultiDict(request.args)
-    if sent.get("project_id"):
-        sent["project_id"] = name_of(sent["project_id"])
-    return sent
 
 
 def _find(query: Mapping[str, Any]) -> dict[str, Any]:

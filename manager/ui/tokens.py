@@ -6,7 +6,6 @@ from typing import Any
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from werkzeug.datastructures import MultiDict
 
 from manager import db, names, tokens
 from manager.current import now, scope, services
@@ -15,7 +14,7 @@ from manager.tables import Token
 from manager.tokens import State
 from manager.ui.blueprint import blueprint
 from manager.ui.lists import BESIDE, listed
-from manager.ui.named_project import name_of
+from manager.ui.named_project import as_typed
 from manager.ui.token_fields import TokenSearch, filters
 
 
@@ -31,7 +30,7 @@ class Shown:
 @blueprint.get("/tokens", endpoint="tokens")
 def all_tokens() -> ResponseReturnValue:
     """Show the list, or that part of it which is asked for."""
-    return listed(TokenSearch(), filters(), "tokens/list.html", _find, sent=_sent(), asked=asked())
+    return listed(TokenSearch(), filters(), "tokens/list.html", _find, sent=as_typed(), asked=asked())
 
 
 def shown(rows: Sequence[Token], projects: Mapping[Any, str]) -> list[Shown]:
@@ -43,14 +42,6 @@ def shown(rows: Sequence[Token], projects: Mapping[Any, str]) -> list[Shown]:
 def asked() -> dict[str, str]:
     """Return the filters that were sent: what is neither empty, nor order or place."""
     return {name: value for name, value in request.args.items() if value.strip() and name not in BESIDE}
-
-
-def _sent() -> MultiDict[str, str]:
-    """Return what was asked for, as people would have typed it."""
-    sent = MultiDict(request.args)
-    if sent.get("project_id"):
-        sent["project_id"] = name_of(sent["project_id"])
-    return sent
 
 
 def _find(query: Mapping[str, Any]) -> dict[str, Any]:

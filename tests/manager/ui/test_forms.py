@@ -107,7 +107,6 @@ def control(form: Form, name: str) -> Tag:
         (field("moment", Kind.DATETIME), "tomorrow", "tomorrow"),
         (field("tags", Kind.TAGS), " gpt-5* \r\n\r\n o3\n", ["gpt-5*", "o3"]),
         (field("pairs", Kind.PAIRS), "temperature = 1\ntop_p=0.5\nx", {"temperature": 1, "top_p": 0.5, "x": ""}),
-        (field("text", Kind.HIDDEN), "x", "x"),
     ],
 )
 def test_what_is_entered_is_what_the_api_would_be_sent(one: Field, text: str, value: Any) -> None:
