@@ -11,8 +11,7 @@ Measures and their buckets:
 `cost`        `nano_usd`, as far as it is known, and `unpriced`: requests that used tokens at a cost that nobody knows
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -87,30 +86,6 @@ class Range(StrEnum):
         return moments[0], moments[-1] + self.unit.length
 
 
-@dataclass(frozen=True)
-class Percentiles:
-    """Milliseconds by percent: of each moment at which there was something, and of the whole time ({}: of nothing)."""
-
-    moments: Mapping[datetime, Mapping[int, float]]
-    whole: Mapping[int, float]
-
-
-def series(
-    session: Session,
-    unit: Unit,
-    since: datetime,
-    until: datetime,
-    measure: Measure,
-    scope: Scope = EVERYTHING,
-    project_id: UUID | None = None,
-) -> dict[datetime, dict[str, int]]:
-    """Return the amounts by bucket of each unit that begins from `since` on and before `until`, the earliest first.
-
-    What has no amount is left out. Of one project, or of all in scope together.
-    """
-    return every_series(session, unit, since, until, scope, project_id, [measure])[measure]
-
-
 def every_series(
     session: Session,
     unit: Unit,
@@ -120,7 +95,11 @@ def every_series(
     project_id: UUID | None = None,
     measures: Iterable[Measure] = Measure,
 ) -> dict[Measure, dict[datetime, dict[str, int]]]:
-    """Return the series of each measure, as they are at one moment; see series."""
+    """Return of each measure the amounts by bucket of each unit that begins from `since` on and before `until`.
+
+    The earliest first, and all as they are at one moment; what has no amount is left out. Of one project, or of all in
+    scope together.
+    """
     found: dict[Measure, dict[datetime, dict[str, int]]] = {measure: {} for measure in measures}
     keys = (Activity.measure, Activity.moment, Activity.bucket)
     query = (
@@ -144,24 +123,9 @@ def totals(
     scope: Scope = EVERYTHING,
     project_id: UUID | None = None,
 ) -> dict[str, int]:
-    """Return the amounts by bucket of the whole time; see series."""
-    return histogram.merged(series(session, unit, since, until, measure, scope, project_id).values())
-
-
-def percentiles(
-    session: Session,
-    unit: Unit,
-    since: datetime,
-    until: datetime,
-    measure: Measure,
-    wanted: Sequence[int] = (50, 95, 99),
-    scope: Scope = EVERYTHING,
-    project_id: UUID | None = None,
-) -> Percentiles:
-    """Return percentiles of `duration` or `first_byte`; see series."""
-    found = series(session, unit, since, until, measure, scope, project_id)
-    moments = {moment: histogram.percentiles(counts, wanted) for moment, counts in found.items()}
-    return Percentiles(moments, histogram.percentiles(histogram.merged(found.values()), wanted))
+    """Return the amounts by bucket of the whole time; see every_series."""
+    found = every_series(session, unit, since, until, scope, project_id, [measure])
+    return histogram.merged(found[measure].values())
 
 
 def _is_of(scope: Scope, project_id: UUID | None) -> "sa.ColumnElement[bool]":

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 from collections.abc import Iterator
 from typing import cast
 
@@ -10,7 +9,7 @@ import pytest
 import requests
 
 from manager.supervisor import Supervisor
-from tests.bench import answers, closed_loop, exchanges, idle, provider, report, rounds, rows, streams
+from tests.bench import answers, closed_loop, exchanges, idle, provider, report, rounds, rows, streams, wrk
 from tests.bench.burst import Burst
 from tests.bench.endpoint import Endpoint, bearer
 from tests.bench.exchanges import is_whole, status_of
@@ -144,8 +143,8 @@ def test_idle_connections_stay_open_unless_the_provider_closes_them(endpoint: En
     assert streams.run(count(answers.once_model(0))) == 0
 
 
-@pytest.mark.skipif(not shutil.which("wrk"), reason="wrk is not installed")
 def test_wrk_sees_answers_and_refusals(upstream: Provider, endpoint: Endpoint) -> None:
+    wrk.provide()
     served = closed_loop.burst(upstream, endpoint, SMALL, 2, 1)
     refused = closed_loop.burst(upstream, endpoint.with_token("wrong"), SMALL, 2, 1, refused=True)
     wrong = closed_loop.burst(upstream, endpoint.with_token("wrong"), SMALL, 2, 1)

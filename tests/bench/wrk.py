@@ -46,6 +46,7 @@ def provide() -> None:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise LoadError("wrk is missing: install Debian's package `wrk`")
+    subprocess.run(["apt-get", "update", "-qq"], capture_output=True, check=False)
     made = subprocess.run(["apt-get", "install", "-y", "-qq", "wrk"], capture_output=True, text=True, check=False)
     if made.returncode or not shutil.which("wrk"):
         raise LoadError(f"wrk cannot be installed: {made.stderr.strip()[-300:] or made.stdout.strip()[-300:]}")

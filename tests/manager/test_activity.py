@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from manager import activity, db, rollup
+from manager import activity, db, histogram, rollup
 from manager.activity import Measure, Range, Unit
 from manager.principals import EVERYTHING, Scope
 from manager.tables import Activity
@@ -48,7 +48,7 @@ def series(
     project_id: UUID | None = None,
 ) -> dict[datetime, dict[str, int]]:
     with db.reading(sessions) as session:
-        return activity.series(session, unit, since, until, measure, scope, project_id)
+        return activity.every_series(session, unit, since, until, scope, project_id, [measure])[measure]
 
 
 @pytest.mark.usefixtures("used")
@@ -106,10 +106,8 @@ def test_only_what_is_in_scope_is_told(
     with db.reading(sessions) as session:
         span = (FIRST, FIRST + DAY)
         totals = activity.totals(session, Unit.HOUR, *span, Measure.OUTCOME, scope, project_id)
-        told = activity.percentiles(session, Unit.HOUR, *span, Measure.DURATION, scope=scope, project_id=project_id)
 
     assert sum(totals.values()) == share * sum(range(1, 25))
-    assert bool(told.whole) is bool(told.moments) is bool(share)
 
 
 @pytest.mark.usefixtures("used")
@@ -143,17 +141,21 @@ def test_percentiles_are_within_ten_percent_of_each_moment_and_of_the_whole(sess
     with sessions.begin() as session:
         rollup.record(session, [rollup.request_row(event) for event in events])
 
-    with db.reading(sessions) as session:
-        told = activity.percentiles(session, Unit.HOUR, NOW - HOUR, NOW + DAY, Measure.DURATION)
-        first = activity.percentiles(session, Unit.HOUR, NOW - HOUR, NOW + DAY, Measure.FIRST_BYTE, (10, 90))
+    span = (NOW - HOUR, NOW + DAY)
+    told = series(sessions, Unit.HOUR, Measure.DURATION, *span)
+    first = histogram.merged(series(sessions, Unit.HOUR, Measure.FIRST_BYTE, *span).values())
 
     near = {moment: exact(durations, (50, 95, 99)) for moment, durations in hours.items()}
-    assert list(told.moments) == [Unit.HOUR.beginning(moment) for moment in hours]
+    assert list(told) == [Unit.HOUR.beginning(moment) for moment in hours]
     for moment, expected in near.items():
-        assert told.moments[Unit.HOUR.beginning(moment)] == pytest.approx(expected, rel=0.1)
+        counts = told[Unit.HOUR.beginning(moment)]
+        assert histogram.percentiles(counts, (50, 95, 99)) == pytest.approx(expected, rel=0.1)
     everything = [duration for durations in hours.values() for duration in durations]
-    assert told.whole == pytest.approx(exact(everything, (50, 95, 99)), rel=0.1)
-    assert first.whole == pytest.approx(exact([duration / 3 for duration in everything], (10, 90)), rel=0.1)
+    whole = histogram.percentiles(histogram.merged(told.values()), (50, 95, 99))
+    assert whole == pytest.approx(exact(everything, (50, 95, 99)), rel=0.1)
+    assert histogram.percentiles(first, (10, 90)) == pytest.approx(
+        exact([duration / 3 for duration in everything], (10, 90)), rel=0.1
+    )
 
 
 def exact(durations: list[float], percents: tuple[int, ...]) -> dict[int, float]:
