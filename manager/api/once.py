@@ -1,7 +1,7 @@
 """Idempotency-Key: what is asked for twice under one key is done once, and answered alike."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import marshmallow as ma
 from flask import Response, abort, json, request
@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session
 
 from manager import idempotency
 from manager.actions import Run
+from manager.actions import once as actions
 from manager.api import conditions
-from manager.current import now, principal, services
+from manager.current import principal, services
+from manager.idempotency import Answer
 
 
 def once[Result](
@@ -35,29 +37,14 @@ def once[Result](
     fingerprint = idempotency.fingerprint(caller, request.method, path, body)
     asked = idempotency.Asked(str(caller.id or caller.name), key, fingerprint)
 
-    def run(work: Callable[[Session], Result]) -> Result:
-        made: list[Result] = []
+    def answer(made: Result) -> Answer:
+        return Answer(status, json.dumps(schema.dump(shown(made))), state(made))
 
-        def work_once(session: Session) -> idempotency.Answer | None:
-            made.clear()
-
-            def act() -> idempotency.Answer:
-                made.append(work(session))
-                return idempotency.Answer(status, json.dumps(schema.dump(shown(made[0]))), state(made[0]))
-
-            kept = idempotency.once(session, services().rules.keyring, now(), asked, act)
-            if kept is not None:
-                check(session, json.loads(kept.body))
-            return kept
-
-        kept = services().transact(work_once)
-        return made[0] if kept is None else abort(_replayed(kept))
-
-    return run
+    return actions.once(asked, answer, _replay, check)
 
 
-def _replayed(answer: idempotency.Answer) -> Response:
+def _replay(answer: Answer) -> NoReturn:
     headers = {"idempotency-replayed": "true"}
     if answer.state:
         conditions.show(answer.state)
-    return Response(answer.body, answer.status, headers, content_type="application/json")
+    abort(Response(answer.body, answer.status, headers, content_type="application/json"))

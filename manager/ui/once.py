@@ -11,7 +11,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Flask, abort, g, json, make_response, request
 from flask.typing import ResponseReturnValue
@@ -19,8 +19,10 @@ from sqlalchemy.orm import Session
 
 from manager import idempotency
 from manager.actions import Run
-from manager.current import now, principal, services
+from manager.actions import once as actions
+from manager.current import principal, services
 from manager.errors import Conflict, KeyReused
+from manager.idempotency import Answer
 
 FIELD = "once"
 # What differs although the form is the same.
@@ -56,30 +58,26 @@ def once[Result](
     key = f"ui-{value}-{hashlib.sha256(body).hexdigest()[:32]}"
     asked = idempotency.Asked(str(caller.id or caller.name), key, fingerprint)
 
-    def run(work: Callable[[Session], Result]) -> Result:
-        made: list[Result] = []
+    def answer(made: Result) -> Answer:
+        return Answer(status, json.dumps(kept(made)))
 
-        def work_once(session: Session) -> idempotency.Answer | None:
-            made.clear()
+    def replay(before: Answer) -> NoReturn:
+        abort(make_response(again(json.loads(before.body))))
 
-            def act() -> idempotency.Answer:
-                made.append(work(session))
-                return idempotency.Answer(status, json.dumps(kept(made[0])))
+    def spend(session: Session, before: Any) -> None:
+        g.once_is_spent = True
+        check(session, before)
 
-            before = idempotency.once(session, services().rules.keyring, now(), asked, act)
-            if before is not None:
-                g.once_is_spent = True
-                check(session, json.loads(before.body))
-            return before
+    run = actions.once(asked, answer, replay, spend)
 
+    def run_or_say(work: Callable[[Session], Result]) -> Result:
         try:
-            before = services().transact(work_once)
+            return run(work)
         except KeyReused:
             g.once_is_spent = True
             raise Conflict(_OTHERWISE) from None
-        return made[0] if before is None else abort(make_response(again(json.loads(before.body))))
 
-    return run
+    return run_or_say
 
 
 def _value() -> str:
