@@ -18,6 +18,11 @@ def nano_usd(text: str) -> int:
     return amount
 
 
+def known(nano: int, unpriced: int) -> int | None:
+    """Return a sum of what is known; None if all there was has unknown costs: 0 would be a lie."""
+    return None if unpriced and not nano else nano
+
+
 def usd(nano: int) -> str:
     """Return nano-USD as a text in dollars, with two decimals or as many more as are needed."""
     dollars, rest = divmod(nano, UNIT)

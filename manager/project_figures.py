@@ -8,7 +8,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from manager import activity, tokens
+from manager import activity, money, tokens
 from manager.activity import Measure, Unit
 from manager.tables import Activity, Token
 
@@ -32,7 +32,7 @@ class Use:
         requests = sum(amount for (measure, _), amount in amounts.items() if measure == Measure.OUTCOME)
         prompt, completion = (amounts.get((Measure.TOKENS, name), 0) for name in ("prompt", "completion"))
         cost, unpriced = (amounts.get((Measure.COST, name), 0) for name in ("nano_usd", "unpriced"))
-        return cls(requests, prompt, completion, None if unpriced and not cost else cost, unpriced)
+        return cls(requests, prompt, completion, money.known(cost, unpriced), unpriced)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def total(uses: Iterable[Use]) -> Use:
         sum(use.requests for use in all_of_them),
         sum(use.prompt_tokens for use in all_of_them),
         sum(use.completion_tokens for use in all_of_them),
-        None if unpriced and not cost else cost,
+        money.known(cost, unpriced),
         unpriced,
     )
 

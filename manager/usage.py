@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from manager import money
 from manager.principals import EVERYTHING, Scope
 from manager.tables import DailyUsage, HourlyUsage, Project, UtcDateTime
 
@@ -172,7 +173,5 @@ def _item(row: Any, names: Sequence[str] = SUMS) -> dict[str, Any]:
     item = dict(row)
     for name in names:
         item[name] = float(item[name] or 0) if name == "duration_ms" else int(item[name] or 0)
-    # Where nothing is known, a sum of nothing would be a lie.
-    cost = item.pop("cost_nano_usd")
-    item["cost"] = None if item["unpriced_requests"] and not cost else cost
+    item["cost"] = money.known(item.pop("cost_nano_usd"), item["unpriced_requests"])
     return item
