@@ -5,7 +5,9 @@ import time
 import tracemalloc
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -667,13 +669,20 @@ def test_a_hundred_thousand_events_are_verified_in_seconds(chain: Chain, session
     assert time.perf_counter() - begin < 20  # Some 2 seconds, unless others work as well.
 
 
-def test_verifying_takes_no_more_memory_for_more_events(chain: Chain, sessions: db.Sessions) -> None:
-    fill(sessions, chain, 20_000)
+def peak_of_verifying(url: str) -> int:
+    """Return how many bytes the verification holds at most."""
+    chain = Chain(db.create_sessions(db.create_engine(url)), KEYRING)
     chain.verify()
-
     tracemalloc.start()
     chain.verify()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    return tracemalloc.get_traced_memory()[1]
+
+
+def test_verifying_takes_no_more_memory_for_more_events(chain: Chain, sessions: db.Sessions, engine: sa.Engine) -> None:
+    fill(sessions, chain, 20_000)
+
+    # In a process of its own: what other threads of this one take meanwhile does not count.
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        peak = process.submit(peak_of_verifying, engine.url.render_as_string(hide_password=False)).result()
 
     assert peak < 5 << 20

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.journeys.conftest import Installation, Token
+from tests.journeys.conftest import Installation, Token, until
 from tests.journeys.test_resilience import Asked
 from tests.journeys.ui.conftest import DESK, PHONE, OpenPage, Portrait, flaws
 
@@ -18,8 +18,11 @@ def token(product: Installation, request: pytest.FixtureRequest) -> Token:
 
 @pytest.fixture
 def flowing(product: Installation, token: Token) -> Asked:
-    """A stream that goes on until it is cut."""
-    return Asked(product, token, **ENDLESS)
+    """A stream that goes on until it is cut, and that the workers have told of."""
+    asked = Asked(product, token, **ENDLESS)
+    seen = until(lambda: product.manage("GET", f"/manage/live?project_id={token.project_id}")["items"])
+    assert [each["token_id"] for each in seen] == [token.id]
+    return asked
 
 
 def live(token: Token) -> str:
