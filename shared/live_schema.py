@@ -26,6 +26,8 @@ class State(StrEnum):
 
     # Its answer has not begun.
     WAITING = "waiting"
+    # Kept from its provider until somebody decides, see rules_schema.
+    HELD = "held"
     STREAMING = "streaming"
 
 
@@ -33,7 +35,7 @@ class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
     """A request in flight. New fields go to the end and have a default.
 
     `completion_tokens` is estimated until the provider has told it, None before anything is known. The reader fills in
-    the `worker`.
+    the `worker`. `rule` is the name of the one that holds it.
     """
 
     request_id: str
@@ -50,6 +52,8 @@ class RunningRequest(msgspec.Struct, frozen=True, array_like=True):
     response_bytes: int
     completion_tokens: int | None
     worker: str = ""
+    rule: str = ""
+    held_until: datetime | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 import msgspec
 
+from shared.inspection import Inspection
+
 # Numbers are exact up to here in JSON as many read it, in Lua, and so in every limit.
 MOST = 2**53
 
@@ -142,7 +144,7 @@ class Project:
 
     `base_url` empty: the provider's own. `fallback_urls` take its place, in order, when it is down. `cors_origins`
     are the origins whose pages may call; none: no CORS at all. `features` holds only what differs from the provider.
-    `limits` are of all its tokens together.
+    `limits` are of all its tokens together. `name` is for whoever looks on.
     """
 
     id: str
@@ -156,6 +158,8 @@ class Project:
     cors_origins: tuple[str, ...] = ()
     features: Mapping[Feature, bool] = field(default_factory=dict)
     limits: tuple[Limit, ...] = ()
+    name: str = ""
+    inspection: Inspection = Inspection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,20 @@ class Cut(msgspec.Struct, frozen=True, tag="cut"):
     request_id: str
 
 
+class Decided(msgspec.Struct, frozen=True, tag="decided"):
+    """What somebody has decided about a held request. `is_edited`: its new body waits in Redis (see flow_schema)."""
+
+    request_id: str
+    verdict: Literal["resume", "refuse"]
+    is_edited: bool = False
+
+
+class RulesChanged(msgspec.Struct, frozen=True, tag="rules"):
+    """Other rules have come into force."""
+
+    version: int
+
+
 class BreakerChange(msgspec.Struct, frozen=True, tag="breaker"):
     """A breaker that opened or closed. `subject` is `origin:<scheme, host and port>` or `key:<upstream key id>`.
 
@@ -106,7 +120,7 @@ class BreakerChange(msgspec.Struct, frozen=True, tag="breaker"):
     openings: int = 0
 
 
-ControlMessage = Revoked | Cut | BreakerChange
+ControlMessage = Revoked | Cut | Decided | RulesChanged | BreakerChange
 
 _control_decoder = msgspec.json.Decoder(ControlMessage)
 _policy_decoder = msgspec.json.Decoder(Policy)

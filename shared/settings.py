@@ -33,13 +33,14 @@ class Plane(Flag):
     CONTROL = auto()
     SUPERVISOR = auto()
     MOCK = auto()
+    INSPECTOR = auto()
 
 
 ALL = Plane.DATA | Plane.CONTROL | Plane.SUPERVISOR
 # Who listens on which ports. Listeners that share a port would take each other's connections, in turn and silently.
 _LISTENS = {
     Plane.DATA: ("proxy_port", "metrics_port"),
-    Plane.SUPERVISOR: ("proxy_port", "manager_port", "metrics_port"),
+    Plane.SUPERVISOR: ("proxy_port", "manager_port", "metrics_port", "inspector_port"),
 }
 
 
@@ -181,6 +182,12 @@ def _public(text: str) -> str:
     return text.rstrip("/")
 
 
+def _argon2(text: str) -> str:
+    if text and not re.fullmatch(r"\$argon2(id|i|d)\$v=\d+\$m=\d+,t=\d+,p=\d+\$[\w+/]+\$[\w+/]+", text):
+        raise ValueError("must be an Argon2 hash, which begins with $argon2")
+    return text
+
+
 def _origin(text: str) -> str:
     origin = _issuer(text).rstrip("/")
     if urlsplit(origin).path:
@@ -250,7 +257,7 @@ class Settings:
     )  # fmt: skip
     data_dir: Path = _variable(
         "LLM_PROXY_DATA_DIR", "data", "Folder of the embedded database, embedded Redis, generated secrets and logs.",
-        _folder, ALL,
+        _folder, ALL | Plane.INSPECTOR,
     )  # fmt: skip
     database_url: str = _variable(
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
@@ -282,7 +289,7 @@ class Settings:
     )  # fmt: skip
     redis_url: str = _variable(
         "REDIS_URL", "", "Redis or Valkey that both planes share: a server, Sentinels or a Cluster; empty: embedded.",
-        _redis, ALL, is_secret=True,
+        _redis, ALL | Plane.INSPECTOR, is_secret=True,
     )  # fmt: skip
     redis_timeout_ms: int = _variable(
         "LLM_PROXY_REDIS_TIMEOUT_MS", "500", "How long a request waits for Redis before it is refused with 503.",
@@ -293,15 +300,43 @@ class Settings:
     )
     proxy_port: int = _variable("LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL)
     manager_port: int = _variable(
-        "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.", _port, Plane.CONTROL | Plane.SUPERVISOR
-    )
+        "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.",
+        _port, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR,
+    )  # fmt: skip
     public_url: str = _variable(
         "LLM_PROXY_PUBLIC_URL", "", "Where applications reach the proxy, without /v1; empty: its port on this machine.",
         _public, Plane.CONTROL,
     )  # fmt: skip
     inspector_port: int = _variable(
-        "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page when the addons run under mitmweb.",
-        _port, Plane.DATA,
+        "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page.", _port, ALL | Plane.INSPECTOR
+    )
+    inspector_host: str = _variable(
+        "LLM_PROXY_INSPECTOR_HOST", "127.0.0.1", "Address that mitmweb's page listens on.", str, Plane.INSPECTOR
+    )
+    inspector_url: str = _variable(
+        "LLM_PROXY_INSPECTOR_URL", "", "Where operators reach mitmweb; empty: its port on this machine.",
+        _public, Plane.CONTROL,
+    )  # fmt: skip
+    inspector_password: str = _variable(
+        "LLM_PROXY_INSPECTOR_PASSWORD", "",
+        "Argon2 hash of a password that lets look at flows without an operator's token; empty: there is none.",
+        _argon2, Plane.INSPECTOR, is_secret=True,
+    )  # fmt: skip
+    inspector_flows: int = _variable(
+        "LLM_PROXY_INSPECTOR_FLOWS", "5000", "How many flows mitmweb keeps, the oldest go first.",
+        _number(10, 1_000_000), Plane.INSPECTOR,
+    )  # fmt: skip
+    inspector_mb: int = _variable(
+        "LLM_PROXY_INSPECTOR_MB", "256", "How many MB the bodies of these flows may have together.",
+        _number(1, 65536), Plane.INSPECTOR,
+    )  # fmt: skip
+    inspection: bool = _variable(
+        "LLM_PROXY_INSPECTION", "true", "Tell the inspector of flows, as each project wants it; false: of none at all.",
+        _truth, Plane.DATA,
+    )  # fmt: skip
+    feed_mb: int = _variable(
+        "LLM_PROXY_FEED_MB", "64", "How many MB of flows Redis keeps for the inspector and for exports.",
+        _number(1, 65536), Plane.DATA,
     )  # fmt: skip
     metrics_port: int = _variable(
         "LLM_PROXY_METRICS_PORT", "9101", "Port of the data plane's health and metrics endpoints.", _port, ALL
@@ -449,7 +484,7 @@ class Settings:
     )
     manager_url: str = _variable(
         "LLM_PROXY_MANAGER_URL", "", "Where browsers reach the manager, such as https://llm.example.org.",
-        _origin, Plane.CONTROL,
+        _origin, Plane.CONTROL | Plane.INSPECTOR,
     )  # fmt: skip
     backup_every: timedelta | None = _variable(
         "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",
@@ -469,7 +504,7 @@ class Settings:
     )  # fmt: skip
     log_level: str = _variable(
         "LLM_PROXY_LOG_LEVEL", "info", "Least severe level that is logged.",
-        _one_of("debug", "info", "warning", "error"), ALL,
+        _one_of("debug", "info", "warning", "error"), ALL | Plane.INSPECTOR,
     )  # fmt: skip
     demo_provider_key: str = _variable(
         "OPENAI_API_KEY", "", "Provider key for the demo of `llm-proxy up`; empty: the bundled mock provider answers.",
@@ -520,6 +555,7 @@ def load(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
     values["database_url"] = values["database_url"] or f"sqlite:///{values['data_dir']}/llm-proxy.db"
     values["redis_url"] = values["redis_url"] or f"unix://{embedded_socket(values['data_dir'])}"
     values["public_url"] = values["public_url"] or f"http://127.0.0.1:{values['proxy_port']}"
+    values["inspector_url"] = values["inspector_url"] or f"http://127.0.0.1:{values['inspector_port']}"
     sources = {variable.name: _source(variable, plane, fallback or {}) for variable in variables()}
     return Settings(**values, sources=sources)
 
