@@ -55,6 +55,16 @@ class Action(StrEnum):
     BACKUP_RESTORE = "backup.restore"
     DATABASE_COPY = "database.copy"
     REQUEST_CUT = "request.cut"
+    REQUEST_RESUME = "request.resume"
+    REQUEST_EDIT = "request.edit"
+    REQUEST_REFUSE = "request.refuse"
+    RULE_CREATE = "rule.create"
+    RULE_UPDATE = "rule.update"
+    RULE_DELETE = "rule.delete"
+    RULE_ORDER = "rule.order"
+    FLOWS_READ = "flows.read"
+    FLOWS_EXPORT = "flows.export"
+    INSPECTOR_OPEN = "inspector.open"
     STREAM_CUT = "stream.cut"
     REQUESTS_REFUSED = "requests.refused"
 
@@ -92,14 +102,15 @@ def note(
     subject_id: UUID | None = None,
     outcome: str = SUCCESS,
     detail: Mapping[str, Any] | None = None,
+    event_id: UUID | None = None,
 ) -> None:
     """Write down something that succeeds if the session's transaction does. What looks like a secret is masked.
 
-    `subject_id` is what was done to if it is neither a project nor a token.
+    `subject_id` is what was done to if it is neither a project nor a token; `event_id` is for who needs to know it.
     """
-    note_each(
-        session, now, source, action, [(project_id, token_id)], subject_id=subject_id, outcome=outcome, detail=detail
-    )
+    event = _event(now, action, source, project_id, token_id, detail or {})
+    event |= {"subject_id": subject_id, "outcome": outcome} | ({} if event_id is None else {"id": event_id})
+    session.execute(sa.insert(AuditEvent), [event])
 
 
 def note_each(

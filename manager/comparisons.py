@@ -15,11 +15,12 @@ import sqlalchemy as sa
 from redis.client import Pipeline
 from sqlalchemy.orm import Session
 
-from manager import prices, publications, published
+from manager import flow_rules, prices, publications, published
 from manager.tables import Project, Token, UpstreamKey
 from shared import limits_schema, redis_schema
 from shared.models import Scope
 from shared.prices import encode_table
+from shared.rules_schema import RULES, encode_rules
 
 # One glob for the keys of tokens, identities, projects and what they have used; the others that it lets in are few.
 RECORDS = redis_schema.PREFIX + "[tipu][odrs][keo]*"
@@ -33,6 +34,7 @@ _TYPES = {
     redis_schema.EPOCH: b"string",
     redis_schema.GLOBAL_LIMITS: b"string",
     redis_schema.PRICES: b"string",
+    RULES: b"string",
     redis_schema.CORS_ORIGINS: b"set",
     redis_schema.BREAKERS: b"hash",
     _SHARED: b"hash",
@@ -100,18 +102,20 @@ def of_projects(client: "redis.Redis", rows: Sequence[Project]) -> list[Differen
 
 
 def of_the_rest(client: "redis.Redis", session: Session) -> list[Difference]:
-    """Compare what there is once: the limits of everything together, the prices, the origins of all projects."""
+    """Compare what there is once: the limits of everything together, prices, rules, the origins of all projects."""
     limits = limits_schema.encode_limits(publications.global_limits(session))
     with client.pipeline(transaction=False) as pipeline:
         pipeline.get(redis_schema.GLOBAL_LIMITS)
         pipeline.get(redis_schema.PRICES)
+        pipeline.get(RULES)
         pipeline.smembers(redis_schema.CORS_ORIGINS)
         told = answers(pipeline)
     # What is damaged is told by of_types.
     kinds = [
         ("limits", redis_schema.GLOBAL_LIMITS, (told[0] or b"") == limits),
         ("prices", redis_schema.PRICES, told[1] == encode_table(prices.table(session))),
-        ("origins", redis_schema.CORS_ORIGINS, _origins(told[2]) == set(published.cors_origins(session))),
+        ("rules", RULES, told[2] == encode_rules(flow_rules.published(session))),
+        ("origins", redis_schema.CORS_ORIGINS, _origins(told[3]) == set(published.cors_origins(session))),
     ]
     return [
         Difference(kind, key, "changed")

@@ -1,7 +1,7 @@
 """What the views work with: made once per app, reached through it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -13,10 +13,12 @@ from sqlalchemy.orm import Session
 
 from manager import audit, db
 from manager.errors import Forbidden
+from manager.flow_exports import FlowExport
 from manager.people import People
 from manager.principals import EVERYTHING, Principal, Role, Scope
 from manager.publisher import Publisher, PublishError
 from manager.readiness import Readiness
+from manager.rule_check import RuleCheck
 from manager.rules import Rules
 from manager.stores import connect_redis
 from manager.tallies import SafeTallies
@@ -45,6 +47,9 @@ class Services:
     rules: Rules
     tallies: SafeTallies
     people: People | None
+    # Programs that know what flows are.
+    rule_check: RuleCheck = field(default_factory=RuleCheck)
+    flow_export: FlowExport = field(default_factory=FlowExport)
 
     @classmethod
     def of(cls, settings: Settings) -> "Services":

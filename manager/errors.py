@@ -7,7 +7,8 @@ DomainError
 ├── Stale               it has changed since it was looked at
 ├── KeyReused           an idempotency key came before with another request
 ├── Invalid             a value breaks a rule
-└── ProjectInactive     the project takes no new tokens
+├── ProjectInactive     the project takes no new tokens
+└── Unavailable         what it needs does not work at the moment
 """
 
 
@@ -61,3 +62,9 @@ class ProjectInactive(DomainError):
     """The project takes no new tokens."""
 
     code = "project_inactive"
+
+
+class Unavailable(DomainError):
+    """What it needs does not work at the moment."""
+
+    code = "service_unavailable"

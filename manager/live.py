@@ -13,18 +13,20 @@ from uuid import UUID
 import msgspec
 import redis
 
-from manager import status, texts
-from manager.errors import Invalid, NotFound
+from manager import flows, status, texts
+from manager.errors import Conflict, Invalid, NotFound
 from manager.principals import EVERYTHING, Scope
 from shared import live_schema, redis_schema
+from shared.flow_schema import EDIT_MS, FlowRecord, decided_key, edit_key
 from shared.holds_schema import OpenRequest, decode_hold
-from shared.live_schema import RunningRequest, Snapshot
-from shared.redis_schema import ContractError, Cut
+from shared.live_schema import RunningRequest, Snapshot, State
+from shared.redis_schema import ContractError, Cut, Decided
 
 REASON_LENGTH = 500
 # Who begins to watch waits so long at most until all workers have told something.
 PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
+_DECIDED = "Somebody else has decided about this request just now."
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,16 @@ class InFlight:
     request_id: str
     project_id: UUID
     token_id: UUID
+
+
+@dataclass(frozen=True)
+class One:
+    """A request in flight: what its worker told last, and of a held one the record with its body; None: nothing."""
+
+    request: InFlight
+    told: RunningRequest | None
+    record: FlowRecord | None
+    is_held: bool
 
 
 def watch(client: "redis.Redis") -> bool:
@@ -95,7 +107,7 @@ def look(client: "redis.Redis", scope: Scope = EVERYTHING, patience: float = PAT
 
 def find(client: "redis.Redis", request_id: str, scope: Scope = EVERYTHING) -> InFlight:
     """Return a request that is in flight, watched or not. Raises NotFound, RedisError."""
-    found = _held(client, request_id) or _told(client, request_id)
+    found = _held(client, request_id) or _told(client, request_id) or _on_hold(client, request_id)
     if found is None or not scope.includes(found.project_id):
         raise NotFound("There is no such request in flight.")
     return found
@@ -106,8 +118,46 @@ def cut(client: "redis.Redis", request_id: str) -> None:
     client.publish(redis_schema.CONTROL_CHANNEL, redis_schema.encode_control(Cut(request_id)))
 
 
+def one(client: "redis.Redis", request_id: str, scope: Scope = EVERYTHING) -> One:
+    """Return what is known of a request in flight, watched or not. Raises NotFound, RedisError."""
+    found = find(client, request_id, scope)
+    told = next((each for each in requests(client, scope) if each.request_id == request_id), None)
+    record = flows.held(client, request_id, scope)
+    # What a worker keeps of a held request outlives that for a moment.
+    is_held = record is not None if told is None else told.state is State.HELD
+    return One(found, told, record if is_held else None, is_held and not client.exists(decided_key(request_id)))
+
+
+def on_hold(client: "redis.Redis", request_id: str, scope: Scope = EVERYTHING) -> One:
+    """Return a request that a rule holds and nobody has decided about. Raises NotFound, RedisError."""
+    found = one(client, request_id, scope)
+    if not found.is_held:
+        raise NotFound("There is no such request that is held.")
+    return found
+
+
+def resume(client: "redis.Redis", request_id: str, body: bytes | None = None) -> None:
+    """Let a request go out that is held, with another body unless None. Raises Conflict, RedisError."""
+    if body is not None and not client.set(edit_key(request_id), body, px=EDIT_MS, nx=True):
+        raise Conflict(_DECIDED)
+    _decide(client, Decided(request_id, "resume", body is not None))
+
+
+def refuse(client: "redis.Redis", request_id: str) -> None:
+    """Have a request refused that is held. Raises Conflict, RedisError."""
+    _decide(client, Decided(request_id, "refuse"))
+
+
+def _decide(client: "redis.Redis", decided: Decided) -> None:
+    """Tell the workers; the first decision stands, also for a worker that does not listen just now."""
+    told = redis_schema.encode_control(decided)
+    if not client.set(decided_key(decided.request_id), told, px=EDIT_MS, nx=True):
+        raise Conflict(_DECIDED)
+    client.publish(redis_schema.CONTROL_CHANNEL, told)
+
+
 def check_reason(text: str) -> str:
-    """Return why a request is cut, without surrounding space. Raises Invalid if it is too long or not printable."""
+    """Return why something is done to a request, without surrounding space. Raises Invalid if it is no such text."""
     if len(text) > REASON_LENGTH:
         raise Invalid("reason", f"Must have at most {REASON_LENGTH} characters.")
     return texts.check_text(text, "reason").strip()
@@ -148,7 +198,15 @@ def _told(client: "redis.Redis", request_id: str) -> InFlight | None:
     return next(map(_in_flight, found), None)
 
 
-def _in_flight(known: RunningRequest | OpenRequest) -> InFlight | None:
+def _on_hold(client: "redis.Redis", request_id: str) -> InFlight | None:
+    return _in_flight_of(flows.held(client, request_id))
+
+
+def _in_flight_of(known: FlowRecord | None) -> InFlight | None:
+    return None if known is None else _in_flight(known)
+
+
+def _in_flight(known: RunningRequest | OpenRequest | FlowRecord) -> InFlight | None:
     try:
         return InFlight(known.request_id, UUID(known.project_id), UUID(known.token_id))
     except ValueError:

@@ -15,6 +15,7 @@ from manager.upstream_health import UpstreamHealth
 from shared import redis_schema
 from shared.models import Scope
 from shared.redis_schema import Revoked, encode_control
+from shared.rules_schema import RULES
 
 
 class Mending:
@@ -34,6 +35,8 @@ class Mending:
                 self._publisher.publish_limits()
             elif difference.id == redis_schema.PRICES:
                 self._publisher.publish_prices()
+            elif difference.id == RULES:
+                self._publisher.publish_rules()
             elif difference.id == redis_schema.CORS_ORIGINS:
                 self._publisher.publish_origins()
 
@@ -94,6 +97,8 @@ class Mending:
                 self._publisher.publish_limits()
             elif difference.kind == "prices":
                 self._publisher.publish_prices()
+            elif difference.kind == "rules":
+                self._publisher.publish_rules()
             else:
                 self._publisher.publish_origins()
 

@@ -13,13 +13,25 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from manager import activity_rows, addresses, keys, limits, policies, revoking, texts, tombstones
+from manager import (
+    activity_rows,
+    addresses,
+    inspections,
+    keys,
+    limits,
+    policies,
+    publications,
+    revoking,
+    texts,
+    tombstones,
+)
 from manager.errors import Conflict, Invalid, NotFound
 from manager.pages import Page, order, sorted_page
 from manager.principals import EVERYTHING, Scope
 from manager.rules import Rules
-from manager.tables import DailyUsage, HourlyUsage, Project, Request, Token, new_id
+from manager.tables import DailyUsage, HourlyUsage, Project, Request, Rule, Token, new_id
 from shared import models
+from shared.inspection import Inspection
 from shared.models import Feature, Policy
 
 SORTS = {"created_at": None, "name": Project.name, "updated_at": Project.updated_at}
@@ -31,6 +43,7 @@ DEFAULTS: Mapping[str, Any] = {
     "limits": (),
     "cors_origins": (),
     "features": {},
+    "inspection": {},
 }
 
 
@@ -50,6 +63,7 @@ def create(
         cors_origins=[],
         features={},
         limits=(),
+        inspection=Inspection(),
         is_active=True,
         version=1,
         published_version=0,
@@ -107,6 +121,7 @@ def facts(project: Project) -> dict[str, Any]:
         "policy": asdict(project.policy),
         "cors_origins": list(project.cors_origins),
         "features": dict(project.features),
+        "inspection": inspections.shown(project.inspection),
     }
 
 
@@ -114,7 +129,7 @@ def update(session: Session, rules: Rules, now: datetime, project: Project, **ch
     """Change what is given; each setting is replaced as a whole; what is as it was is no change.
 
     There are name, is_active, api_key (which takes the place of the first key), and the settings base_url,
-    fallback_urls, cors_origins, features (None for the provider's default), policy and limits.
+    fallback_urls, cors_origins, features (None for the provider's default), policy, limits and inspection.
 
     Raises Invalid, Conflict.
     """
@@ -182,6 +197,9 @@ def purge(session: Session, now: datetime, project: Project) -> int:
         owned = sa.delete(table).where(table.project_id == project.id)
         session.execute(owned.execution_options(synchronize_session=False))
     activity_rows.purge(session, project.id)
+    if session.scalar(sa.select(sa.exists().where(Rule.project_id == project.id))):
+        session.execute(sa.delete(Rule).where(Rule.project_id == project.id))
+        publications.touch(session, publications.Name.RULES, now)
     session.delete(project)
     session.flush()
     return count
@@ -207,6 +225,8 @@ def _set(project: Project, rules: Rules, changes: Mapping[str, Any]) -> None:
         project.cors_origins = addresses.check_origins(changes["cors_origins"])
     if "limits" in changes:
         project.limits = limits.check(changes["limits"], models.Scope.PROJECT)
+    if "inspection" in changes:
+        project.inspection = inspections.check(changes["inspection"])
     if "features" in changes:
         project.features = _checked_features(changes["features"])
 

@@ -1,4 +1,4 @@
-"""What is published once for everybody: the limits of everything together, and which version of the prices there is.
+"""What is published once for everybody: the limits of everything, and which versions of prices and rules there are.
 
 Plain functions over a session; the caller commits.
 """
@@ -21,6 +21,7 @@ class Name(StrEnum):
 
     LIMITS = "limits"
     PRICES = "prices"
+    RULES = "rules"
 
 
 def version(session: Session, name: Name) -> int:

@@ -30,6 +30,8 @@ def published_project(row: tables.Project) -> models.Project:
         cors_origins=tuple(row.cors_origins),
         features={models.Feature(name): is_on for name, is_on in row.features.items() if name in set(models.Feature)},
         limits=row.limits,
+        name=row.name,
+        inspection=row.inspection,
     )
     if _can_be_encoded(project):
         return project

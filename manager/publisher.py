@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from redis.client import Pipeline
 from sqlalchemy.orm import Session
 
-from manager import db, prices, publications, tables, tombstones
+from manager import db, flow_rules, prices, publications, tables, tombstones
 from manager.collector import record_unread
 from manager.counters import Counters
 from manager.db import Sessions
@@ -25,6 +25,8 @@ from manager.publishing import PublishError as PublishError
 from manager.publishing import publishing
 from shared import limits_schema, redis_schema
 from shared.prices import encode_table
+from shared.redis_schema import RulesChanged
+from shared.rules_schema import RULES, encode_rules
 
 BATCH = 1000
 
@@ -91,6 +93,13 @@ class Publisher:
         """Publish all prices as they stand in SQL now."""
         self._replace(Name.PRICES, redis_schema.PRICES, lambda session: encode_table(prices.table(session)))
 
+    def publish_rules(self) -> None:
+        """Publish all rules as they stand in SQL now, and tell the workers that there are others."""
+        version = self._replace(Name.RULES, RULES, lambda session: encode_rules(flow_rules.published(session)))
+        with publishing():
+            changed = redis_schema.encode_control(RulesChanged(version))
+            self._redis.publish(redis_schema.CONTROL_CHANNEL, changed)
+
     def publish_pending(self) -> int:
         """Publish everything whose latest change has not been published; return how much there was."""
         count = self.publish_tombstones()
@@ -98,8 +107,9 @@ class Publisher:
         count += self._publish(sa.select(tables.Token).where(_lags(tables.Token)))
         with db.reading(self._sessions) as session:
             names = session.scalars(sa.select(tables.Publication.name).where(_lags(tables.Publication))).all()
+        ways = {Name.LIMITS: self.publish_limits, Name.PRICES: self.publish_prices, Name.RULES: self.publish_rules}
         for name in names:
-            self.publish_limits() if name == Name.LIMITS else self.publish_prices()
+            ways[Name(name)]()
         return count + len(names)
 
     def republish_all(self, *, is_adopting: bool = False) -> None:
@@ -115,6 +125,7 @@ class Publisher:
         self.publish_tombstones()
         self.publish_prices()
         self.publish_limits()
+        self.publish_rules()
         self._publish(sa.select(tables.Project))
         self._publish(sa.select(tables.Token).where(tables.Token.expires_at > forgotten))
         self.epoch.declare(attempt)
@@ -163,8 +174,8 @@ class Publisher:
                 self._add(pipeline, row)
             pipeline.execute()
 
-    def _replace(self, name: Name, key: str, encoded: Callable[[Session], bytes]) -> None:
-        """Publish one of the things that there are once, and note which version it was."""
+    def _replace(self, name: Name, key: str, encoded: Callable[[Session], bytes]) -> int:
+        """Publish one of the things that there are once; note and return which version it was."""
         self.epoch.check_owner()
         versions = []
 
@@ -182,6 +193,7 @@ class Publisher:
         if versions[-1]:
             note = partial(publications.note_published, name=name, version=versions[-1])
             db.transact(self._sessions, note, is_repeatable=True)
+        return versions[-1]
 
     def _encoded_limits(self, session: Session) -> bytes:
         return limits_schema.encode_limits(publications.global_limits(session))

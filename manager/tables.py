@@ -10,7 +10,9 @@ import sqlalchemy as sa
 import uuid_utils.compat
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from shared.inspection import Inspection
 from shared.models import Limit, Policy
+from shared.rules_schema import LONGEST_FILTER
 
 NAME_LENGTH = 200
 # A table marked so holds nothing that is to be backed up, or moved to another database.
@@ -47,6 +49,21 @@ class PolicyJson(sa.types.TypeDecorator[Policy]):
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Policy | None:
         """Make a value of it on the way out; raises msgspec.ValidationError for what is no policy."""
         return None if value is None else msgspec.convert(value, Policy)
+
+
+class InspectionJson(sa.types.TypeDecorator[Inspection]):
+    """What may be seen of a project's requests, kept as JSON; what is left out reads as usual."""
+
+    impl = sa.JSON(none_as_null=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: Inspection | None, dialect: sa.Dialect) -> dict[str, Any] | None:
+        """Spell out on the way in."""
+        return None if value is None else asdict(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Inspection | None:
+        """Make a value of it on the way out; raises msgspec.ValidationError for what is none."""
+        return None if value is None else msgspec.convert(value, Inspection)
 
 
 class LimitsJson(sa.types.TypeDecorator[tuple[Limit, ...]]):
@@ -86,6 +103,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         UUID: sa.Uuid(),
         Policy: PolicyJson(),
+        Inspection: InspectionJson(),
         tuple[Limit, ...]: LimitsJson(),
         list[str]: _JSON,
         list[str] | None: _JSON,
@@ -117,6 +135,7 @@ class Project(Base):
     cors_origins: Mapped[list[str]] = mapped_column(default=list, server_default=_NO_ENTRIES)
     features: Mapped[dict[str, bool]] = mapped_column(default=dict, server_default=_NOTHING)
     limits: Mapped[tuple[Limit, ...]] = mapped_column(default=(), server_default=_NO_ENTRIES)
+    inspection: Mapped[Inspection] = mapped_column(default=Inspection(), server_default=_NOTHING)
     is_active: Mapped[bool] = mapped_column(default=True)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
@@ -290,9 +309,9 @@ class ExportCursor(Base):
 
 
 class Publication(Base):
-    """What is published once for everybody: the limits of everything together (`limits`), and the prices (`prices`).
+    """What is published once for everybody: the limits of everything (`limits`), the prices and the rules.
 
-    `value` is that of the limits; for the prices it is nothing, and only the version tells that they have changed.
+    `value` is that of the limits; for the others it is nothing, and only the version tells that they have changed.
     """
 
     __tablename__ = "publications"
@@ -301,6 +320,30 @@ class Publication(Base):
     value: Mapped[tuple[Limit, ...]] = mapped_column(default=(), server_default=_NO_ENTRIES)
     version: Mapped[int] = mapped_column(default=1)
     published_version: Mapped[int] = mapped_column(default=0)
+    updated_at: Mapped[datetime]
+
+
+class Rule(Base):
+    """A rule about live requests, see shared.rules_schema.Rule; of all projects if it has none.
+
+    They are asked in the order of their `place`, then of their ids. One that is not active, or over, is never asked.
+    """
+
+    __tablename__ = "rules"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=new_id)
+    name: Mapped[str] = mapped_column(sa.String(NAME_LENGTH), unique=True)
+    project_id: Mapped[UUID | None] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    filter: Mapped[str] = mapped_column(sa.String(LONGEST_FILTER))
+    action: Mapped[str] = mapped_column(sa.String(16))
+    tag: Mapped[str] = mapped_column(sa.String(64), default="")
+    hold_seconds: Mapped[int]
+    on_deadline: Mapped[str] = mapped_column(sa.String(16))
+    is_active: Mapped[bool] = mapped_column(default=True)
+    place: Mapped[int]
+    expires_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
 

@@ -63,6 +63,11 @@ def is_text(text: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
 
 
+def is_body(text: str) -> bool:
+    """Tell whether a text of any length and lines can be sent: it has no lone surrogates, and no NUL."""
+    return not any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+
+
 def is_visible(character: str) -> bool:
     """Tell whether a character shows something."""
     return _VISIBLE.search(character) is not None

@@ -78,6 +78,7 @@ def purge(project_id: UUID, expected: Expected = ANY) -> None:
 
     services().transact(work)
     services().publisher.publish_tombstones()
+    services().publisher.publish_rules()
 
 
 def revoke_tokens(project_id: UUID) -> int:

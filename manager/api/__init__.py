@@ -11,7 +11,9 @@ from manager.api import (
     conditions,
     dead_letters,
     docs,
+    flows,
     health,
+    inspector,
     keys,
     limits,
     live,
@@ -22,6 +24,8 @@ from manager.api import (
     providers,
     rates,
     requests,
+    rules,
+    sizes,
     status,
     tokens,
     usage,
@@ -56,11 +60,12 @@ def register(app: Flask, settings: Settings, doors: Mapping[str, access.Door] | 
     app.json.sort_keys = False  # type: ignore[attr-defined]
     made = Services.of(settings)
     install(app, made)
+    sizes.allow(app)
     _guard(app, settings, made, doors or {})
     conditions.mark(app)
     app.wsgi_app = versions.Versions(app.wsgi_app)  # type: ignore[method-assign]
     api = problems.ProblemApi(app)
-    parts = [projects, keys, tokens, limits, prices, usage, activity, requests, live]
+    parts = [projects, keys, tokens, limits, prices, usage, activity, requests, live, rules, flows, inspector]
     parts += [providers, dead_letters, audit, operators, status]
     for part in parts:
         api.register_blueprint(part.blueprint)

@@ -19,7 +19,7 @@ GRACE_PATTERN = r"^(P[1-7]D|PT[1-9][0-9]{0,1}[HMS]|[1-9][0-9]{0,4})$"
 _HOST = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?"
 
 
-def _described(**facts: Any) -> "type[ma.fields.String]":
+def described_text(**facts: Any) -> "type[ma.fields.String]":
     """Return a text whose rules the domain checks and the description tells."""
 
     class Described(ma.fields.String):
@@ -29,18 +29,18 @@ def _described(**facts: Any) -> "type[ma.fields.String]":
     return Described
 
 
-Name = _described(minLength=1, maxLength=NAME_LENGTH, pattern=texts.NAME_PATTERN)
-Label = _described(maxLength=NAME_LENGTH, pattern=texts.TEXT_PATTERN)
-Plain = _described(minLength=1, pattern=texts.PLAIN_PATTERN)
-ProviderKey = _described(
+Name = described_text(minLength=1, maxLength=NAME_LENGTH, pattern=texts.NAME_PATTERN)
+Label = described_text(maxLength=NAME_LENGTH, pattern=texts.TEXT_PATTERN)
+Plain = described_text(minLength=1, pattern=texts.PLAIN_PATTERN)
+ProviderKey = described_text(
     minLength=keys.KEY_LENGTHS[0],
     maxLength=keys.KEY_LENGTHS[-1],
     pattern=rf"^(?!{formats.PREFIX}|{formats.OPERATOR_PREFIX})(?!.*(\*\*\*\*|\.\.\.))[!-~]+$",
     example="sk-the-providers-key",
 )
-BaseUrl = _described(maxLength=2048, pattern=rf"^(https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}})?$")
-Fallback = _described(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}}$")
-Origin = _described(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,3}}$")
+BaseUrl = described_text(maxLength=2048, pattern=rf"^(https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}})?$")
+Fallback = described_text(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,3}}(/[a-z0-9]{{1,20}}){{0,2}}$")
+Origin = described_text(maxLength=2048, pattern=rf"^https://{_HOST}(\.{_HOST}){{1,3}}$")
 
 
 class Whole(ma.fields.Integer):

@@ -13,14 +13,24 @@ from werkzeug.exceptions import HTTPException
 
 from manager import db
 from manager.api import described
-from manager.errors import Conflict, DomainError, Forbidden, Invalid, KeyReused, NotFound, ProjectInactive, Stale
+from manager.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    Invalid,
+    KeyReused,
+    NotFound,
+    ProjectInactive,
+    Stale,
+    Unavailable,
+)
 from manager.publisher import PublishError
 from manager.transactions import CommitUnknown, is_transient
 from shared import logs
 
 MEDIA_TYPE = "application/problem+json"
 _STATUS: dict[type[DomainError], int] = {NotFound: 404, Conflict: 409, ProjectInactive: 403, Forbidden: 403}
-_STATUS |= {Stale: 412, KeyReused: 422}
+_STATUS |= {Stale: 412, KeyReused: 422, Unavailable: 503}
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
 _CODES |= {413: "request_too_large", 414: "uri_too_long", 415: "unsupported_media_type", 422: "invalid"}
 _CODES |= {431: "headers_too_large", 500: "internal_error"}

@@ -20,6 +20,7 @@ from manager.api.fields import (
     names,
     sort_field,
 )
+from manager.api.inspections import InspectionShape
 from manager.api.keys import HealthView, KeyView
 from manager.api.limits import limits_field, shown_limits
 from manager.api.policies import PolicyShape
@@ -61,6 +62,7 @@ class Settings(ma.Schema):
     limits = limits_field(metadata={"description": "Of all its tokens together."})
     cors_origins = _origins()
     features = _features()
+    inspection = ma.fields.Nested(InspectionShape, metadata={"description": "What may be seen of its requests."})
 
 
 class NewProject(Settings):
@@ -139,6 +141,7 @@ class ProjectView(ma.Schema):
     limits = shown_limits("row.limits")
     cors_origins = ma.fields.List(ma.fields.String(), attribute="row.cors_origins")
     features = ma.fields.Dict(attribute="row.features")
+    inspection = ma.fields.Nested(InspectionShape, attribute="row.inspection")
     is_active = ma.fields.Boolean(attribute="row.is_active")
     api_key = ma.fields.String(allow_none=True, metadata={"description": "The first key's mask."})
     keys = ma.fields.List(ma.fields.Nested(KeyView))

@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from manager.tables import Base
+from shared.inspection import Capture, Hidden, Inspection
 from shared.models import Limit, Measure, Policy, Window
 
 TABLES = Base.metadata.sorted_tables
@@ -17,6 +18,7 @@ _BIG = [2**62, -(2**62), 0, 2**53 + 1]
 _FLOATS = [0.1, 1e-300, 123456.789012345, -0.0]
 _VALUES: dict[type, list[Any]] = {
     Policy: [Policy(), Policy(allowed_models=("gpt-5*", "Zürich"))],
+    Inspection: [Inspection(), Inspection(Capture.SAMPLED, 0.5, 0, (Hidden.EMAILS,), ("a[*].b",), (r"\d",))],
     tuple: [(), (Limit(Measure.REQUESTS, Window.LIFE, 2**53),)],
     list: [[], ["https://a.example"]],
     dict: [{}, {"before": {"name": "🦉", "n": None, "x": [1, 2.5, "\x00"]}, "after": True}],
@@ -78,6 +80,7 @@ def _time(column: sa.Column[Any], number: int) -> datetime | None:
 
 def _of(column: sa.Column[Any], number: int) -> Any:
     by_name = {"policy": Policy, "limits": tuple, "value": tuple, "detail": dict, "report": dict, "features": dict}
+    by_name["inspection"] = Inspection
     kind = by_name.get(column.name, list)
     values = _VALUES[kind]
     return values[number % len(values)] if column.name != "features" else {"x": bool(number % 2)}

@@ -212,7 +212,7 @@ def rezipped(path: Path, change: Callable[[str, bytes], bytes]) -> Path:
 
 
 def test_a_changed_manifest_is_refused(make: Make) -> None:
-    changed = rezipped(make().path, lambda name, data: data.replace(b'"0005"', b'"0003"'))
+    changed = rezipped(make().path, lambda name, data: data.replace(b'"0006"', b'"0003"'))
 
     with pytest.raises(BackupError, match="manifest has been changed"), opened(changed, RING):
         pass

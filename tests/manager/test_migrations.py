@@ -85,7 +85,7 @@ EARLIER = [
 TABLES = ("projects", "upstream_keys", "tokens", "requests")
 LATER_TABLES = ("usage", "audit_events", "publications", "prices", "tombstones", "operators", "idempotent_answers")
 LATER_TABLES += ("usage_daily", "database_identity", "leases", "job_runs", "export_cursors", "audit_chain")
-LATER_TABLES += ("activity", "ui_sessions")
+LATER_TABLES += ("activity", "ui_sessions", "rules")
 
 
 def fill(connection: sa.Connection) -> None:

@@ -46,7 +46,7 @@ def versions(rows: Rows) -> list[tuple[str, int, int]]:
 
 def test_at_first_nothing_has_a_version(sessions: db.Sessions) -> None:
     with db.reading(sessions) as session:
-        assert [publications.version(session, name) for name in Name] == [0, 0]
+        assert [publications.version(session, name) for name in Name] == [0, 0, 0]
         assert publications.global_limits(session) == ()
 
 
