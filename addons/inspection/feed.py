@@ -5,7 +5,7 @@ However Redis goes and comes back, the reader goes on where it was; if what it h
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import redis.asyncio
 import redis.exceptions
@@ -77,7 +77,7 @@ class Feed:
     async def _find_place(self) -> None:
         """Begin again if Redis has lost what was read: ids of now might be lower than ours."""
         last = await self._client.xrevrange(FLOWS, count=1)
-        if self._cursor != BEGINNING and (not last or _order(last[0][0]) < _order(self._cursor)):
+        if self._cursor != BEGINNING and (not last or _order(cast(bytes, last[0][0])) < _order(self._cursor)):
             self._cursor = BEGINNING
         if self._is_away:
             self._notices.add("info", "Redis is there again.")
@@ -99,7 +99,7 @@ class Feed:
         told = await self._client.get(flow_schema.held_key(request_id))
         if told is not None:
             try:
-                self._take_held(flow_schema.decode_record(told))
+                self._take_held(flow_schema.decode_record(cast(bytes, told)))
             except redis_schema.ContractError as error:
                 log.warning("held_request_unreadable", request_id=request_id, reason=str(error))
 

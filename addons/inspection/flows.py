@@ -20,6 +20,10 @@ _BROKEN = {
     Outcome.CUT: "Cut by an operator.",
     Outcome.LOST: "Its worker died.",
 }
+_FACTS = (
+    *("request_id", "provider", "dialect", "route", "model", "status", "outcome", "prompt_tokens", "completion_tokens"),
+    *("cost_nano_usd", "first_byte_ms", "duration_ms", "chunks", "attempts", "held_until", "rule"),
+)
 HELD_MARK, BROKEN_MARK, REFUSED_MARK, TAGGED_MARK = ":hand:", ":x:", ":no_entry:", ":label:"
 
 
@@ -80,9 +84,7 @@ def mark(record: FlowRecord) -> str:
 
 def facts(record: FlowRecord, request: Body, response: Body | None, link: str) -> dict[str, str | int | float]:
     """Return what content views read of a flow: a flat dict, without what is not known."""
-    names = ("request_id", "provider", "dialect", "route", "model", "status", "outcome", "prompt_tokens")
-    names += ("completion_tokens", "cost_nano_usd", "first_byte_ms", "duration_ms", "chunks", "attempts")
-    found = {name: getattr(record, name) for name in (*names, "held_until", "rule")}
+    found = {name: getattr(record, name) for name in _FACTS}
     found |= {"project": record.project_name or record.project_id, "token": record.token_label or record.token_id}
     found |= {"code": record.error_code, "is_estimate": int(record.is_estimate), "request_url": link}
     found |= {"tags": ", ".join(record.tags), "phase": str(record.phase)}
