@@ -104,4 +104,4 @@ class Edit(Acting):
 
     def delete(self, flow_id: str) -> None:
         """Take nothing away."""
-        self.refuse(Refused(403, "Flows are not taken away by hand: the oldest go by themselves."))
+        self.refuse(Refused(403, "Flows are not taken away here: the oldest go by themselves."))

@@ -6,7 +6,7 @@ import logging
 import redis.asyncio
 import tornado.httpserver
 from mitmproxy import flow, hooks, log, options
-from mitmproxy.addons import view
+from mitmproxy.addons import export, view
 from mitmproxy.master import Master
 from mitmproxy.tools.web import webaddons
 from mitmproxy.tools.web.app import logentry_to_json
@@ -53,7 +53,7 @@ class InspectorMaster(WebMaster):
         self.view.sig_view_refresh.connect(self._sig_view_refresh)
         self.events = Notices()  # type: ignore[assignment]
         self.events.sig_add.connect(self._sig_events_add)
-        self.addons.add(webaddons.WebAddon(), self.view)
+        self.addons.add(webaddons.WebAddon(), export.Export(), self.view)
         self.options.update(web_open_browser=False, web_columns=COLUMNS)
         _choose_views()
         self._furnish(settings)
