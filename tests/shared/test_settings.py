@@ -618,6 +618,7 @@ def test_every_secret_variable_is_marked_as_one() -> None:
         "LLM_PROXY_EXPORT_HEADER",
         "LLM_PROXY_INSPECTOR_PASSWORD",
         "LLM_PROXY_OIDC_CLIENT_SECRET",
+        "LLM_PROXY_INSPECTOR_PASSWORD",
         "REDIS_URL",
         "OPENAI_API_KEY",
         "LLM_PROXY_MOCK_KEYS",
