@@ -583,6 +583,7 @@ def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> 
         "collector-password",
         "Bearer the-collector-s-token",
         "secret-of-the-client",
+        OTHER_VALUES["LLM_PROXY_INSPECTOR_PASSWORD"],
     }
 
 
@@ -618,7 +619,6 @@ def test_every_secret_variable_is_marked_as_one() -> None:
         "LLM_PROXY_EXPORT_HEADER",
         "LLM_PROXY_INSPECTOR_PASSWORD",
         "LLM_PROXY_OIDC_CLIENT_SECRET",
-        "LLM_PROXY_INSPECTOR_PASSWORD",
         "REDIS_URL",
         "OPENAI_API_KEY",
         "LLM_PROXY_MOCK_KEYS",
