@@ -1,4 +1,4 @@
-"""Rules of the inspector's benchmark: all flows pass, so many are kept, and memory does not grow with what has passed."""
+"""Rules of the inspector's benchmark: all flows pass, so many are kept, and memory is bounded by that."""
 
 import pytest
 
