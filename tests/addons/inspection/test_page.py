@@ -98,7 +98,7 @@ async def test_every_answer_has_what_keeps_browsers_safe(operator: Page, path: s
     headers = (await operator.get(path)).headers
 
     assert headers["X-Frame-Options"] == "DENY" and headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer" and "mitmproxy" not in headers["Server"]
+    assert headers["Referrer-Policy"] == "same-origin" and "mitmproxy" not in headers["Server"]
     assert "default-src 'self'" in headers["Content-Security-Policy"] and "'unsafe-eval'" not in str(headers)
 
 
