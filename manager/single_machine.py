@@ -37,7 +37,8 @@ class Urls:
         """Return the URLs of an installation."""
         base = f"http://{programs.url_host(settings.listen_host)}"
         ports = (settings.proxy_port, settings.manager_port, settings.metrics_port)
-        return cls(*(f"{base}:{port}" for port in ports), settings.inspector_url)
+        proxy, manager, health = (f"{base}:{port}" for port in ports)
+        return cls(proxy, manager, health, settings.inspector_url)
 
 
 _SERVICES = (programs.manager, programs.jobs, programs.proxy, programs.inspector)

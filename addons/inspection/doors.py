@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from mitmproxy.tools.web import app
+from tornado.template import Template
 
 from addons.inspection.guard import COOKIE, Guarded
 from addons.inspection.manager_line import Refused
 from addons.inspection.sign_in import SESSION_SECONDS
 
-_FORM = str(Path(__file__).with_name("sign_in.html"))
+_FORM = Path(__file__).with_name("sign_in.html")
 _PAGE = Path(app.__file__).with_name("index.html")
 
 
@@ -42,7 +43,9 @@ class Index(Guarded):
         self.redirect("./", status=303)
 
     def _show_form(self, refusal: str) -> None:
-        self.render(_FORM, refusal=refusal, has_password=self.settings["has_password"])
+        form = Template(_FORM.read_text(), "sign-in", whitespace="single")
+        named = self.get_template_namespace() | {"refusal": refusal, "has_password": self.settings["has_password"]}
+        self.finish(form.generate(**named))
 
 
 class SignOut(Guarded):

@@ -94,7 +94,6 @@ class Page(tornado.web.Application):
             "log_function": lambda handler: None,  # Addresses in full would be logged.
             "debug": False,
             "autoreload": False,
-            "compiled_template_cache": True,
             "transforms": [app.GZipContentAndFlowFiles],
         }
         super().__init__(ROUTES, **settings)

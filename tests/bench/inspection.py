@@ -80,7 +80,7 @@ def measured(count: int) -> dict[str, Any]:
             empty, began = page.memory_mb("VmRSS"), time.perf_counter()
             _tell(url, count, page)
             seconds = time.perf_counter() - began
-            figures = {"flows": count, "records": count * RECORDS, "body_bytes": BODY_BYTES}
+            figures: dict[str, float] = {"flows": count, "records": count * RECORDS, "body_bytes": BODY_BYTES}
             figures |= {"flows_per_second": round(count / seconds), "seconds": round(seconds, 1), "empty_mb": empty}
             figures |= {"peak_mb": page.memory_mb("VmHWM"), "kept": page.count()}
     finally:

@@ -59,7 +59,7 @@ class Page:
         return answer
 
     async def get(self, path: str, **headers: str) -> HTTPResponse:
-        return await self.send("GET", path, **headers)
+        return await self.send("GET", path, None, **headers)
 
     async def json(self, path: str, **headers: str) -> Any:
         answer = await self.get(path, **headers)

@@ -2,6 +2,8 @@
 
 import pytest
 from mitmproxy.addons.view import View
+from mitmproxy.flow import Flow
+from mitmproxy.http import HTTPFlow
 
 from addons.inspection.book import Book, Known
 from addons.inspection.bounds import Bounds, Entry, Ledger
@@ -29,11 +31,16 @@ def known(book: Book, number: int = 1) -> Known:
 
 def test_records_of_a_request_become_one_flow_that_grows(book: Book, view: View) -> None:
     seen: list[bytes | None] = []
-    view.sig_view_update.connect(grow := lambda flow: seen.append(flow.response.content))
+
+    def grow(flow: Flow) -> None:
+        assert isinstance(flow, HTTPFlow) and flow.response is not None
+        seen.append(flow.response.content)
+
+    view.sig_view_update.connect(grow)
 
     book.take([record(), streaming(body=b"a"), streaming(revision=3, body=b"ab"), ended(revision=4, body=b"abc")])
 
-    assert len(view) == 1 and seen == [b"a", b"ab", b"abc"] and grow
+    assert len(view) == 1 and seen == [b"a", b"ab", b"abc"]
     assert view[0].request.content == ASKED and view[0].metadata["llm_proxy"]["phase"] == "ended"
     assert view[0].metadata["llm_proxy"]["request_url"] == f"http://manager/ui/requests/{request_id(1)}"
 

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from mitmproxy import flowfilter
+from mitmproxy.http import HTTPFlow
 
 from addons.inspection import filters, flows
 from addons.inspection.flows import body_of
@@ -11,7 +12,7 @@ from shared.flow_schema import FlowRecord
 from tests.flow_records import ended
 
 
-def shown(told: FlowRecord) -> "flows.http.HTTPFlow":
+def shown(told: FlowRecord) -> HTTPFlow:
     assert told.response is not None
     flow = flows.flow_of(told)
     flows.show(flow, told, body_of(told.request, None), body_of(told.response, None), "")

@@ -4,6 +4,7 @@ import re
 
 import msgspec
 import pytest
+from mitmproxy.http import HTTPFlow
 
 from addons.inspection import flows
 from addons.inspection.flows import Body, body_of
@@ -13,7 +14,7 @@ from tests.flow_records import ASKED, EVENTS, JSON, STARTED, ended, held, record
 LINK = "http://manager/ui/requests/1"
 
 
-def shown(told: FlowRecord) -> "flows.http.HTTPFlow":
+def shown(told: FlowRecord) -> HTTPFlow:
     flow = flows.flow_of(told)
     response = body_of(told.response, None) if told.response else None
     flows.show(flow, told, body_of(told.request, None), response, LINK)
@@ -157,7 +158,7 @@ def test_headers_are_shown_as_they_are_and_never_have_a_body_unpacked() -> None:
 def test_a_flow_can_be_written_to_a_file_and_read_again() -> None:
     flow = shown(ended(token_label=HOSTILE))
 
-    again = flows.http.HTTPFlow.from_state(flow.get_state())
+    again = HTTPFlow.from_state(flow.get_state())
 
     assert again.comment == flow.comment and again.metadata == flow.metadata
 

@@ -1,8 +1,10 @@
 """Rules of the page: flows appear live, what is harmless can be reached, and what clients send is text and no more."""
 
 import asyncio
+import gzip
 import json
 from io import BytesIO
+from typing import Any
 
 import pytest
 import redis
@@ -153,6 +155,40 @@ async def test_a_filter_on_a_token_finds_its_flows_now_and_later(operator: Page,
     socket.close()
 
 
+async def test_what_has_to_go_goes_from_the_browsers_as_well(start: Start, redis_client: redis.Redis) -> None:
+    page = await start(LLM_PROXY_INSPECTOR_FLOWS="10")
+    await page.sign_in()
+    tell(redis_client, *(record(number) for number in range(1, 11)))
+    await page.flow(lambda flow: flow["id"] == request_id(10))
+    socket = await page.watch()
+
+    tell(redis_client, record(11))
+    page.master.events.add("warn", "Something is to be said.")
+    told = [json.loads(str(await asyncio.wait_for(socket.read_message(), 10))) for _ in range(3)]
+    by_type = {message["type"]: message["payload"] for message in told}
+
+    assert set(by_type) == {"events/add", "flows/add", "flows/remove"} and by_type["flows/remove"] == request_id(1)
+    assert "Something is to be said." in by_type["events/add"]["message"]
+    socket.close()
+
+
+@pytest.mark.parametrize("asked", ["nonsense", '{"type": "options/update"}', "many filters"])
+async def test_a_browser_that_asks_for_something_else_is_let_go(operator: Page, asked: str) -> None:
+    socket = await operator.watch()
+
+    names = range(updates.MOST_FILTERS + 1) if asked == "many filters" else ()
+    for name in names:
+        wanted = {"type": "flows/updateFilter", "payload": {"name": str(name), "expr": "~all"}}
+        await socket.write_message(json.dumps(wanted))
+    if not names:
+        await socket.write_message(asked)
+    while await asyncio.wait_for(socket.read_message(), 10) is not None:
+        pass
+
+    assert socket.close_code == 1011
+    socket.close()
+
+
 async def test_the_page_and_what_it_loads_is_there(operator: Page) -> None:
     index = (await operator.get("/")).body.decode()
     script = index.partition('src="./')[2].partition('"')[0]
@@ -201,9 +237,9 @@ async def test_a_flow_can_be_copied_as_a_command(operator: Page, redis_client: r
     tell(redis_client, ended())
     await operator.flow()
 
-    async def command(name: str, *words: object) -> dict[str, str]:
+    async def command(name: str, *words: object) -> dict[str, Any]:
         answer = await operator.do("POST", f"/commands/{name}", {"arguments": words})
-        found: dict[str, str] = json.loads(answer.body)
+        found: dict[str, Any] = json.loads(answer.body)
         return found
 
     curl = await command("export", "curl", f"@{request_id(1)}")
@@ -275,8 +311,6 @@ async def test_what_clients_send_comes_as_text_and_as_a_download_only(
 
 
 async def test_a_body_is_not_unpacked_to_any_size(operator: Page, redis_client: redis.Redis) -> None:
-    import gzip
-
     bomb = gzip.compress(b"\0" * (50 << 20))
     tell(redis_client, ended(1, response=Message([("content-encoding", "gzip")], len(bomb), bomb)))
     await operator.flow()
