@@ -5,7 +5,6 @@ from io import BytesIO
 from itertools import batched
 from typing import Any
 
-import mitmproxy_rs
 from mitmproxy import contentviews, exceptions, http, io, optmanager, version
 from mitmproxy.addons import export
 from mitmproxy.tools.web import app
@@ -90,9 +89,8 @@ class State(Guarded):
     def get(self) -> None:
         """Show it."""
         views = [name for name in contentviews.registry.available_views() if name != "query"]
-        unavailable = mitmproxy_rs.local.LocalRedirector.unavailable_reason()
         told = {"version": version.VERSION, "contentViews": views, "servers": {}, "platform": sys.platform}
-        self.write(told | {"localModeUnavailable": unavailable or "This mitmweb shows flows, and takes none."})
+        self.write(told | {"localModeUnavailable": "This mitmweb shows flows, and takes none."})
 
 
 class Flows(Guarded, app.RequestHandler):

@@ -16,7 +16,7 @@ from addons.inspection.notices import Notices
 MOST_MESSAGES = 20_000
 MOST_BYTES = 32 << 20
 MOST_FILTERS = 10
-TOO_SLOW, OVER = 1013, 1008
+OVER = 1008
 
 
 def told(shown: flow.Flow) -> dict[str, Any]:
@@ -124,11 +124,8 @@ class Updates(Guarded, app.ClientConnection):
     def _drop(self) -> None:
         """Break off: who does not read would not read a farewell either."""
         self._send_task.cancel()
-        self.close(TOO_SLOW, "This browser is too slow.")
-        connection = self.ws_connection
-        if connection is not None:
-            connection._abort()
-        self.on_close()
+        if self.ws_connection is not None:
+            self.ws_connection._abort()
 
 
 def _notice(text: str) -> dict[str, Any]:
