@@ -583,6 +583,7 @@ def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> 
         "collector-password",
         "Bearer the-collector-s-token",
         "secret-of-the-client",
+        OTHER_VALUES["LLM_PROXY_INSPECTOR_PASSWORD"],
     }
 
 
