@@ -21,6 +21,9 @@ HELD_PREFIX = f"{PREFIX}held:"
 # What a held request's body is replaced by, by its id, until the worker has taken it.
 EDIT_PREFIX = f"{PREFIX}edit:"
 EDIT_MS = 60_000
+# What has been decided about a held request, by its id: the same `Decided` as is told on the control channel, for a
+# worker that was not listening just then. It lives as long as an edit, and the first decision stands.
+DECIDED_PREFIX = f"{PREFIX}decided:"
 # Larger bodies of held requests are not shown whole, and so cannot be edited.
 MOST_EDITED_BYTES = 1 << 20
 
@@ -131,6 +134,11 @@ def held_key(request_id: str) -> str:
 def edit_key(request_id: str) -> str:
     """Key of what a held request's body is replaced by."""
     return EDIT_PREFIX + request_id
+
+
+def decided_key(request_id: str) -> str:
+    """Key of what has been decided about a held request."""
+    return DECIDED_PREFIX + request_id
 
 
 def remark(record: FlowRecord) -> str:
