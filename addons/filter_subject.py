@@ -33,6 +33,10 @@ class Subject:
         self.tags: list[str] = []
         self._remark = remark
 
+    def unread(self) -> "Subject":
+        """Return the same request, with a body that cannot be read."""
+        return Subject(self.method.decode(), self.url, self.headers, self.source.decode(), None, False, self._remark)
+
     @cached_property
     def urls(self) -> tuple[bytes, ...]:
         """The URL, as it may be read."""
