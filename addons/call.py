@@ -61,8 +61,9 @@ class Line:
 class Call:
     """One request on its way through the rooms; each room fills in what it found out.
 
-    Of the rules: `tags` that they gave it, the name of the `rule` that decided, `held_until` while one holds it. If it
-    `is_hidden`, none of its bodies is shown to anybody. `hidden` has what its shown body has placeholders for.
+    Once it `is_judged`, rules have been asked: they gave it `tags`, and one `rule` has decided. `held_until` is there
+    while it is held. If it `is_hidden`, none of its bodies is shown to anybody; `hidden` has what its shown body has
+    placeholders for.
     """
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
@@ -108,6 +109,7 @@ class Call:
     is_hidden: bool = False
     hidden: dict[str, str] = field(default_factory=dict, repr=False)
     is_edited: bool = False
+    is_judged: bool = False
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False

@@ -5,7 +5,7 @@ They are read as mitmproxy reads its own: case does not matter, and bytes count 
 
 import re2
 
-# Of instructions in a compiled pattern. How long each byte takes grows with them, if it is made to be as slow as it can.
+# Of instructions in a compiled pattern: at its slowest, it takes as many steps for each byte.
 MOST_STEPS = 1000
 _WORD_OF = {
     "missing )": "a closing bracket is missing",

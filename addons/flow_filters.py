@@ -1,7 +1,7 @@
 """mitmproxy's filter language about requests: reads an expression, and tells whether a request fits it.
 
-mitmproxy's own reader takes time without bounds for brackets within brackets, its patterns do for what clients send, and
-neither says where an expression is wrong. What is written here means the same in mitmweb; a few things that mitmproxy
+mitmproxy's own reader takes endless time for brackets within brackets, its patterns do for what clients send, and neither
+says where an expression is wrong. What is written here means the same in mitmweb; a few things that mitmproxy
 takes in a way that hardly anybody means are refused, with how to write them.
 
 A body may be impossible to read. What a filter that looks at it then says is neither yes nor no, but None.
@@ -156,7 +156,9 @@ class _Reader:
             raise self._wrong(f"A filter has at most {MOST_PARTS} parts.")
         following = self._next()
         if following in ("", ")", "&", "|"):
-            raise self._wrong("Something is missing here." if following else "The filter ends where something is missing.")
+            raise self._wrong(
+                "Something is missing here." if following else "The filter ends where something is missing."
+            )
         if following == "(":
             return self._bracketed()
         return self._about() if following == "~" else self._pattern("u")

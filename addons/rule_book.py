@@ -50,7 +50,9 @@ def compiled(rules: Iterable[Rule]) -> list[CompiledRule]:
 def chapters(rules: Sequence[CompiledRule]) -> Mapping[str, Chapter]:
     """Return what is in force for each project that has rules of its own, and under "" for all others."""
     projects = {each.rule.project_id for each in rules} | {""}
-    return {project: _chapter([each for each in rules if each.rule.project_id in ("", project)]) for project in projects}
+    return {
+        project: _chapter([each for each in rules if each.rule.project_id in ("", project)]) for project in projects
+    }
 
 
 def _chapter(rules: Sequence[CompiledRule]) -> Chapter:
