@@ -1,7 +1,7 @@
 """mitmproxy's filter language about requests: reads an expression, and tells whether a request fits it.
 
-mitmproxy's own reader takes endless time for brackets within brackets, its patterns do for what clients send, and neither
-says where an expression is wrong. What is written here means the same in mitmweb; a few things that mitmproxy
+mitmproxy's own reader takes endless time for brackets within brackets, its patterns do for what clients send, and
+neither says where an expression is wrong. What is written here means the same in mitmweb; a few things that mitmproxy
 takes in a way that hardly anybody means are refused, with how to write them.
 
 A body may be impossible to read. What a filter that looks at it then says is neither yes nor no, but None.

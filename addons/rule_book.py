@@ -35,7 +35,7 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """The rules for one project, in the order in which they are asked. If one of them `hides`, it may redact a request."""
+    """The rules for one project, in the order in which they are asked. With one that redacts, it `hides`."""
 
     rules: tuple[CompiledRule, ...] = ()
     needs_body: bool = False

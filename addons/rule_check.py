@@ -2,8 +2,8 @@
 
 It reads one JSON object from its standard input, and writes one to its standard output:
 `{"filter": text, "records": base64 of what shared/flow_schema.py encodes as a batch, or ""}` is answered with
-`{"is_valid", "position", "message", "matched": [request ids], "unsure": [request ids], "looked_at": count}`. Of those in
-`unsure` the body decides, and it is not there, or not whole. It needs neither settings nor Redis.
+`{"is_valid", "position", "message", "matched": [request ids], "unsure": [request ids], "looked_at": count}`. About
+those in `unsure` the body decides, and it is not there, or not whole. It needs neither settings nor Redis.
 """
 
 import base64

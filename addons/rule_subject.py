@@ -68,21 +68,23 @@ def _record(flow: http.HTTPFlow, call: Call, base_url: str, tags: Sequence[str])
 
 def _is_clear(request: http.Request, body: bytes | None) -> bool:
     """Tell whether a body can only be read in one way: JSON in another charset than UTF-8 would hide what it says."""
-    if body is None:
-        return False
+    if not body:
+        return body is not None
+    content_type = request.headers.get("content-type")
     try:
-        is_json = media_types.parse(request.headers.get("content-type", "")).is_json
+        kind = None if content_type is None else media_types.parse(content_type)
     except Refused:
         return False
-    return not is_json or body.isascii() or _is_utf_8(body)
+    if kind is not None and not kind.is_utf_8:
+        return False
+    return (kind is not None and not kind.is_json) or (b"\0" not in body and _is_utf_8(body))
 
 
 def _is_utf_8(body: bytes) -> bool:
     try:
-        body.decode()
+        return body.isascii() or bool(body.decode())
     except UnicodeDecodeError:
         return False
-    return True
 
 
 def _text(raw: bytes) -> str:
