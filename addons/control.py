@@ -1,12 +1,14 @@
-"""Listens to what all workers must hear at once: revocations, cuts, and what other workers learned of providers."""
+"""Listens to what all workers must hear at once: revocations, cuts, decisions, rules, breakers."""
 
 import asyncio
 
 from addons.breakers import Breakers
+from addons.holding import Holding
 from addons.revocation import Revocation
+from addons.rule_book import RuleBook
 from addons.store import Store, StoreUnavailable
 from shared import logs
-from shared.redis_schema import ControlMessage, Cut, Revoked
+from shared.redis_schema import ControlMessage, Cut, Decided, Revoked, RulesChanged
 
 PAUSE_SECONDS = 0.5
 
@@ -16,10 +18,14 @@ log = logs.get("control")
 class Control:
     """One task for the life of the worker; whenever it connects anew, it catches up on what it may have missed."""
 
-    def __init__(self, store: Store, breakers: Breakers, revocation: Revocation) -> None:
+    def __init__(
+        self, store: Store, breakers: Breakers, revocation: Revocation, book: RuleBook, holding: Holding
+    ) -> None:
         self._store = store
         self._breakers = breakers
         self._revocation = revocation
+        self._book = book
+        self._holding = holding
         self._task: asyncio.Task[None] | None = None
 
     def running(self) -> None:
@@ -49,6 +55,8 @@ class Control:
 
     async def catch_up(self) -> None:
         """Take in what is open, and cut whoever has been revoked meanwhile. Raises StoreUnavailable."""
+        self._book.look()
+        await self._holding.catch_up()
         for change in await self._store.open_breakers():
             self._breakers.hear(change)
         calls = self._revocation.live()
@@ -61,5 +69,9 @@ class Control:
             self._revocation.revoked(message)
         elif isinstance(message, Cut):
             self._revocation.cut(message.request_id)
+        elif isinstance(message, Decided):
+            self._holding.decided(message)
+        elif isinstance(message, RulesChanged):
+            self._book.look()
         else:
             self._breakers.hear(message)

@@ -41,11 +41,19 @@ def _told(owned: Iterable[tuple[Call, Caller]]) -> Iterable[RunningRequest]:
             masked(model) if model else None,
             call.occurred_at,
             call.is_stream,
-            State.STREAMING if call.head_sent else State.WAITING,
+            _state(call),
             call.chunks,
             call.response_bytes,
             completion_so_far(call) or None,
+            rule=masked(call.rule),
+            held_until=call.held_until,
         )
+
+
+def _state(call: Call) -> State:
+    if call.held_until is not None:
+        return State.HELD
+    return State.STREAMING if call.head_sent else State.WAITING
 
 
 class Live:

@@ -27,6 +27,8 @@ from addons.credentials import Credentials  # noqa: E402
 from addons.flushing import Flushing  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
+from addons.hiding import reveal  # noqa: E402
+from addons.holding import Holding, Unwatched  # noqa: E402
 from addons.holds import Holds  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.leases import Leases  # noqa: E402
@@ -51,6 +53,8 @@ from addons.request_policy import RequestPolicy  # noqa: E402
 from addons.reservation import Reservation  # noqa: E402
 from addons.revocation import Revocation  # noqa: E402
 from addons.route_table import RouteTable  # noqa: E402
+from addons.rule_book import RuleBook  # noqa: E402
+from addons.rules import Rules  # noqa: E402
 from addons.settlement import Settling  # noqa: E402
 from addons.sharing import Sharing  # noqa: E402
 from addons.store import Store  # noqa: E402
@@ -116,6 +120,8 @@ def compose(configuration: settings.Settings) -> list[object]:
     recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
     interrupts = Interrupts(_connection_handlers)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
+    body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
+    holding = Holding(store, Unwatched(), reveal, body.check, metrics.requests_held)
     meter = Meter(calls, Settling(holds, prices.cost, usage_log.append).settle)
     return [
         Posture(configuration),
@@ -125,7 +131,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Redaction(calls, table),
         Preflight(calls, table, store),
         Allowlist(calls, table),
-        RequestBody(calls),
+        body,
         Admission(calls, gate, table, configuration.token_pepper),
         outage,
         revocation,
@@ -134,6 +140,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Headers(calls),
         RequestKind(calls),
         Uploads(calls),
+        Rules(calls, book, holding, metrics.rule_hit),
         RequestPolicy(calls),
         ModelAsked(calls),
         Reservation(calls, gate, prices),
@@ -149,7 +156,8 @@ def compose(configuration: settings.Settings) -> list[object]:
         Leases(store, holds, usage_log.append, prices),
         usage_log,
         prices,
-        Control(store, breakers, revocation),
+        book,
+        Control(store, breakers, revocation, book, holding),
         Presence(store),
         Live(store, revocation.live),
         Telemetry(store, metrics, configuration.listen_host, configuration.metrics_port),

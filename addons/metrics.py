@@ -26,6 +26,8 @@ from addons import metric_values
 
 # Seconds, from a refusal to a long generation.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+# Names of rules that are told apart.
+MOST_RULE_NAMES = 200
 
 
 class Metrics:
@@ -59,6 +61,10 @@ class Metrics:
         self._connections_open = self._gauge("provider_connections_open", "Connections to providers.")
         self._connections_idle = self._gauge("provider_connections_idle", "Connections to providers without request.")
         self._connections_used = self._counter("provider_connections_used", "Connections given to requests.", "how")
+        self._rule_hits = self._counter("rule_hits", "Requests that a rule fitted.", "action", "rule")
+        self._rules_rejected = self._counter("rules_rejected", "Published rules that could not be used.")
+        self._held = self._gauge("requests_held", "Requests that wait for somebody's decision.")
+        self._rule_names: set[str] = set()
         self._redis_errors = self._counter("redis_errors", "Calls to Redis that failed.")
         # Looking a child up by its labels costs more than counting, and there are few of them.
         self._requests_of, self._tokens_of = cache(self._requests.labels), cache(self._tokens.labels)
@@ -113,6 +119,21 @@ class Metrics:
     def stream_cut(self, reason: str) -> None:
         """The proxy ended an answer that had begun."""
         self._cuts.labels(reason).inc()
+
+    def rule_hit(self, action: str, rule: str) -> None:
+        """A rule of this name fitted a request; names beyond the first ones are counted together."""
+        if rule not in self._rule_names and len(self._rule_names) >= MOST_RULE_NAMES:
+            rule = "others"
+        self._rule_names.add(rule)
+        self._rule_hits.labels(action, rule).inc()
+
+    def rules_rejected(self) -> None:
+        """Rules were published that this worker cannot use."""
+        self._rules_rejected.inc()
+
+    def requests_held(self, count: int) -> None:
+        """So many requests of this worker are held."""
+        self._held.set(count)
 
     def usage_waiting(self, count: int) -> None:
         """So many usage events of this worker have not been handed to Redis."""

@@ -45,6 +45,10 @@ class RequestBody:
     @fail_closed
     def request(self, flow: http.HTTPFlow) -> None:
         """Refuse what is not JSON on a JSON route with 400, and note the model asked for."""
+        self.check(flow)
+
+    def check(self, flow: http.HTTPFlow) -> None:
+        """Do so, raising Refused: also for a body that has been changed since."""
         call = self.calls.of(flow)
         if call.route is None or call.dialect == "opaque" or call.route.body_of(flow.request.method) != "json":
             return

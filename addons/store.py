@@ -16,11 +16,11 @@ import redis.exceptions
 from addons.redis_health import RedisHealth
 from addons.redis_line import RedisLine
 from addons.settlement import Settlement
-from shared import holds_schema, live_schema, redis_schema, redis_servers
+from shared import flow_schema, holds_schema, live_schema, redis_schema, redis_servers, rules_schema
 from shared.holds_schema import NotExtended, OpenRequest, encode_request
 from shared.live_schema import Snapshot
 from shared.models import NOTHING, Amounts, Caller
-from shared.redis_schema import BreakerChange, ControlMessage, Denied
+from shared.redis_schema import BreakerChange, ControlMessage, Decided, Denied
 
 # How long a silent control channel is believed to be connected, in seconds.
 HEARTBEAT_SECONDS = 5.0
@@ -150,6 +150,39 @@ class Store:
             return cast(bytes, await self._client.get(redis_schema.PRICES)) or b""
         except _FAULTS as error:
             raise self._failed(f"prices could not be read: {error}") from error
+
+    async def rules(self) -> bytes | None:
+        """Return the published rules: empty if there are none, None if nothing has been published at all.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.exists(redis_schema.EPOCH)
+                pipeline.get(rules_schema.RULES)
+                is_published, rules = await pipeline.execute()
+        except _FAULTS as error:
+            raise self._failed(f"rules could not be read: {error}") from error
+        return cast(bytes | None, rules) or (b"" if is_published else None)
+
+    async def decision(self, request_id: str) -> Decided | None:
+        """Return what has been decided about a held request, None for nothing yet. Raises StoreUnavailable."""
+        try:
+            told = cast(bytes | None, await self._client.get(flow_schema.decided_key(request_id)))
+            decided = redis_schema.decode_control(told) if told else None
+        except _FAULTS as error:
+            raise self._failed(f"a decision could not be looked up: {error}") from error
+        return decided if isinstance(decided, Decided) else None
+
+    async def take_edit(self, request_id: str) -> bytes | None:
+        """Return what a held request's body is replaced by, and forget it; None if it is not there.
+
+        Raises StoreUnavailable.
+        """
+        try:
+            return cast(bytes | None, await self._client.getdel(flow_schema.edit_key(request_id)))
+        except _FAULTS as error:
+            raise self._failed(f"an edited body could not be taken: {error}") from error
 
     async def appear(self, worker: str) -> None:
         """Say that a worker is there, and forget those that were not heard of for long. Raises StoreUnavailable."""
