@@ -22,7 +22,12 @@ blueprint = ManageBlueprint("rules", "Which live requests are let through, tagge
 _ID = {"rule_id": "$response.body#/id"}
 _ONE = "/manage/rules/{rule_id}"
 LINKS = {"get": ("get", _ONE, _ID), "change": ("patch", _ONE, _ID), "delete": ("delete", _ONE, _ID)}
-_EXAMPLE = {"name": "hold what is about salaries", "filter": "~bq salar(y|ies)", "action": "hold", "hold_seconds": 120}
+_EXAMPLE = {
+    "name": "hold what is about salaries",
+    "filter": '~bq "salar(y|ies)"',
+    "action": "hold",
+    "hold_seconds": 120,
+}
 
 Filter = described_text(minLength=1, maxLength=LONGEST_FILTER, pattern=texts.PLAIN_PATTERN, format="flow-filter")
 _FILTER = "Of mitmproxy's filter language, about the request, with patterns of RE2."
@@ -189,7 +194,7 @@ class TheOrder(MethodView):
 class Checking(MethodView):
     """Filters."""
 
-    @blueprint.arguments(Check, example={"filter": "~bq salar(y|ies)"})
+    @blueprint.arguments(Check, example={"filter": '~bq "salar(y|ies)"'})
     @blueprint.response(200, CheckView)
     def post(self, body: dict[str, Any]) -> Trial:
         """Tell whether a filter says something, and which of the flows that were recorded lately it fits."""

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from flask import Flask, g
 
-from manager.actions import dead_letters, keys, limits, live, operators, prices, projects, tokens
+from manager.actions import dead_letters, flows, keys, limits, live, operators, prices, projects, rules, tokens
 from manager.errors import Forbidden
 from manager.principals import Principal, Role, Scope
 from manager.tables import AuditEvent
@@ -26,6 +26,12 @@ FOR_OPERATORS: dict[str, Callable[[], object]] = {
     "keys.delete": lambda: keys.delete(ID, ID),
     "keys.test": lambda: keys.test(ID, ID),
     "live.cut": lambda: live.cut("r1"),
+    "live.resume": lambda: live.resume("r1"),
+    "live.refuse": lambda: live.refuse("r1"),
+    "rules.create": lambda: rules.create(ANYTHING),
+    "rules.update": lambda: rules.update(ID, ANYTHING),
+    "rules.delete": lambda: rules.delete(ID),
+    "rules.check": lambda: rules.check("~q"),
     "tokens.create": lambda: tokens.create(ANYTHING),
     "tokens.create_many": lambda: tokens.create_many(ANYTHING),
     "tokens.update": lambda: tokens.update(ID, ANYTHING),
@@ -37,6 +43,7 @@ FOR_OPERATORS: dict[str, Callable[[], object]] = {
 FOR_ADMINS: dict[str, Callable[[], object]] = {
     "projects.purge": lambda: projects.purge(ID),
     "limits.replace": lambda: limits.replace([]),
+    "rules.order": lambda: rules.order([]),
     "prices.put": lambda: prices.put(ANYTHING),
     "prices.delete": lambda: prices.delete(ID),
     "operators.create": lambda: operators.create(ANYTHING),
@@ -47,7 +54,7 @@ FOR_ADMINS: dict[str, Callable[[], object]] = {
     "dead_letters.retry": lambda: dead_letters.retry("1-1"),
 }
 ACTIONS = FOR_OPERATORS | FOR_ADMINS
-OF_EVERYTHING = ("projects.create", "limits.replace", "prices.put", "prices.delete")
+OF_EVERYTHING = ("projects.create", "limits.replace", "prices.put", "prices.delete", "rules.create", "rules.order")
 OF_EVERYTHING += ("dead_letters.delete", "dead_letters.retry")
 
 
@@ -84,7 +91,7 @@ def test_what_is_about_all_projects_is_refused_to_who_sees_some(
 
 
 def test_every_action_is_listed_here() -> None:
-    rooms = (dead_letters, keys, limits, live, operators, prices, projects, tokens)
+    rooms = (dead_letters, flows, keys, limits, live, operators, prices, projects, rules, tokens)
     found = {
         f"{room.__name__.rsplit('.', 1)[1]}.{name}"
         for room in rooms
@@ -92,7 +99,12 @@ def test_every_action_is_listed_here() -> None:
         if callable(value) and getattr(value, "__module__", "") == room.__name__ and not name.startswith("_")
     }
 
-    assert found - {"tokens.CreatedToken", "operators.WithToken"} == ACTIONS.keys() | {
+    assert found - {"tokens.CreatedToken", "operators.WithToken", "rules.Trial"} == ACTIONS.keys() | {
+        # What an auditor may as well.
+        "flows.read",
+        "flows.read_live",
+        "flows.export",
+        "flows.open_inspector",
         "projects.state",
         "tokens.state",
         "limits.state",

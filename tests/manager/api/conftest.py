@@ -21,6 +21,8 @@ PROVIDER_KEY = "sk-proj-the-real-provider-key-0123"
 
 # A policy without limits, and the health of what has not failed, as they are shown.
 ANYTHING = {"allowed_models": [], "denied_models": [], "denied_parameters": [], "max_values": {}}
+# What may be seen of a project's requests unless somebody has said otherwise.
+USUAL = {"capture": "metadata", "share": 0.0, "max_body_bytes": 65536, "hidden": [], "json_paths": [], "patterns": []}
 WELL = {"state": "ok", "reason": None, "until": None, "openings": 0}
 SOON = datetime(2030, 1, 1, tzinfo=UTC)
 

@@ -69,6 +69,8 @@ def test_what_is_in_flight_is_shown(api: Api, workers: Workers) -> None:
         "response_bytes": 4000,
         "completion_tokens": 11,
         "worker": "host:1",
+        "rule": "",
+        "held_until": None,
     }
     waiting = shown["items"][1]
     assert (waiting["state"], waiting["model"], waiting["completion_tokens"]) == ("waiting", None, None)

@@ -12,7 +12,7 @@ from manager.tables import Project
 from shared import redis_schema
 from shared.models import Feature, Policy
 from shared.sealing import Keyring, generate_key
-from tests.manager.api.conftest import ANYTHING, PROVIDER_KEY, WELL, Api, Published, faulty, problem, set_aside
+from tests.manager.api.conftest import ANYTHING, PROVIDER_KEY, USUAL, WELL, Api, Published, faulty, problem, set_aside
 from tests.manager.conftest import Serve, one_database
 
 NOBODYS = uuid.UUID(int=7)
@@ -45,6 +45,7 @@ def test_a_new_project_is_answered_in_full_with_its_key_masked(api: Api) -> None
         "limits": [],
         "cors_origins": [],
         "features": {},
+        "inspection": USUAL,
         "is_active": True,
         "api_key": "sk-p****0123",
         "keys": [

@@ -38,7 +38,7 @@ def test_whatever_the_view_a_query_that_it_does_not_know_is_refused(api: Api, ap
     assert len(checked) >= 2
     for path in checked:
         some = path
-        for name in ("project", "token", "key", "price", "operator", "event"):
+        for name in ("project", "token", "key", "price", "operator", "event", "rule"):
             some = some.replace(f"<uuid:{name}_id>", ID)
         answer = api.send(method, f"{some.replace('<', '').replace('>', '')}?nonsense=1", json=_body(method))
         assert faulty(answer) == ["nonsense"], (path, answer.text)
