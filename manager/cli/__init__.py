@@ -5,11 +5,19 @@ from typing import cast
 
 import click
 
+from manager.cli.endings import EndingGroup, debug
+
 _COMMANDS = {
     "up": ("manager.cli.up", "up"),
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
+    "project": ("manager.cli.resources", "project"),
+    "key": ("manager.cli.resources", "key"),
+    "token": ("manager.cli.resources", "token"),
+    "request": ("manager.cli.resources", "request"),
+    "price": ("manager.cli.resources", "price"),
+    "operator": ("manager.cli.resources", "operator"),
     "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
@@ -20,7 +28,7 @@ _COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(EndingGroup):
     """A group that knows its commands by name and imports one only when it is needed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -37,5 +45,6 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llm-proxy")
+@click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=debug, help="Show tracebacks.")
 def main() -> None:
     """Withering tokens for applications, provider keys for nobody: a proxy in front of LLM APIs."""
