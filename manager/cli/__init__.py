@@ -18,6 +18,11 @@ _COMMANDS = {
     "request": ("manager.cli.resources", "request"),
     "price": ("manager.cli.resources", "price"),
     "operator": ("manager.cli.resources", "operator"),
+    "provider": ("manager.cli.reports", "provider"),
+    "limits": ("manager.cli.reports", "limits"),
+    "usage": ("manager.cli.reports", "usage"),
+    "live": ("manager.cli.reports", "live"),
+    "status": ("manager.cli.reports", "status"),
     "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
@@ -25,6 +30,8 @@ _COMMANDS = {
     "keys": ("manager.cli.keys", "keys"),
     "backup": ("manager.cli.backup", "backup"),
     "restore": ("manager.cli.backup", "restore"),
+    "config": ("manager.cli.config", "config"),
+    "completion": ("manager.cli.completion", "completion"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -29,12 +30,14 @@ def hinted(reason: str, hint: str) -> str:
 class EndingGroup(click.Group):
     """The outermost group: whatever happens, it ends with a code that means something, and shows no traceback."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **more: Any
+    ) -> Any:
         """Run a command; see the module for exit codes. `--debug` before it shows what went wrong in our own code."""
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **more)
+            return super().main(args, prog_name, standalone_mode=False, **more)
         try:
-            ended = super().main(*args, standalone_mode=False, **more)
+            ended = super().main(args, prog_name, standalone_mode=False, **more)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

@@ -28,7 +28,7 @@ def remote_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return json_option(url_option(command))
 
 
-class Json(click.ParamType):
+class Json(click.ParamType[Any]):
     """A JSON value, or `@file` with one."""
 
     name = "json"
@@ -45,7 +45,7 @@ class Json(click.ParamType):
             self.fail(f"is no JSON: {error}", parameter, context)
 
 
-class Whole(click.ParamType):
+class Whole(click.ParamType[Any]):
     """A whole number, or `none`."""
 
     name = "number"

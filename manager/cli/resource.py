@@ -76,7 +76,6 @@ class Resource:
     delete: str | None = None
     question: str = ""
     actions: tuple[Action, ...] = ()
-    has_get: bool = True
 
     @property
     def is_of_project(self) -> bool:
@@ -87,9 +86,8 @@ class Resource:
 def group(resource: Resource) -> click.Group:
     """Return the commands of a resource."""
     made = click.Group(resource.name, help=f"Look after {resource.plural}, through the API.")
-    made.add_command(_list(resource))
-    if resource.has_get:
-        made.add_command(_get(resource))
+    for command in reading(resource):
+        made.add_command(command)
     if resource.creates is not None:
         made.add_command(_create(resource, resource.creates))
     if resource.changes is not None:
@@ -99,6 +97,11 @@ def group(resource: Resource) -> click.Group:
     for action in resource.actions:
         made.add_command(_action(resource, action))
     return made
+
+
+def reading(resource: Resource) -> list[click.Command]:
+    """Return the commands that only look."""
+    return [_list(resource), _get(resource)]
 
 
 def project_id(remote: Remote, wanted: str) -> str:
@@ -117,7 +120,9 @@ def _is_id(text: str) -> bool:
 
 
 def _list(resource: Resource) -> click.Command:
-    def work(most: int, sort: str | None, watch: float | None, is_json: bool, url: str | None, **given: Any) -> None:
+    def work(
+        most: int, watch: float | None, is_json: bool, url: str | None, sort: str | None = None, **given: Any
+    ) -> None:
         remote = connect(url)
         path = _path(remote, resource, given)
         query = _values(remote, resource.filters, given) | ({"sort": sort} if sort else {})
@@ -139,8 +144,6 @@ def _list(resource: Resource) -> click.Command:
     )
     if resource.sorts:
         made.params.append(click.Option(["--sort"], type=click.Choice(resource.sorts), help="In this order."))
-    else:
-        made.params.append(click.Option(["--sort"], hidden=True, expose_value=True))
     return watch_option(made)
 
 

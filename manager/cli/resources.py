@@ -2,6 +2,12 @@
 
 from manager.cli.resource import Action, Field, Kind, Resource, group
 
+
+def _both(*names: str) -> tuple[str, ...]:
+    return tuple(sign + name for name in names for sign in ("", "-"))
+
+
+_OUTCOMES = ("finished", "client_aborted", "upstream_aborted", "cut", "refused", "lost")
 _LABEL = Field("label", "What it is for.")
 _POLICY = Field("policy", "Which models and parameters may be used.", Kind.JSON)
 _LIMITS = Field("limits", "Limits, as the API takes them.", Kind.JSON)
@@ -37,7 +43,7 @@ project = group(
             Field("name_prefix", "Whose name begins so."),
             Field("deleted", "Which of them.", choices=("without", "with", "only")),
         ),
-        sorts=("created_at", "-created_at", "name", "-name"),
+        sorts=_both("created_at", "updated_at", "name"),
         creates=(
             Field("name", "What it is called.", is_required=True),
             Field("provider", "Whose API it is; openai if not said."),
@@ -94,7 +100,7 @@ token = group(
         ("id", "label", "masked_token", "state", "request_count", "max_requests", "expires_at", "last_used_at"),
         filters=(
             _PROJECT,
-            Field("state", "In this state.", choices=("active", "expiring", "exhausted", "expired", "revoked")),
+            Field("state", "In this state.", choices=("active", "inactive", "exhausted", "expired", "revoked")),
             Field("label_contains", "With this in the label."),
             Field("label_prefix", "Whose label begins so."),
             Field("expires_before", "That end before."),
@@ -102,7 +108,7 @@ token = group(
             Field("last_used_before", "Last used before, or never."),
             Field("last_used_after", "Last used then or later."),
         ),
-        sorts=("created_at", "-created_at", "label", "-label", "expires_at", "-expires_at"),
+        sorts=_both("created_at", "updated_at", "expires_at", "last_used_at", "request_count", "label"),
         creates=(
             Field("project_id", "Of this project, by its name or id.", Kind.PROJECT, True, alias="project"),
             _LABEL,
@@ -159,6 +165,7 @@ operator = group(
         "/manage/operators",
         ("id", "name", "role", "masked_token", "expires_at", "last_used_at", "revoked_at"),
         filters=(Field("role", "Of this role.", choices=("auditor", "operator", "admin")),),
+        sorts=_both("created_at", "name", "last_used_at"),
         creates=(
             Field("name", "Who it is.", is_required=True),
             Field("role", "What it may do.", is_required=True, choices=("auditor", "operator", "admin")),
@@ -198,10 +205,11 @@ request = group(
             Field("model", "Of this model."),
             Field("route", "On this route."),
             Field("status", "With this status.", Kind.WHOLE),
-            Field("outcome", "That ended so."),
+            Field("outcome", "That ended so.", choices=_OUTCOMES),
             Field("error_code", "That ended with this code."),
             _FROM,
             _UNTIL,
         ),
+        sorts=_both("occurred_at"),
     )
 )

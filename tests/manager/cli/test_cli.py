@@ -12,7 +12,9 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "project", "key", "token", "request", "price", "operator", "provider"]
+COMMANDS += ["limits", "usage", "live", "status", "reconcile", "mock-provider", "db", "audit", "keys", "backup"]
+COMMANDS += ["restore", "config", "completion"]
 
 
 @pytest.fixture
