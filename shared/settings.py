@@ -300,10 +300,16 @@ class Settings:
     listen_host: str = _variable(
         "LLM_PROXY_LISTEN_HOST", "127.0.0.1", "Address that proxy, manager and health endpoints listen on.", str, ALL
     )
-    proxy_port: int = _variable("LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL)
+    proxy_port: int = _variable(
+        "LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL | Plane.CLIENT
+    )
     manager_port: int = _variable(
         "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.",
         _port, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR | Plane.CLIENT,
+    )  # fmt: skip
+    client_token: str = _variable(
+        "LLM_PROXY_TOKEN", "", "Withering token that `llm-proxy chat` shows to the proxy; empty: it asks for one.",
+        str, Plane.CLIENT, is_secret=True,
     )  # fmt: skip
     operator_token: str = _variable(
         "LLM_PROXY_OPERATOR_TOKEN", "",
@@ -312,7 +318,7 @@ class Settings:
     )  # fmt: skip
     public_url: str = _variable(
         "LLM_PROXY_PUBLIC_URL", "", "Where applications reach the proxy, without /v1; empty: its port on this machine.",
-        _public, Plane.CONTROL,
+        _public, Plane.CONTROL | Plane.CLIENT,
     )  # fmt: skip
     inspector_port: int = _variable(
         "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page.", _port, ALL | Plane.INSPECTOR

@@ -12,6 +12,8 @@ _COMMANDS = {
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
+    "chat": ("manager.cli.chat.command", "chat"),
+    "openai": ("manager.cli.chat.command", "openai"),
     "project": ("manager.cli.resources", "project"),
     "key": ("manager.cli.resources", "key"),
     "token": ("manager.cli.resources", "token"),
