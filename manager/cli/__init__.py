@@ -9,6 +9,7 @@ from manager.cli.endings import EndingGroup, debug
 
 _COMMANDS = {
     "up": ("manager.cli.up", "up"),
+    "doctor": ("manager.cli.doctor", "doctor"),
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),

@@ -12,7 +12,22 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "project", "key", "token", "request", "price", "operator", "provider"]
+COMMANDS = [
+    "up",
+    "doctor",
+    "proxy",
+    "manager",
+    "jobs",
+    "chat",
+    "openai",
+    "project",
+    "key",
+    "token",
+    "request",
+    "price",
+    "operator",
+    "provider",
+]
 COMMANDS += ["limits", "usage", "live", "status", "reconcile", "mock-provider", "db", "audit", "keys", "backup"]
 COMMANDS += ["restore", "config", "completion"]
 
