@@ -30,6 +30,20 @@ def ensure(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: (known | missing)[name] for name in names}
 
 
+def generated(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return what `ensure` would, and write nothing: what is missing, or cannot be read, is made up."""
+    try:
+        known = read(folder)
+    except (OSError, SecretsFileError):
+        known = {}
+    return {name: known[name] if name in known else _MAKE[name]() for name in names}
+
+
+def read(folder: Path) -> dict[str, str]:
+    """Return what the folder's secrets file has. Raises SecretsFileError, OSError."""
+    return _read(folder / FILE_NAME)
+
+
 def _read(path: Path) -> dict[str, str]:
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise SecretsFileError(f"{path} is readable by other users: chmod 600 it, or delete it to start afresh")

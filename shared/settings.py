@@ -34,6 +34,8 @@ class Plane(Flag):
     SUPERVISOR = auto()
     MOCK = auto()
     INSPECTOR = auto()
+    # Commands that ask the management API.
+    CLIENT = auto()
 
 
 ALL = Plane.DATA | Plane.CONTROL | Plane.SUPERVISOR
@@ -257,7 +259,7 @@ class Settings:
     )  # fmt: skip
     data_dir: Path = _variable(
         "LLM_PROXY_DATA_DIR", "data", "Folder of the embedded database, embedded Redis, generated secrets and logs.",
-        _folder, ALL | Plane.INSPECTOR,
+        _folder, ALL | Plane.INSPECTOR | Plane.CLIENT,
     )  # fmt: skip
     database_url: str = _variable(
         "DATABASE_URL", "", "SQL database of the control plane; empty: SQLite in the data folder.",
@@ -299,14 +301,25 @@ class Settings:
         "LLM_PROXY_LISTEN_HOST", "127.0.0.1", "Address that proxy, manager and health endpoints listen on.",
         str, ALL | Plane.INSPECTOR,
     )  # fmt: skip
-    proxy_port: int = _variable("LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL)
+    proxy_port: int = _variable(
+        "LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL | Plane.CLIENT
+    )
     manager_port: int = _variable(
         "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.",
-        _port, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR,
+        _port, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR | Plane.CLIENT,
+    )  # fmt: skip
+    client_token: str = _variable(
+        "LLM_PROXY_TOKEN", "", "Withering token that `llm-proxy chat` shows to the proxy; empty: it asks for one.",
+        str, Plane.CLIENT, is_secret=True,
+    )  # fmt: skip
+    operator_token: str = _variable(
+        "LLM_PROXY_OPERATOR_TOKEN", "",
+        "Operator's token that commands show to the management API; empty: the generated management token.",
+        str, Plane.CLIENT, is_secret=True,
     )  # fmt: skip
     public_url: str = _variable(
         "LLM_PROXY_PUBLIC_URL", "", "Where applications reach the proxy, without /v1; empty: its port on this machine.",
-        _public, Plane.CONTROL,
+        _public, Plane.CONTROL | Plane.CLIENT,
     )  # fmt: skip
     inspector_port: int = _variable(
         "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page.", _port, ALL | Plane.INSPECTOR
@@ -486,7 +499,7 @@ class Settings:
     )
     manager_url: str = _variable(
         "LLM_PROXY_MANAGER_URL", "", "Where browsers reach the manager, such as https://llm.example.org.",
-        _origin, Plane.CONTROL | Plane.INSPECTOR,
+        _origin, Plane.CONTROL | Plane.INSPECTOR | Plane.CLIENT,
     )  # fmt: skip
     backup_every: timedelta | None = _variable(
         "LLM_PROXY_BACKUP_EVERY", "", "How often the jobs process makes a backup: seconds or ISO 8601; empty: never.",

@@ -22,6 +22,7 @@ CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 FIELD_OF = {variable.name: field for field, variable in declared().items()}
 READERS = {Plane.DATA: "proxy", Plane.CONTROL: "manager", Plane.SUPERVISOR: "up", Plane.MOCK: "mock provider"}
 READERS[Plane.INSPECTOR] = "inspector"
+READERS[Plane.CLIENT] = "commands"
 
 
 def nodes(path: Path) -> Iterator[ast.AST]:

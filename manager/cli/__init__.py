@@ -5,12 +5,29 @@ from typing import cast
 
 import click
 
+from manager.cli.endings import EndingGroup, debug
+
 _COMMANDS = {
     "up": ("manager.cli.up", "up"),
+    "doctor": ("manager.cli.doctor", "doctor"),
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
     "inspect": ("manager.cli.inspect", "inspect"),
+    "chat": ("manager.cli.chat.command", "chat"),
+    "openai": ("manager.cli.chat.command", "openai"),
+    "project": ("manager.cli.resources", "project"),
+    "key": ("manager.cli.resources", "key"),
+    "token": ("manager.cli.resources", "token"),
+    "request": ("manager.cli.resources", "request"),
+    "price": ("manager.cli.resources", "price"),
+    "operator": ("manager.cli.resources", "operator"),
+    "provider": ("manager.cli.reports", "provider"),
+    "limits": ("manager.cli.reports", "limits"),
+    "usage": ("manager.cli.reports", "usage"),
+    "live": ("manager.cli.reports", "live"),
+    "flows": ("manager.cli.flows", "flows"),
+    "status": ("manager.cli.reports", "status"),
     "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),
@@ -18,10 +35,12 @@ _COMMANDS = {
     "keys": ("manager.cli.keys", "keys"),
     "backup": ("manager.cli.backup", "backup"),
     "restore": ("manager.cli.backup", "restore"),
+    "config": ("manager.cli.config", "config"),
+    "completion": ("manager.cli.completion", "completion"),
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(EndingGroup):
     """A group that knows its commands by name and imports one only when it is needed."""
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -38,5 +57,6 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="llm-proxy")
+@click.option("--debug", is_flag=True, expose_value=False, is_eager=True, callback=debug, help="Show tracebacks.")
 def main() -> None:
     """Withering tokens for applications, provider keys for nobody: a proxy in front of LLM APIs."""

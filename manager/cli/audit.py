@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from manager.cli.resource import Field, Kind, Resource, reading
 from manager.cli.start import start
 from shared.settings import Plane, Settings
 
@@ -66,6 +67,21 @@ def export(shape: str, output: IO[str], since: datetime | None, until: datetime 
         db.transact(sessions, lambda session: events.note(session, now, who, events.Action.AUDIT_EXPORT, detail=detail))
         for piece in pieces:
             output.write(piece)
+
+
+_FILTERS = (
+    Field("action", "Only this action, such as token.revoke."),
+    Field("actor", "Only what this actor did."),
+    Field("project_id", "About this project, by its name or id.", Kind.PROJECT, alias="project"),
+    Field("token_id", "About this token.", alias="token"),
+    Field("request_id", "About this request.", alias="request"),
+    Field("from", "Then or later."),
+    Field("until", "Before."),
+    Field("text", "With this text in actor, address or details."),
+)
+_COLUMNS = ("occurred_at", "actor", "action", "outcome", "project_id", "token_id", "detail", "id")
+for _command in reading(Resource("audit", "audit events", "/manage/audit", _COLUMNS, _FILTERS)):
+    audit.add_command(_command)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ REQUIRED_BY = {
     Plane.SUPERVISOR: set(REQUIRED),
     Plane.MOCK: set(),
     Plane.INSPECTOR: set(),
+    Plane.CLIENT: set(),
 }
 EVERY = reduce(or_, Plane)
 # A value that each variable takes, different from its default.
@@ -46,6 +47,8 @@ OTHER_VALUES = {
     "LLM_PROXY_MANAGER_PORT": "18000",
     "LLM_PROXY_PUBLIC_URL": "https://llm.example.org/proxy/",
     "LLM_PROXY_INSPECTOR_PORT": "18081",
+    "LLM_PROXY_TOKEN": "a-withering-token",
+    "LLM_PROXY_OPERATOR_TOKEN": "an-operator-s-own-token",
     "LLM_PROXY_INSPECTOR_HOST": "10.0.0.1",
     "LLM_PROXY_INSPECTOR_URL": "https://mitmweb.example.org",
     "LLM_PROXY_INSPECTOR_PASSWORD": "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$MTIzNDU2Nzg5MDEyMzQ1Ng",
@@ -619,6 +622,8 @@ def test_every_secret_variable_is_marked_as_one() -> None:
         "LLM_PROXY_EXPORT_HEADER",
         "LLM_PROXY_INSPECTOR_PASSWORD",
         "LLM_PROXY_OIDC_CLIENT_SECRET",
+        "LLM_PROXY_OPERATOR_TOKEN",
+        "LLM_PROXY_TOKEN",
         "REDIS_URL",
         "OPENAI_API_KEY",
         "LLM_PROXY_MOCK_KEYS",
