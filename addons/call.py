@@ -59,7 +59,11 @@ class Line:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through the rooms; each room fills in what it found out."""
+    """One request on its way through the rooms; each room fills in what it found out.
+
+    Of the rules: `tags` that they gave it, the name of the `rule` that decided, `held_until` while one holds it. If it
+    `is_hidden`, none of its bodies is shown to anybody. `hidden` has what its shown body has placeholders for.
+    """
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
     correlation_id: str = ""
@@ -98,6 +102,12 @@ class Call:
     hides_usage: bool = False
     provider_request_id: str | None = None
     provider_ms: float | None = None
+    tags: list[str] = field(default_factory=list)
+    rule: str = ""
+    held_until: datetime | None = None
+    is_hidden: bool = False
+    hidden: dict[str, str] = field(default_factory=dict, repr=False)
+    is_edited: bool = False
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False

@@ -64,6 +64,21 @@ ADVICE: Mapping[str, Advice] = {
         "An operator has ended this request while it was running.",
         "The audit tells who did so.",
     ),
+    "request_denied": Advice(
+        "403",
+        "A rule denies such requests. The request's tags and rule tell which one.",
+        "Look at the rule's filter on the rules page; an earlier rule that allows can make an exception.",
+    ),
+    "request_refused": Advice(
+        "403",
+        "A rule held this request, and somebody has refused it.",
+        "The audit tells who did so, and why.",
+    ),
+    "hold_expired": Advice(
+        "403",
+        "A rule held this request, and nobody has released it in time.",
+        "The rule says how long it holds, and what becomes of requests that nobody decides about.",
+    ),
     "endpoint_not_found": Advice(
         "404",
         "The path is not in the provider's table of routes.",
@@ -129,6 +144,11 @@ ADVICE: Mapping[str, Advice] = {
         "503",
         "All connections that a worker may have to the provider are in use.",
         "Raise LLM_PROXY_UPSTREAM_CONNECTIONS or the number of workers, or send fewer requests at once.",
+    ),
+    "too_many_held": Advice(
+        "503",
+        "A rule wants to hold the request, and as many as may be held at a time are held already.",
+        "Decide about those that are held, or make the rule's filter narrower.",
     ),
     "circuit_open": Advice(
         "503",
