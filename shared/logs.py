@@ -25,19 +25,27 @@ _OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 # Anything that looks like a key of a provider or a token of ours, wherever in the line it stands. A word boundary in
 # front proves nothing: the `n` of an escaped newline is a letter, too. So a long one with a digit in it needs none.
 _OPERATORS = f"{tokens.OPERATOR_PREFIX}[A-Za-z0-9]{{12,}}"
-_KEY_SHAPES = re.compile(
-    rf"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{{12,}}|sk-(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_-]{{20,}}|{_OPERATORS}"
+KEY_SHAPES = re.compile(
+    rf"(?<![A-Za-z0-9])sk-[A-Za-z0-9_-]{{12,}}|sk-(?=[A-Za-z_-]{{0,200}}[0-9])[A-Za-z0-9_-]{{20,}}|{_OPERATORS}"
 )
+# Keys of others that have a shape: Google, Groq, xAI, Hugging Face, Replicate, GitHub, AWS, and signed tokens (JWT).
+OTHER_KEYS = re.compile(
+    r"(?<![A-Za-z0-9_-])(?:AIza[A-Za-z0-9_-]{30,}|(?:gsk_|xai-|hf_|r8_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"
+    r"|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
+)
+OTHER_KEY_HINTS = ("AIza", "gsk_", "xai-", "hf_", "r8_", "gh", "AKIA", "eyJ")
 _SEPARATE_KEYS = re.compile(rf"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{{12,}}|{_OPERATORS})")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 # However a secret is escaped on its way (see `_spellings`), these parts of it stay as they are.
 _PLAIN_RUNS = re.compile(r"[A-Za-z0-9]+")
-_URL_PASSWORD = re.compile(r"(?i)([a-z][a-z0-9+.-]*://[^\s/:@\"]*):[^\s/\"]+@")
+URL_PASSWORD = re.compile(r"(://[^\s/:@\"]*):[^\s/\"]+@")
 
 
 def mask_keys(text: str) -> str:
     """Mask everything in a text that is shaped like a provider key or a token."""
-    return _KEY_SHAPES.sub(lambda found: tokens.mask(found[0]), text)
+    if any(hint in text for hint in OTHER_KEY_HINTS):
+        text = OTHER_KEYS.sub(lambda found: tokens.mask(found[0]), text)
+    return KEY_SHAPES.sub(lambda found: tokens.mask(found[0]), text)
 
 
 def mask_separate_keys(text: str) -> str:
@@ -63,17 +71,23 @@ class Redactor:
         self._known = re.compile("|".join(map(_pattern, known))) if known else None
         self._hints = [max(_PLAIN_RUNS.findall(secret), key=len, default="") for secret in known]
 
+    def known_in(self, text: str) -> list[tuple[int, int]]:
+        """Return where known secrets stand in a text."""
+        if self._known is None or not any(hint in text for hint in self._hints):
+            return []
+        return [found.span() for found in self._known.finditer(text)]
+
     def __call__(self, text: str) -> str:
         # Most lines hold nothing of the kind. To look for a part that must be there is much quicker than to search.
         if self._known is not None and any(hint in text for hint in self._hints):
             text = self._known.sub(_HIDDEN, text)
-        if "sk-" in text or tokens.OPERATOR_PREFIX in text:
+        if "sk-" in text or tokens.OPERATOR_PREFIX in text or any(hint in text for hint in OTHER_KEY_HINTS):
             text = mask_keys(text)
         folded = text.casefold()
         if "bearer" in folded or "basic" in folded or not text.isascii():
             text = _BEARER.sub(rf"\1 {_HIDDEN}", text)
         if "://" in text:
-            text = _URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
+            text = URL_PASSWORD.sub(rf"\1:{_HIDDEN}@", text)
         return text
 
 
@@ -137,9 +151,18 @@ def configure(level: str, secrets: Iterable[str] = (), stream: IO[str] | None = 
 
 def redact(text: str) -> str:
     """Mask in a text what is masked in this process's log lines."""
+    return _redactor()(text)
+
+
+def secrets_in(text: str) -> list[tuple[int, int]]:
+    """Return where the secrets of this process stand in a text, however they are written there."""
+    return _redactor().known_in(text)
+
+
+def _redactor() -> Redactor:
     handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, Handler))
     found = next(handlers, None)
-    return (found.redact if found else _SHAPES)(text)
+    return found.redact if found else _SHAPES
 
 
 def write_off_thread() -> None:
