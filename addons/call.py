@@ -12,7 +12,7 @@ from mitmproxy.connection import Server
 
 from addons.dialects.answer import Answer, Said
 from addons.ending import Interruption, Refusal
-from shared.models import Caller, LimitState
+from shared.models import Caller, LimitState, UsageEvent
 from shared.providers import Provider, Route
 
 _BESIDE = "_llm_proxy_call"
@@ -110,6 +110,7 @@ class Call:
     hidden: dict[str, str] = field(default_factory=dict, repr=False)
     is_edited: bool = False
     is_judged: bool = False
+    event: UsageEvent | None = None
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False

@@ -28,8 +28,9 @@ from addons.flushing import Flushing  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.hiding import reveal  # noqa: E402
-from addons.holding import Holding, Unwatched  # noqa: E402
+from addons.holding import Holding  # noqa: E402
 from addons.holds import Holds  # noqa: E402
+from addons.inspector import Inspector  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.leases import Leases  # noqa: E402
 from addons.limit_headers import LimitHeaders  # noqa: E402
@@ -121,7 +122,16 @@ def compose(configuration: settings.Settings) -> list[object]:
     interrupts = Interrupts(_connection_handlers)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
     body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
-    holding = Holding(store, Unwatched(), reveal, body.check, metrics.requests_held)
+    inspector = Inspector(
+        calls,
+        store,
+        prices.cost,
+        configuration.feed_mb << 20,
+        metrics.flows_told,
+        metrics.flows_dropped,
+        configuration.inspection,
+    )
+    holding = Holding(store, inspector, reveal, body.check, metrics.requests_held)
     meter = Meter(calls, Settling(holds, prices.cost, usage_log.append).settle)
     return [
         Posture(configuration),
@@ -152,6 +162,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         LimitHeaders(calls),
         RequestLog(calls),
         RequestMetrics(calls, metrics, refusals.note),
+        inspector,
         Release(),
         Leases(store, holds, usage_log.append, prices),
         usage_log,

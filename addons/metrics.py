@@ -65,6 +65,8 @@ class Metrics:
         self._rules_rejected = self._counter("rules_rejected", "Published rules that could not be used.")
         self._held = self._gauge("requests_held", "Requests that wait for somebody's decision.")
         self._rule_names: set[str] = set()
+        self._flows = self._counter("flows", "Records of flows told to the inspector.")
+        self._flows_dropped = self._counter("flows_dropped", "Records of flows that were not told.", "reason")
         self._redis_errors = self._counter("redis_errors", "Calls to Redis that failed.")
         # Looking a child up by its labels costs more than counting, and there are few of them.
         self._requests_of, self._tokens_of = cache(self._requests.labels), cache(self._tokens.labels)
@@ -126,6 +128,14 @@ class Metrics:
             rule = "others"
         self._rule_names.add(rule)
         self._rule_hits.labels(action, rule).inc()
+
+    def flows_told(self, count: int) -> None:
+        """So many records of flows were told."""
+        self._flows.inc(count)
+
+    def flows_dropped(self, reason: str, count: int) -> None:
+        """So many were not, for this reason."""
+        self._flows_dropped.labels(reason).inc(count)
 
     def rules_rejected(self) -> None:
         """Rules were published that this worker cannot use."""

@@ -29,7 +29,7 @@ MAX_CONNECTIONS = 32
 # How long a call may take if the client was given no time-out, in seconds.
 DEFAULT_SECONDS = 5.0
 
-_SCRIPTS = ("admit", "settle", "extend", "leases", "bury")
+_SCRIPTS = ("admit", "settle", "extend", "leases", "bury", "feed")
 _FAULTS = (redis.exceptions.RedisError, redis_schema.ContractError, OSError, TimeoutError)
 # By these a server says that it cannot write, though it may know everything: no room, a replica, no disk, too few
 # replicas. (Some come as errors of the script.)
@@ -216,6 +216,31 @@ class Store:
             await self._client.set(key, told, px=live_schema.SNAPSHOT_MS)
         except _FAULTS as error:
             raise self._failed(f"what is in flight could not be told: {error}") from error
+
+    async def feed(self, batch: bytes, most_bytes: int) -> None:
+        """Append records of flows to their stream, which keeps so many bytes. Raises StoreUnavailable.
+
+        It goes its own way to Redis: no admission waits for it.
+        """
+        keys, arguments = flow_schema.encode_feeding(batch, most_bytes)
+        try:
+            await self._scripts["feed"](keys, arguments)
+        except _FAULTS as error:
+            raise self._failed(f"flows could not be told: {error}") from error
+
+    async def hold_record(self, request_id: str, record: bytes, milliseconds: int) -> None:
+        """Keep what is known of a held request for so long. Raises StoreUnavailable."""
+        try:
+            await self._client.set(flow_schema.held_key(request_id), record, px=milliseconds)
+        except _FAULTS as error:
+            raise self._failed(f"a held request could not be told: {error}") from error
+
+    async def release_record(self, request_id: str) -> None:
+        """Forget that. Raises StoreUnavailable."""
+        try:
+            await self._client.delete(flow_schema.held_key(request_id))
+        except _FAULTS as error:
+            raise self._failed(f"a held request could not be forgotten: {error}") from error
 
     async def share(self, change: BreakerChange) -> None:
         """Tell all workers of a breaker's change, those that start later, too. The probe is free again.

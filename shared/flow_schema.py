@@ -110,6 +110,11 @@ def encode_batch(records: Sequence[FlowRecord]) -> bytes:
     return msgspec.msgpack.encode(records)
 
 
+def encode_feeding(batch: bytes, most_bytes: int) -> tuple[list[str], list[str | bytes | int]]:
+    """Return KEYS and ARGV of the `feed` script for what `encode_batch` gave; the stream keeps so many bytes."""
+    return [FLOWS, FLOWS_BYTES], [FLOWS_FIELD, batch, most_bytes]
+
+
 def decode_batch(entry: Mapping[bytes, bytes]) -> list[FlowRecord]:
     """Read an entry of the stream. Raises ContractError."""
     try:
