@@ -57,6 +57,11 @@ def exercised(metrics: Metrics) -> Metrics:
     metrics.provider_connections(5, 3)
     metrics.connections_used(6, 7)
     metrics.redis_failed()
+    metrics.flows_told(2)
+    metrics.flows_dropped("redis", 1)
+    metrics.rule_hit("deny", "no salaries")
+    metrics.rules_rejected()
+    metrics.requests_held(1)
     return metrics
 
 
@@ -129,6 +134,9 @@ def test_what_needs_no_label_is_shown_before_it_happens(metrics: Metrics) -> Non
         "llm_proxy_provider_connections_open": 0,
         "llm_proxy_provider_connections_idle": 0,
         "llm_proxy_redis_errors_total": 0,
+        "llm_proxy_flows_total": 0,
+        "llm_proxy_requests_held": 0,
+        "llm_proxy_rules_rejected_total": 0,
     }
 
 
