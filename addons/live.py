@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 
+from addons import words
 from addons.call import Call
 from addons.endurance import Repeating
 from addons.meter import shortened
@@ -30,12 +31,12 @@ def _told(owned: Iterable[tuple[Call, Caller]]) -> Iterable[RunningRequest]:
     # Anybody may call a label or a model after a secret. There are few of them.
     masked = cache(logs.redact)
     for call, caller in owned:
-        model = shortened(call.answer.model, 256) or call.model
+        model = words.word(call, shortened(call.answer.model, 256) or call.model)
         yield RunningRequest(
             call.request_id,
             caller.project.id,
             caller.token_id,
-            masked(caller.token_label),
+            masked(words.word(call, caller.token_label) or ""),
             caller.project.provider,
             call.route.name if call.route else "",
             masked(model) if model else None,

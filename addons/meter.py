@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mitmproxy import http
 
-from addons import provider_notes
+from addons import provider_notes, words
 from addons.call import Call, Calls
 from addons.dialects.reader import AnswerReader
 from addons.ending import Cause, Refusal
@@ -132,7 +132,7 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         provider=caller.project.provider,
         route=route.name,
         method=flow.request.method,
-        model=shortened(call.answer.model, 256) or call.model,
+        model=words.word(call, shortened(call.answer.model, 256) or call.model),
         status=status_of(call, flow),
         outcome=outcome,
         error_code=error_code_of(call, outcome),
@@ -144,7 +144,7 @@ def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outc
         first_byte_ms=None if call.first_byte_ms is None else round(call.first_byte_ms, 3),
         usage=usage_of(call, flow, outcome),
         attempts=max(call.attempts.count, 1),
-        model_asked=call.model,
+        model_asked=words.word(call, call.model),
         finish_reason=shortened(call.answer.finish_reason, 64),
         provider_request_id=call.provider_request_id,
         provider_ms=call.provider_ms,

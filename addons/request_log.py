@@ -2,6 +2,7 @@
 
 from mitmproxy import http
 
+from addons import words
 from addons.call import Calls
 from addons.meter import broke_off, error_code_of, outcome_of, status_of
 from shared import logs
@@ -39,16 +40,16 @@ class RequestLog:
             request_id=call.request_id,
             correlation_id=call.correlation_id,
             method=flow.request.method,
-            path=flow.request.path.partition("?")[0][:512],
+            path=words.path(call, flow.request.path.partition("?")[0][:512]),
             status=status_of(call, flow),
             outcome=outcome.value,
             code=error_code_of(call, outcome),
             project_id=caller.project.id if caller else None,
             token_id=call.token_id or None,
-            token_label=call.token_label or None,
+            token_label=words.word(call, call.token_label) or None,
             upstream_key_id=call.credential.key_id if call.credential else None,
             route=call.route.name if call.route else None,
-            model=call.answer.model or call.model,
+            model=words.word(call, call.answer.model or call.model),
             prompt_tokens=usage.prompt_tokens,
             completion_tokens=usage.completion_tokens,
             attempts=call.attempts.count,

@@ -11,13 +11,16 @@ import redis
 from mitmproxy import http
 
 from addons import inspector as room
+from addons import words
 from addons.call import Call, Calls, UpstreamCredential
 from addons.inspector import Inspector
+from addons.live import snapshot_of
+from addons.meter import event_of
 from addons.store import Store, StoreUnavailable
 from shared import flow_schema
 from shared.flow_schema import FlowRecord, Phase, decode_batch, decode_record
 from shared.inspection import Capture, Hidden, Inspection
-from shared.models import Caller
+from shared.models import Caller, Outcome
 from tests.addons.conftest import request
 
 MAIL = "paula.patient@clinic.example"
@@ -216,6 +219,18 @@ async def test_what_is_hidden_leaves_no_worker_and_the_provider_gets_it(world: W
 
     assert MAIL.encode() not in b"".join(world.sink.batches) and b"[email]" in b"".join(world.sink.batches)
     assert flow.request.raw_content == CHAT and flow.request.headers["x-user"] == MAIL
+
+
+async def test_names_are_hidden_in_records_logs_and_lists_alike(chat: Any) -> None:
+    flow, call = chat(PRIVATE)
+    call.model, call.is_admitted = MAIL, True
+    path = words.path(call, f"/v1/models/{MAIL}")
+
+    event = event_of(call, flow, call.caller, call.route, Outcome.FINISHED)
+
+    assert (event.model, event.model_asked, path) == ("[email]", "[email]", "/v1/models/[email]")
+    assert snapshot_of([call], datetime.now(UTC)).requests[0].model == "[email]"
+    assert words.word(call, None) is None
 
 
 async def test_keys_are_masked_whatever_a_project_wants(world: World, chat: Any, token: str) -> None:

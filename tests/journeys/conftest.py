@@ -22,6 +22,7 @@ from manager import db, programs
 from manager.stores import connect_redis
 from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
+from shared.flow_schema import FLOWS
 from shared.settings import Plane, Settings
 from tests.ports import accepts
 from tests.ports import free_port as free_port
@@ -247,6 +248,67 @@ def fresh_installation(runner: str) -> Iterator[Installation]:
     """An installation that a journey may break."""
     with installed(runner=runner) as running:
         yield running
+
+
+@dataclass
+class Inspector:
+    """A running inspector, and a script's way to its API."""
+
+    url: str
+    supervisor: Supervisor = field(repr=False)
+    session: requests.Session = field(repr=False)
+
+    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self.session.request(method, self.url + path, timeout=20, **more)
+
+    def flows(self) -> dict[str, dict[str, Any]]:
+        return {flow["id"]: flow for flow in self.ask("GET", "/flows").json()}
+
+    def awaits(
+        self, request_id: str, condition: Callable[[dict[str, Any]], bool] = lambda flow: True
+    ) -> dict[str, Any]:
+        """Return a flow once it is there and so."""
+        return until(lambda: found if (found := self.flows().get(request_id)) and condition(found) else None) or {}
+
+
+type StartInspector = Callable[..., Inspector]
+
+
+@pytest.fixture
+def start(installation: Installation, tmp_path: Path) -> Iterator[StartInspector]:
+    """Starts inspectors of the installation, as `up` does."""
+    running: list[Supervisor] = []
+
+    def begin(token: str | None = None, product: Installation = installation) -> Inspector:
+        port = free_port()
+        given = {"REDIS_URL": product.settings.redis_url, "LLM_PROXY_INSPECTOR_PORT": str(port)}
+        given |= {"LLM_PROXY_MANAGER_PORT": str(product.settings.manager_port)}
+        given |= {"LLM_PROXY_DATA_DIR": str(product.folder)}
+        with pytest.MonkeyPatch.context() as patch:
+            for variable in settings.variables():
+                patch.delenv(variable.name, raising=False)
+            for name, value in (
+                given | dict.fromkeys(("MANAGEMENT_TOKEN", "TOKEN_PEPPER"), "x" * 20 + "0123456789ab")
+            ).items():
+                patch.setenv(name, value)
+            patch.setenv("ENCRYPTION_KEYS", product.data_plane["ENCRYPTION_KEYS"])
+            program = programs.inspector(settings.load(Plane.SUPERVISOR), {})
+        running.append(Supervisor(tmp_path / f"logs-{len(running)}"))
+        running[-1].start(program)
+        session = requests.Session()
+        session.headers["authorization"] = f"Bearer {token}" if token else product.session.headers["authorization"]
+        return Inspector(f"http://127.0.0.1:{port}", running[-1], session)
+
+    yield begin
+    for supervisor in running:
+        supervisor.stop()
+
+
+@pytest.fixture
+def inspector(start: StartInspector, installation: Installation) -> Inspector:
+    with installation.redis() as client:
+        client.delete(FLOWS)
+    return start()
 
 
 def kill(pid: int) -> None:

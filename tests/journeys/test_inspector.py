@@ -7,8 +7,6 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,78 +14,14 @@ import pytest
 import requests
 from playwright.sync_api import Page, expect, sync_playwright
 
-from manager import programs
-from manager.supervisor import Supervisor
 from shared import settings
-from shared.settings import Plane
 from tests import flow_records
 from tests.flow_records import ended, held, hold, record, streaming, tell
-from tests.journeys.conftest import Installation, Token, free_port, until
+from tests.journeys.conftest import Inspector, Installation, StartInspector, Token, until
 from tests.journeys.test_resilience import CUT_SECONDS, Asked
 
 CHROMIUM = Path(__file__).parents[2] / "scripts" / "chromium"
 ENDLESS = {"chunks": 100_000, "chunk_interval_ms": 20}
-
-
-@dataclass
-class Inspector:
-    """A running inspector, and a script's way to its API."""
-
-    url: str
-    supervisor: Supervisor = field(repr=False)
-    session: requests.Session = field(repr=False)
-
-    def ask(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.session.request(method, self.url + path, timeout=20, **more)
-
-    def flows(self) -> dict[str, dict[str, Any]]:
-        return {flow["id"]: flow for flow in self.ask("GET", "/flows").json()}
-
-    def awaits(
-        self, request_id: str, condition: Callable[[dict[str, Any]], bool] = lambda flow: True
-    ) -> dict[str, Any]:
-        """Return a flow once it is there and so."""
-        return until(lambda: found if (found := self.flows().get(request_id)) and condition(found) else None) or {}
-
-
-type Start = Callable[..., Inspector]
-
-
-@pytest.fixture
-def start(installation: Installation, tmp_path: Path) -> Iterator[Start]:
-    """Starts inspectors of the installation, as `up` does."""
-    running: list[Supervisor] = []
-
-    def begin(token: str | None = None) -> Inspector:
-        port = free_port()
-        given = {"REDIS_URL": installation.settings.redis_url, "LLM_PROXY_INSPECTOR_PORT": str(port)}
-        given |= {"LLM_PROXY_MANAGER_PORT": str(installation.settings.manager_port)}
-        given |= {"LLM_PROXY_DATA_DIR": str(installation.folder)}
-        with pytest.MonkeyPatch.context() as patch:
-            for variable in settings.variables():
-                patch.delenv(variable.name, raising=False)
-            for name, value in (
-                given | dict.fromkeys(("MANAGEMENT_TOKEN", "TOKEN_PEPPER"), "x" * 20 + "0123456789ab")
-            ).items():
-                patch.setenv(name, value)
-            patch.setenv("ENCRYPTION_KEYS", installation.data_plane["ENCRYPTION_KEYS"])
-            program = programs.inspector(settings.load(Plane.SUPERVISOR), {})
-        running.append(Supervisor(tmp_path / f"logs-{len(running)}"))
-        running[-1].start(program)
-        session = requests.Session()
-        session.headers["authorization"] = f"Bearer {token}" if token else installation.session.headers["authorization"]
-        return Inspector(f"http://127.0.0.1:{port}", running[-1], session)
-
-    yield begin
-    for supervisor in running:
-        supervisor.stop()
-
-
-@pytest.fixture
-def inspector(start: Start, installation: Installation) -> Inspector:
-    with installation.redis() as client:
-        client.delete(flow_records.FLOWS)
-    return start()
 
 
 @pytest.fixture
@@ -145,7 +79,7 @@ def test_a_stream_of_any_worker_is_killed_within_a_second_by_whoever_may(
 
 
 def test_an_auditor_looks_and_does_nothing(
-    installation: Installation, inspector: Inspector, start: Start, token: Token
+    installation: Installation, inspector: Inspector, start: StartInspector, token: Token
 ) -> None:
     name = {"name": f"auditor of {token.id}", "role": "auditor"}
     auditor = start(installation.manage("POST", "/manage/operators", name)["token"])
@@ -171,7 +105,7 @@ def test_who_does_not_see_all_projects_is_not_let_in(
 
 
 def test_an_inspector_that_is_killed_costs_nothing_but_its_view(
-    installation: Installation, inspector: Inspector, start: Start, token: Token
+    installation: Installation, inspector: Inspector, start: StartInspector, token: Token
 ) -> None:
     with installation.redis() as client:
         tell(client, ended(1))

@@ -1,0 +1,35 @@
+"""What callers name – models, paths, labels – as far as their project lets it be shown: in logs, records and views."""
+
+from functools import lru_cache
+
+from addons.call import Call
+from addons.hiding import shown, shown_path
+from shared.inspection import Inspection
+
+
+def word(call: Call, name: str | None) -> str | None:
+    """Return a name of this call's without what its project hides."""
+    inspection = _hiding(call)
+    return name if inspection is None or not name else _shown(name, inspection)
+
+
+def path(call: Call, asked: str) -> str:
+    """Return a path, without its query, of this call's without what its project hides."""
+    inspection = _hiding(call)
+    return asked if inspection is None else _shown_path(asked, inspection)
+
+
+def _hiding(call: Call) -> Inspection | None:
+    """Return what is hidden of a call, None for nothing: so it is with most, and costs nothing."""
+    inspection = call.caller.project.inspection if call.caller else None
+    return inspection if inspection and (inspection.hidden or inspection.patterns) else None
+
+
+@lru_cache(maxsize=4096)
+def _shown(name: str, inspection: Inspection) -> str:
+    return shown(name, inspection)
+
+
+@lru_cache(maxsize=4096)
+def _shown_path(asked: str, inspection: Inspection) -> str:
+    return shown_path(asked, inspection)
