@@ -14,9 +14,11 @@ from addons.breakers import Breakers
 from addons.call import Call, Calls, Line
 from addons.control import Control
 from addons.ending import Cause, Interruption
+from addons.holding import Holding, Unwatched
 from addons.interrupts import Deadline, Interrupted, Interrupts
 from addons.refusal import PROJECT_INACTIVE, REQUEST_CUT, TOKEN_INACTIVE
 from addons.revocation import REMEMBER_SECONDS, Revocation
+from addons.rule_book import RuleBook
 from addons.sharing import Sharing
 from addons.store import Store
 from shared import redis_schema
@@ -233,6 +235,11 @@ async def free_probe(subject: str, seconds: float) -> bool:
     return True
 
 
+def bystanders(store: Store) -> tuple[RuleBook, Holding]:
+    """What else hears the channel, with nothing to hear."""
+    return RuleBook(store), Holding(store, Unwatched(), lambda text, _: text, lambda _: None)
+
+
 @pytest.mark.parametrize("kind", ["token", "request"])
 async def test_messages_reach_revocation_and_breakers(
     world: World, live: tuple[http.HTTPFlow, Call], valkey_url: str, redis_client: redis.Redis, kind: str
@@ -245,7 +252,7 @@ async def test_messages_reach_revocation_and_breakers(
     known = BreakerChange("key:known", True, "status_401", 9_000, 1)
     redis_client.hset(redis_schema.BREAKERS, known.subject, redis_schema.encode_control(known))
     store = Store.connect(valkey_url, 500)
-    control = Control(store, breakers, world.revocation)
+    control = Control(store, breakers, world.revocation, *bystanders(store))
     control.running()
     try:
         async with asyncio.timeout(10):
@@ -288,7 +295,9 @@ async def test_whoever_was_revoked_while_nobody_listened_is_cut_on_connecting(
     redis_client.hset(redis_schema.identity_key("token-1"), "is_active", is_token_active)
     redis_client.hset(redis_schema.project_key("project-1"), "is_active", is_project_active)
     store = Store.connect(valkey_url, 500)
-    control = Control(store, Breakers(lambda _: None, free_probe, lambda *_: None), world.revocation)
+    control = Control(
+        store, Breakers(lambda _: None, free_probe, lambda *_: None), world.revocation, *bystanders(store)
+    )
 
     await control.catch_up()
     await store.done()
