@@ -29,6 +29,7 @@ class FakeStore:
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
         self.wanted: list[tuple[bytes, Amounts]] = []
         self.meanwhile: Callable[[], None] = lambda: None
+        self.rule_documents: list[bytes | None | StoreUnavailable] = [b""]
         self.watchers: list[bool | StoreUnavailable] = [False]
         self.told: list[tuple[str, Snapshot]] = []
 
@@ -50,6 +51,12 @@ class FakeStore:
 
     async def price_table(self) -> bytes:
         return prices.encode_table(self.table) if self.published is None else self.published
+
+    async def rules(self) -> bytes | None:
+        document = self.rule_documents.pop(0) if len(self.rule_documents) > 1 else self.rule_documents[0]
+        if isinstance(document, StoreUnavailable):
+            raise document
+        return document
 
     async def renew(self, request_ids: Sequence[str]) -> list[tuple[str, bytes]]:
         self.renewed.append(list(request_ids))
