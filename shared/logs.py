@@ -33,7 +33,21 @@ OTHER_KEYS = re.compile(
     r"(?<![A-Za-z0-9_-])(?:AIza[A-Za-z0-9_-]{30,}|(?:gsk_|xai-|hf_|r8_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"
     r"|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
 )
-OTHER_KEY_HINTS = ("AIza", "gsk_", "xai-", "hf_", "r8_", "gh", "AKIA", "eyJ")
+OTHER_KEY_HINTS = (
+    "AIza",
+    "gsk_",
+    "xai-",
+    "hf_",
+    "r8_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "AKIA",
+    "eyJ",
+)
 _SEPARATE_KEYS = re.compile(rf"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{{12,}}|{_OPERATORS})")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 # However a secret is escaped on its way (see `_spellings`), these parts of it stay as they are.
