@@ -5,7 +5,6 @@ Under pressure it is records that go, those that come while the queue is full, a
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 

@@ -11,7 +11,7 @@ import msgspec
 from mitmproxy import http
 
 from addons.call import Call
-from addons.findings import UnreadablePattern, find
+from addons.findings import Finder, UnreadablePattern, find_with, finders
 from addons.hiding import shown, shown_form, shown_path
 from addons.meter import error_code_of, outcome_of, shortened, status_of
 from addons.shown_bodies import Tapped, grows, shown_body
@@ -24,6 +24,7 @@ _NEVER_SHOWN = frozenset({"cookie", "set-cookie", "cookie2", "set-cookie2"})
 _UNREADABLE = "(what is to be hidden cannot be read)"
 _WITHHELD = "withheld by a rule"
 _STRANGER = Project("", "", True, "", (), 0)
+_MOST_KNOWN, _LONGEST_KNOWN = 2000, 200
 _HOST_MARKS = frozenset(".-:[]")
 
 type Fields = tuple[tuple[bytes, bytes], ...]
@@ -103,45 +104,60 @@ def most_of(inspection: Inspection) -> int:
     return min(inspection.max_body_bytes, MOST_BODY_BYTES)
 
 
-@lru_cache(maxsize=4096)
-def _word(text: str, inspection: Inspection) -> str:
-    try:
-        return shown(text, inspection)
-    except UnreadablePattern:
-        return _UNREADABLE
+class Words:
+    """What may be shown of names, paths and headers under one inspection; it remembers those that come often."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self._inspection = inspection
+        self._finders: tuple[Finder, ...] | None = None
+        try:
+            self._finders = finders(inspection)
+        except UnreadablePattern:
+            pass
+        self._headers: dict[tuple[bytes, bytes], tuple[str, str]] = {}
+        self.word = lru_cache(maxsize=1024)(self._word)
+        self.path = lru_cache(maxsize=1024)(self._path)
+
+    def _word(self, text: str) -> str:
+        return _UNREADABLE if self._finders is None else shown(text, self._inspection)
+
+    def _path(self, path: bytes, has_query: bool) -> str:
+        if self._finders is None:
+            return "/" + _UNREADABLE
+        place, mark, query = path.decode("utf-8", "replace").partition("?")
+        told = shown_path(place, self._inspection)
+        return told + mark + shown_form(query, self._inspection) if has_query else told
+
+    def head(self, fields: Fields) -> list[tuple[str, str]]:
+        """Return headers. Most come again and again; the others are looked through as one text, which is quicker."""
+        known = self._headers
+        told = [known.get(field) for field in fields]
+        if None in told:
+            new = tuple([field for field, each in zip(fields, told, strict=True) if each is None])
+            shown = dict(zip(new, self._head(new), strict=True))
+            told = [each or shown[field] for field, each in zip(fields, told, strict=True)]
+            if len(known) > _MOST_KNOWN:
+                known.clear()
+            known.update([pair for pair in shown.items() if len(pair[0][0]) + len(pair[0][1]) < _LONGEST_KNOWN])
+        return told  # type: ignore[return-value]
+
+    def _head(self, fields: Fields) -> list[tuple[str, str]]:
+        text = b"\0".join([part for field in fields for part in field]).decode("utf-8", "replace")
+        parts = text.split("\0")
+        if len(parts) != 2 * len(fields) or "ookie" in text.lower() or self._may_hide(text):
+            return [self._header(name.decode("utf-8", "replace"), value) for name, value in fields]
+        return list(zip(parts[::2], parts[1::2], strict=True))
+
+    def _may_hide(self, text: str) -> bool:
+        return self._finders is None or bool(self._inspection.patterns) or bool(find_with(self._finders, text))
+
+    def _header(self, name: str, value: bytes) -> tuple[str, str]:
+        if name.lower() in _NEVER_SHOWN:
+            return name, "****"
+        return self._word(name), self._word(value.decode("utf-8", "replace"))
 
 
-@lru_cache(maxsize=4096)
-def _path(path: bytes, inspection: Inspection, has_query: bool) -> str:
-    place, mark, query = path.decode("utf-8", "replace").partition("?")
-    try:
-        told = shown_path(place, inspection)
-        return told + mark + shown_form(query, inspection) if has_query else told
-    except UnreadablePattern:
-        return "/" + _UNREADABLE
-
-
-def shown_head(fields: Fields, inspection: Inspection) -> list[tuple[str, str]]:
-    """Return headers as they may be shown: their values looked through as one text, which is much quicker."""
-    text = b"\0".join([part for field in fields for part in field]).decode("utf-8", "replace")
-    parts = text.split("\0")
-    if len(parts) != 2 * len(fields) or _may_hide(text, inspection):
-        return [_header(name, value, inspection) for name, value in fields]
-    return list(zip(parts[::2], parts[1::2], strict=True))
-
-
-def _may_hide(text: str, inspection: Inspection) -> bool:
-    try:
-        return "ookie" in text or "OOKIE" in text or bool(inspection.patterns) or bool(find(text, inspection))
-    except UnreadablePattern:
-        return True
-
-
-def _header(name: bytes, value: bytes, inspection: Inspection) -> tuple[str, str]:
-    told = name.decode("utf-8", "replace")
-    if told.lower() in _NEVER_SHOWN:
-        return told, "****"
-    return _word(told, inspection), _word(value.decode("utf-8", "replace"), inspection)
+words_of = lru_cache(maxsize=256)(Words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +173,7 @@ class Draft:
 def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]) -> Draft:
     """Return the next record of a request, without bodies yet."""
     call, flow = noted.call, noted.flow
-    inspection, project, event = noted.inspection, call.project or _STRANGER, call.event
+    words, project, event = words_of(noted.inspection), call.project or _STRANGER, call.event
     has_ended = noted.ended_ms is not None
     has_bodies = noted.has_bodies and not call.is_hidden
     outcome = (event.outcome if event else outcome_of(call, noted.is_broken)) if has_ended else None
@@ -173,26 +189,26 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         worker=worker,
         started_at=call.occurred_at.timestamp(),
         project_id=call.project_id,
-        project_name=_word(project.name, inspection),
+        project_name=words.word(project.name),
         token_id=call.token_id,
-        token_label=_word(call.token_label, inspection),
+        token_label=words.word(call.token_label),
         provider=call.provider.name if call.provider else project.provider,
         dialect=call.dialect,
         route=call.route.name if call.route else "",
-        model=_word(model, inspection) if model else None,
+        model=words.word(model) if model else None,
         method=request.method.decode("ascii", "replace"),
-        url=_url(noted, has_bodies),
+        url=_url(noted, words, has_bodies),
         http_version=request.http_version.decode("ascii", "replace"),
         client=_client(flow),
         request=Message(
-            shown_head(call.head, inspection),
+            words.head(call.head),
             call.request_bytes or len(noted.request_body or b""),
             note=_WITHHELD if call.is_hidden else "",
         ),
         response=None
         if response is None
         else Message(
-            shown_head(response.data.headers.fields, inspection),
+            words.head(response.data.headers.fields),
             call.response_bytes or (len(response.raw_content or b"") if call.refused_with else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
@@ -209,7 +225,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         cost_nano_usd=cost(event) if event else None,
         attempts=call.attempts.count,
         upstream_key_id=call.credential.key_id if call.credential else None,
-        tags=[_word(tag, inspection) for tag in call.tags],
+        tags=[words.word(tag) for tag in call.tags],
         rule=call.rule,
         held_until=call.held_until.timestamp() if call.held_until and noted.is_held else None,
         has_bodies=has_bodies,
@@ -228,9 +244,9 @@ def _client(flow: http.HTTPFlow) -> str:
     return f"{name[0]}:{name[1]}" if name else ""
 
 
-def _url(noted: Noted, has_query: bool) -> str:
+def _url(noted: Noted, words: Words, has_query: bool) -> str:
     request = noted.flow.request.data
-    path = _path(request.path, noted.inspection, has_query)
+    path = words.path(request.path, has_query)
     return _origin(request.scheme, _host(noted), request.port) + path
 
 

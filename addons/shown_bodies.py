@@ -84,7 +84,10 @@ def shown_body(tapped: Tapped, inspection: Inspection) -> ShownBody:
 
 
 def _decoded(tapped: Tapped, most: int) -> tuple[bytes, bool]:
-    """Return a body without its content coding, and whether there is more of it. Raises UnknownCoding, or one of DECODING_ERRORS."""
+    """Return a body without its content coding, and whether there is more of it.
+
+    Raises UnknownCoding, or one of DECODING_ERRORS.
+    """
     decode = decoder(tapped.content_encoding)
     if decode is None:
         raise UnknownCoding(tapped.content_encoding)

@@ -87,9 +87,10 @@ class Redactor:
 
     def known_in(self, text: str) -> list[tuple[int, int]]:
         """Return where known secrets stand in a text."""
-        if self._known is None or not any(hint in text for hint in self._hints):
-            return []
-        return [found.span() for found in self._known.finditer(text)]
+        for hint in self._hints:
+            if hint in text and self._known is not None:
+                return [found.span() for found in self._known.finditer(text)]
+        return []
 
     def __call__(self, text: str) -> str:
         # Most lines hold nothing of the kind. To look for a part that must be there is much quicker than to search.
@@ -174,9 +175,10 @@ def secrets_in(text: str) -> list[tuple[int, int]]:
 
 
 def _redactor() -> Redactor:
-    handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, Handler))
-    found = next(handlers, None)
-    return found.redact if found else _SHAPES
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Handler):
+            return handler.redact
+    return _SHAPES
 
 
 def write_off_thread() -> None:
