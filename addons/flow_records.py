@@ -152,7 +152,7 @@ class Words:
         return self._finders is None or bool(self._inspection.patterns) or bool(find_with(self._finders, text))
 
     def _header(self, name: str, value: bytes) -> tuple[str, str]:
-        if name.lower() in _NEVER_SHOWN:
+        if name.lower().replace("_", "-") in _NEVER_SHOWN:
             return name, "****"
         return self._word(name), self._word(value.decode("utf-8", "replace"))
 
