@@ -36,16 +36,6 @@ class Onlooker(Protocol):
         """It is no longer held, whatever comes of it."""
 
 
-class Unwatched:
-    """Nobody is shown anything."""
-
-    def held(self, flow: http.HTTPFlow, rule_name: str, until: float) -> None:
-        """Nothing comes of it."""
-
-    def released(self, flow: http.HTTPFlow) -> None:
-        """Nothing comes of it."""
-
-
 class Decisions(Protocol):
     """What a store knows of held requests; each may raise StoreUnavailable."""
 

@@ -24,12 +24,14 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.feed import Feed  # noqa: E402
 from addons.flushing import Flushing  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.hiding import reveal  # noqa: E402
-from addons.holding import Holding, Unwatched  # noqa: E402
+from addons.holding import Holding  # noqa: E402
 from addons.holds import Holds  # noqa: E402
+from addons.inspector import Inspector  # noqa: E402
 from addons.interrupts import Interrupts  # noqa: E402
 from addons.leases import Leases  # noqa: E402
 from addons.limit_headers import LimitHeaders  # noqa: E402
@@ -120,8 +122,10 @@ def compose(configuration: settings.Settings) -> list[object]:
     recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
     interrupts = Interrupts(_connection_handlers)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
+    feed = Feed(store, metrics, configuration.feed_mb << 20)
     body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
-    holding = Holding(store, Unwatched(), reveal, body.check, metrics.requests_held)
+    inspector = Inspector(calls, store, feed, prices.cost, metrics.flows_dropped, configuration.inspection)
+    holding = Holding(store, inspector, reveal, body.check, metrics.requests_held)
     meter = Meter(calls, Settling(holds, prices.cost, usage_log.append).settle)
     return [
         Posture(configuration),
@@ -150,6 +154,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Realtime(calls, meter),
         Budget(calls, store, holds, prices, interrupts, metrics.stream_cut),
         LimitHeaders(calls),
+        inspector,
         RequestLog(calls),
         RequestMetrics(calls, metrics, refusals.note),
         Release(),

@@ -116,7 +116,8 @@ class Meter:
         if call.is_settled or not call.is_admitted or call.caller is None or call.route is None:
             return
         call.is_settled = True
-        self._settle(call, event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken)))
+        call.event = event_of(call, flow, call.caller, call.route, outcome_of(call, is_broken))
+        self._settle(call, call.event)
 
 
 def event_of(call: Call, flow: http.HTTPFlow, caller: Caller, route: Route, outcome: Outcome) -> UsageEvent:

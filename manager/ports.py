@@ -16,17 +16,18 @@ class PortTaken(Exception):
 
 def check(settings: Settings) -> None:
     """Raise PortTaken unless this machine can listen on each of its ports alone."""
+    usual, inspector = "LLM_PROXY_LISTEN_HOST", "LLM_PROXY_INSPECTOR_HOST"
+    hosts = {usual: settings.listen_host, inspector: settings.inspector_host}
     wanted = {
-        "LLM_PROXY_PROXY_PORT": settings.proxy_port,
-        "LLM_PROXY_MANAGER_PORT": settings.manager_port,
-        "LLM_PROXY_METRICS_PORT": settings.metrics_port,
+        "LLM_PROXY_PROXY_PORT": (usual, settings.proxy_port),
+        "LLM_PROXY_MANAGER_PORT": (usual, settings.manager_port),
+        "LLM_PROXY_METRICS_PORT": (usual, settings.metrics_port),
+        "LLM_PROXY_INSPECTOR_PORT": (inspector, settings.inspector_port),
     }
-    for variable, port in wanted.items():
-        can_listen = [
-            _can_listen(*each, f"port {port} ({variable})") for each in _addresses(settings.listen_host, port)
-        ]
+    for variable, (host, port) in wanted.items():
+        can_listen = [_can_listen(*each, f"port {port} ({variable})") for each in _addresses(hosts[host], port)]
         if not any(can_listen):
-            raise PortTaken(f"{settings.listen_host!r} (LLM_PROXY_LISTEN_HOST) is no address of this machine")
+            raise PortTaken(f"{hosts[host]!r} ({host}) is no address of this machine")
 
 
 def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:

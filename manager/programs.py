@@ -56,6 +56,12 @@ def proxy(settings: Settings, secrets: Mapping[str, str]) -> Program:
     return Program("proxy", _cli("proxy"), environment, lambda: _accepts(address), stop_seconds=stop_seconds)
 
 
+def inspector(settings: Settings, secrets: Mapping[str, str]) -> Program:
+    """mitmweb. It needs no secret but Redis's: whoever acts there does so with a token of their own."""
+    url = f"http://{url_host(settings.inspector_host)}:{settings.inspector_port}/"
+    return Program("inspector", _cli("inspect"), child_environment(Plane.INSPECTOR, {}), lambda: is_up(url))
+
+
 def worker(settings: Settings, number: int, sockets: Sequence[int], readiness: ReadyPipe) -> Program:
     """One worker of the proxy, which listens on sockets that are bound already and stay open when it ends."""
     folder = settings.data_dir / "mitmproxy" / f"worker-{number}"

@@ -30,13 +30,18 @@ class Urls:
     proxy: str
     manager: str
     health: str
+    inspector: str
 
     @classmethod
     def of(cls, settings: Settings) -> "Urls":
         """Return the URLs of an installation."""
         base = f"http://{programs.url_host(settings.listen_host)}"
         ports = (settings.proxy_port, settings.manager_port, settings.metrics_port)
-        return cls(*(f"{base}:{port}" for port in ports))
+        proxy, manager, health = (f"{base}:{port}" for port in ports)
+        return cls(proxy, manager, health, settings.inspector_url)
+
+
+_SERVICES = (programs.manager, programs.jobs, programs.proxy, programs.inspector)
 
 
 @contextmanager
@@ -68,7 +73,7 @@ def start_all(supervisor: Supervisor, settings: Settings, secrets: Mapping[str, 
     sealed.demand(settings)
     _demand_own_redis(settings)
     _forget_metrics(programs.metrics_folder(settings))
-    supervisor.start(*[make(settings, secrets) for make in (programs.manager, programs.jobs, programs.proxy)])
+    supervisor.start(*[make(settings, secrets) for make in _SERVICES])
 
 
 def _demand_own_redis(settings: Settings) -> None:

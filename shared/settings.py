@@ -296,8 +296,9 @@ class Settings:
         _number(10, 60_000), Plane.DATA,
     )  # fmt: skip
     listen_host: str = _variable(
-        "LLM_PROXY_LISTEN_HOST", "127.0.0.1", "Address that proxy, manager and health endpoints listen on.", str, ALL
-    )
+        "LLM_PROXY_LISTEN_HOST", "127.0.0.1", "Address that proxy, manager and health endpoints listen on.",
+        str, ALL | Plane.INSPECTOR,
+    )  # fmt: skip
     proxy_port: int = _variable("LLM_PROXY_PROXY_PORT", "8080", "Port that applications call.", _port, ALL)
     manager_port: int = _variable(
         "LLM_PROXY_MANAGER_PORT", "8000", "Port of the management API.",
@@ -311,11 +312,12 @@ class Settings:
         "LLM_PROXY_INSPECTOR_PORT", "8081", "Port of mitmweb's page.", _port, ALL | Plane.INSPECTOR
     )
     inspector_host: str = _variable(
-        "LLM_PROXY_INSPECTOR_HOST", "127.0.0.1", "Address that mitmweb's page listens on.", str, Plane.INSPECTOR
-    )
+        "LLM_PROXY_INSPECTOR_HOST", "127.0.0.1", "Address that mitmweb's page listens on.",
+        str, Plane.INSPECTOR | Plane.SUPERVISOR,
+    )  # fmt: skip
     inspector_url: str = _variable(
         "LLM_PROXY_INSPECTOR_URL", "", "Where operators reach mitmweb; empty: its port on this machine.",
-        _public, Plane.CONTROL,
+        _public, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR,
     )  # fmt: skip
     inspector_password: str = _variable(
         "LLM_PROXY_INSPECTOR_PASSWORD", "",
@@ -530,7 +532,7 @@ class Settings:
         values += [word for url in (self.database_url, self.copy_to, self.redis_url) for word in _passwords(url)]
         keys = self.encryption_keys.keys.values() if self.encryption_keys else []
         values += [*_passwords(self.export_url), self.export_header.partition(":")[2].strip()]
-        values.append(self.oidc_client_secret)
+        values += [self.oidc_client_secret, self.inspector_password]
         return [value for value in values if value] + [base64.b64encode(key).decode() for key in keys]
 
 

@@ -21,6 +21,7 @@ SETTINGS_FILE = ROOT / "shared" / "settings.py"
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
 FIELD_OF = {variable.name: field for field, variable in declared().items()}
 READERS = {Plane.DATA: "proxy", Plane.CONTROL: "manager", Plane.SUPERVISOR: "up", Plane.MOCK: "mock provider"}
+READERS[Plane.INSPECTOR] = "inspector"
 
 
 def nodes(path: Path) -> Iterator[ast.AST]:

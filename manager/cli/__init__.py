@@ -10,6 +10,7 @@ _COMMANDS = {
     "proxy": ("manager.cli.proxy", "proxy"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
+    "inspect": ("manager.cli.inspect", "inspect"),
     "reconcile": ("manager.cli.reconcile", "reconcile"),
     "mock-provider": ("manager.cli.services", "mock_provider"),
     "db": ("manager.cli.database", "db"),

@@ -112,6 +112,7 @@ def _show(settings: Settings, report: Report | None) -> None:
         )
     click.echo(f"\nApplications   base_url {urls.proxy}/v1, a withering token as API key")
     click.echo(f"Operators      {urls.manager}/manage, Authorization: Bearer $MANAGEMENT_TOKEN")
+    click.echo(f"mitmweb        {urls.inspector}, sign in with an operator's token or the management token")
     click.echo(f"Health         {urls.manager}/readyz and {urls.health}/readyz")
     click.echo(f"Secrets, logs  {settings.data_dir / secrets_file.FILE_NAME}, {settings.data_dir / 'logs'}")
     click.echo("Running until Ctrl-C.")

@@ -56,6 +56,8 @@ def exercised(metrics: Metrics) -> Metrics:
     metrics.usage_waiting(2)
     metrics.provider_connections(5, 3)
     metrics.connections_used(6, 7)
+    metrics.flows_told(8)
+    metrics.flows_dropped("full", 9)
     metrics.redis_failed()
     return metrics
 
@@ -117,6 +119,8 @@ def test_everything_that_happens_is_shown(metrics: Metrics) -> None:
         "llm_proxy_provider_connections_idle": 3,
         'llm_proxy_provider_connections_used_total{how="dialed"}': 6,
         'llm_proxy_provider_connections_used_total{how="reused"}': 7,
+        "llm_proxy_flows_total": 8,
+        'llm_proxy_flows_dropped_total{reason="full"}': 9,
         "llm_proxy_redis_errors_total": 1,
     }
     assert {name: shown[name] for name in expected} == expected
@@ -128,6 +132,7 @@ def test_what_needs_no_label_is_shown_before_it_happens(metrics: Metrics) -> Non
         "llm_proxy_usage_events_waiting": 0,
         "llm_proxy_provider_connections_open": 0,
         "llm_proxy_provider_connections_idle": 0,
+        "llm_proxy_flows_total": 0,
         "llm_proxy_redis_errors_total": 0,
     }
 

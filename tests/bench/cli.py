@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from manager.supervisor import StartError
 from shared import logs
-from tests.bench import document, management, peers, profile, report, rounds, session, wrk
+from tests.bench import document, inspection, management, peers, profile, report, rounds, session, wrk
 from tests.bench.management_rows import Size
 from tests.bench.rounds import Pace
 from tests.bench.scenario import SUBJECTS, Scenario
@@ -42,6 +42,7 @@ def parser() -> Parser:
     made.add_argument("--soak", action="store_true", help="half an hour of streams through the engine, nothing else")
     made.add_argument("--profile", type=int, metavar="SECONDS", help="show where the engine's time goes, nothing else")
     made.add_argument("--management", action="store_true", help="lists and sums of the management API, nothing else")
+    made.add_argument("--inspector", type=int, metavar="N", help="N flows through the inspector, nothing else")
     made.add_argument(
         "--docs", type=Path, metavar="FILE", help="put tables and pictures of a JSON file into docs/, nothing else"
     )
@@ -52,7 +53,7 @@ def checked(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the arguments; ends with exit code 2 and one line if they are faulty."""
     parse = parser()
     chosen = parse.parse_args(arguments)
-    for name in ("rounds", "profile"):
+    for name in ("rounds", "profile", "inspector"):
         if (number := getattr(chosen, name)) is not None and number < 1:
             parse.error(f"argument --{name}: must be at least 1")
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
@@ -106,6 +107,10 @@ def _do(chosen: argparse.Namespace) -> None:
         content = management.measured(_size(chosen), chosen.rounds or (5 if chosen.quick else 20))
         _write(content, chosen.json)
         print(management.as_markdown(content))
+    elif chosen.inspector is not None:
+        content = inspection.measured(chosen.inspector)
+        _write(content, chosen.json)
+        print(inspection.as_markdown(content))
     elif chosen.profile is not None:
         content = session.profiled(chosen.profile)
         _write(content, chosen.json)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tests.bench import management, plots, report
+from tests.bench import inspection, management, plots, report
 from tests.bench.provider import ROOT
 
 DOCUMENT = ROOT / "docs" / "performance.md"
@@ -34,6 +34,8 @@ def tables(content: Mapping[str, Any], groups: Mapping[str, str]) -> dict[str, s
     """Return the Markdown of each marked place."""
     if "rolled_up" in content.get("size", {}):
         return {"management": management.as_markdown(content)}
+    if "inspector" in content:
+        return {"inspector": inspection.as_markdown(content)}
     figures = "\n\n".join(
         f"### {group}\n\n{report.as_markdown(report.figure_table(members))}"
         for group, members in report.by_group(content["rows"], groups).items()

@@ -98,7 +98,7 @@ def measured(size: Size, rounds: int, databases: tuple[str, ...] = DATABASES) ->
     folder = Path(tempfile.mkdtemp(prefix="bench-management-"))
     try:
         for database in databases:
-            with _url(database, folder) as url, _valkey(folder) as redis_url:
+            with _url(database, folder) as url, valkey(folder) as redis_url:
                 began = time.perf_counter()
                 ids = management_rows.fill(url, size)
                 print(f"{database}: filled in {time.perf_counter() - began:.0f} s", flush=True)
@@ -185,7 +185,7 @@ def _url(database: str, folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _valkey(folder: Path) -> Iterator[str]:
+def valkey(folder: Path) -> Iterator[str]:
     socket = folder / "valkey.sock"
     command = [str(_binary.get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--save", ""]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own

@@ -125,8 +125,11 @@ def test_a_redis_of_another_database_is_refused_before_anything_starts(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stop_signal_stops_everything(folder: Path, number: signal.Signals) -> None:
-    process = started(folder, environment(folder))
-    assert len(children_of(folder)) >= 6
+    variables = environment(folder)
+    process = started(folder, variables)
+    page = f"http://127.0.0.1:{variables['LLM_PROXY_INSPECTOR_PORT']}"
+    assert len(children_of(folder)) >= 7 and _answers(page)
+    assert "sign in with an operator's token or the management token" in (folder / "up.out").read_text()
 
     process.send_signal(number)
 

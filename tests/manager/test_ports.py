@@ -23,16 +23,16 @@ def held() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def free() -> list[int]:
-    """Three different ports on which nobody listens."""
+    """Four different ports on which nobody listens."""
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
         return [each.getsockname()[1] for each in sockets]
 
 
 @pytest.fixture
 def settings(settings_of: SettingsOf, free: list[int]) -> Make:
     """Settings on those ports."""
-    names = [f"LLM_PROXY_{name}_PORT" for name in ("PROXY", "MANAGER", "METRICS")]
+    names = [f"LLM_PROXY_{name}_PORT" for name in ("PROXY", "MANAGER", "METRICS", "INSPECTOR")]
     chosen = dict(zip(names, map(str, free), strict=True))
     return lambda host="127.0.0.1": settings_of(Plane.SUPERVISOR, **chosen, LLM_PROXY_LISTEN_HOST=host)
 
@@ -50,13 +50,13 @@ def test_free_ports_are_free_and_stay_so(settings: Make, free: list[int], held: 
         listen(held, "127.0.0.1", port)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2], ids=["proxy", "manager", "metrics"])
+@pytest.mark.parametrize("number", [0, 1, 2, 3], ids=["proxy", "manager", "metrics", "inspector"])
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "shared"])
 def test_a_port_that_somebody_listens_on_is_named_with_its_variable(
     settings: Make, free: list[int], held: ExitStack, number: int, shared: bool
 ) -> None:
     listen(held, "127.0.0.1", free[number], shared=shared)
-    variable = f"LLM_PROXY_{('PROXY', 'MANAGER', 'METRICS')[number]}_PORT"
+    variable = f"LLM_PROXY_{('PROXY', 'MANAGER', 'METRICS', 'INSPECTOR')[number]}_PORT"
 
     with pytest.raises(PortTaken) as taken:
         ports.check(settings())

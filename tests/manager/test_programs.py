@@ -73,6 +73,7 @@ PLANES: dict[str, tuple[Callable[[Settings], Program], Plane | None]] = {
     "manager": (lambda configuration: programs.manager(configuration, SECRETS), Plane.CONTROL),
     "jobs": (lambda configuration: programs.jobs(configuration, SECRETS), Plane.CONTROL),
     "proxy": (lambda configuration: programs.proxy(configuration, SECRETS), Plane.DATA),
+    "inspector": (lambda configuration: programs.inspector(configuration, SECRETS), Plane.INSPECTOR),
     "mock-provider": (lambda _: programs.mock_provider(8090, "sk-mock-0123456789"), Plane.MOCK),
 }
 
@@ -115,6 +116,12 @@ def test_no_secret_stands_in_a_command_line(configuration: Settings, name: str) 
     assert program.name.startswith(name) and program.command[0].startswith("/")
     assert not [secret for secret in [*loaded.secrets(), *SECRETS.values(), "sk-mock-"] if secret in words]
     assert "sk-mock-" not in repr(program) and SECRETS["TOKEN_PEPPER"] not in repr(program)
+
+
+def test_the_inspector_is_given_no_secret_of_the_others(configuration: Settings) -> None:
+    environment = programs.inspector(configuration, SECRETS).environment
+
+    assert not set(SECRETS) & set(environment)
 
 
 def test_the_mock_provider_takes_its_key_from_the_environment() -> None:

@@ -67,8 +67,9 @@ def test_urls_are_those_that_this_machine_reaches(
 
     urls = Urls.of(settings.load(Plane.SUPERVISOR))
 
-    assert (urls.proxy, urls.manager, urls.health) == (
+    assert (urls.proxy, urls.manager, urls.health, urls.inspector) == (
         f"http://{host}:8080",
         f"http://{host}:8000",
         f"http://{host}:9101",
+        "http://127.0.0.1:8081",
     )

@@ -4,12 +4,14 @@ import base64
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import pytest
 
 from shared import settings
-from shared.settings import ALL, Plane, Settings, SettingsError, Source
+from shared.settings import Plane, Settings, SettingsError, Source
 
 # Fixed, since it names test cases: each test process must find the same ones.
 KEY = base64.b64encode(bytes(range(32))).decode()
@@ -23,7 +25,9 @@ REQUIRED_BY = {
     Plane.CONTROL: set(REQUIRED),
     Plane.SUPERVISOR: set(REQUIRED),
     Plane.MOCK: set(),
+    Plane.INSPECTOR: set(),
 }
+EVERY = reduce(or_, Plane)
 # A value that each variable takes, different from its default.
 OTHER_VALUES = {
     **REQUIRED,
@@ -42,6 +46,13 @@ OTHER_VALUES = {
     "LLM_PROXY_MANAGER_PORT": "18000",
     "LLM_PROXY_PUBLIC_URL": "https://llm.example.org/proxy/",
     "LLM_PROXY_INSPECTOR_PORT": "18081",
+    "LLM_PROXY_INSPECTOR_HOST": "10.0.0.1",
+    "LLM_PROXY_INSPECTOR_URL": "https://mitmweb.example.org",
+    "LLM_PROXY_INSPECTOR_PASSWORD": "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$MTIzNDU2Nzg5MDEyMzQ1Ng",
+    "LLM_PROXY_INSPECTOR_FLOWS": "10",
+    "LLM_PROXY_INSPECTOR_MB": "1",
+    "LLM_PROXY_INSPECTION": "false",
+    "LLM_PROXY_FEED_MB": "1",
     "LLM_PROXY_METRICS_PORT": "19101",
     "PROMETHEUS_MULTIPROC_DIR": "/run/llm-proxy/metrics",
     "LLM_PROXY_WORKERS": "255",
@@ -324,7 +335,7 @@ def test_no_error_message_holds_a_value(bare: Set, form: str) -> None:
     bare(**dict.fromkeys(NAMES, form.format(CANARY)))
 
     with pytest.raises(SettingsError) as caught:
-        settings.load(ALL | Plane.MOCK)
+        settings.load(EVERY)
 
     assert "MANAGEMENT_TOKEN" in caught.value.faults
     assert CANARY not in str(caught.value)
@@ -340,7 +351,7 @@ def test_any_variable_may_be_given_as_a_file(bare: Set, tmp_path: Path) -> None:
         (tmp_path / name).write_text(f"{value}\n")
         bare(**{f"{name}_FILE": str(tmp_path / name)})
 
-    loaded = settings.load(ALL | Plane.MOCK)
+    loaded = settings.load(EVERY)
 
     for variable in settings.variables():
         assert getattr(loaded, FIELDS[variable.name]) == variable.parse(OTHER_VALUES[variable.name])
@@ -389,7 +400,7 @@ def test_a_file_of_another_plane_is_not_opened(environment: Set) -> None:
 
 
 def test_the_defaults_are_the_documented_ones(environment: Set, tmp_path: Path) -> None:
-    loaded = settings.load(ALL | Plane.MOCK)
+    loaded = settings.load(EVERY)
 
     assert loaded.data_dir == tmp_path / "data"
     assert loaded.database_url == f"sqlite:///{tmp_path}/data/llm-proxy.db"
@@ -416,11 +427,11 @@ def test_applications_are_told_the_port_of_the_proxy_unless_something_else_is_sa
 
 @pytest.mark.parametrize("name", [variable.name for variable in settings.variables() if variable.default is not None])
 def test_an_empty_string_means_the_default(environment: Set, name: str) -> None:
-    without = getattr(settings.load(ALL | Plane.MOCK), FIELDS[name])
+    without = getattr(settings.load(EVERY), FIELDS[name])
 
     environment(**{name: "", f"{name}_FILE": ""})
 
-    assert getattr(settings.load(ALL | Plane.MOCK), FIELDS[name]) == without
+    assert getattr(settings.load(EVERY), FIELDS[name]) == without
 
 
 def test_every_default_passes_its_own_check() -> None:
@@ -557,7 +568,7 @@ def test_overrides_reach_the_child_as_they_are(environment: Set) -> None:
 def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> None:
     environment(**OTHER_VALUES)
 
-    held = settings.load(ALL | Plane.MOCK).secrets()
+    held = settings.load(EVERY).secrets()
 
     assert set(held) == {
         REQUIRED["MANAGEMENT_TOKEN"],
@@ -572,6 +583,7 @@ def test_secrets_lists_every_secret_that_the_process_holds(environment: Set) -> 
         "collector-password",
         "Bearer the-collector-s-token",
         "secret-of-the-client",
+        OTHER_VALUES["LLM_PROXY_INSPECTOR_PASSWORD"],
     }
 
 
@@ -605,6 +617,7 @@ def test_every_secret_variable_is_marked_as_one() -> None:
         "LLM_PROXY_COPY_TO",
         "LLM_PROXY_EXPORT_URL",
         "LLM_PROXY_EXPORT_HEADER",
+        "LLM_PROXY_INSPECTOR_PASSWORD",
         "LLM_PROXY_OIDC_CLIENT_SECRET",
         "REDIS_URL",
         "OPENAI_API_KEY",
@@ -614,7 +627,7 @@ def test_every_secret_variable_is_marked_as_one() -> None:
 
 def test_the_repr_of_settings_shows_no_secret(environment: Set) -> None:
     environment(**OTHER_VALUES)
-    loaded = settings.load(ALL | Plane.MOCK)
+    loaded = settings.load(EVERY)
 
     shown = repr(loaded) + str(loaded)
 
@@ -634,16 +647,15 @@ def test_settings_cannot_be_changed(environment: Set) -> None:
 
 @pytest.mark.parametrize("name", [variable.name for variable in settings.variables()])
 def test_each_value_is_known_to_be_set_a_file_or_the_default(environment: Set, tmp_path: Path, name: str) -> None:
-    every = ALL | Plane.MOCK
-    before = settings.load(every).sources[name]
+    before = settings.load(EVERY).sources[name]
     assert before is (Source.ENVIRONMENT if name in REQUIRED else Source.DEFAULT)
 
     environment(**{name: OTHER_VALUES[name]})
-    assert settings.load(every).sources[name] is Source.ENVIRONMENT
+    assert settings.load(EVERY).sources[name] is Source.ENVIRONMENT
 
     (tmp_path / "value").write_text(OTHER_VALUES[name])
     environment(**{f"{name}_FILE": str(tmp_path / "value")})
-    assert settings.load(every).sources[name] is Source.FILE
+    assert settings.load(EVERY).sources[name] is Source.FILE
 
 
 def test_what_was_generated_is_known_to_be_so(bare: Set) -> None:

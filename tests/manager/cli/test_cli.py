@@ -12,7 +12,8 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "proxy", "manager", "jobs", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore"]
+COMMANDS = ["up", "proxy", "manager", "jobs", "inspect", "reconcile", "mock-provider", "db", "audit", "keys"]
+COMMANDS += ["backup", "restore"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from shared import settings
 
-PORTS = ["LLM_PROXY_PROXY_PORT", "LLM_PROXY_MANAGER_PORT", "LLM_PROXY_METRICS_PORT"]
+PORTS = [f"LLM_PROXY_{name}_PORT" for name in ("PROXY", "MANAGER", "METRICS", "INSPECTOR")]
 NO_DATABASE, NO_REDIS = "postgresql://llm:the-password@127.0.0.1:1/llm", "redis://:the-password@127.0.0.1:1"
 
 type Up = Callable[..., tuple[int, str]]
