@@ -12,7 +12,7 @@ from mitmproxy.connection import Server
 
 from addons.dialects.answer import Answer, Said
 from addons.ending import Interruption, Refusal
-from shared.models import Caller, LimitState, UsageEvent
+from shared.models import Caller, LimitState, Project, UsageEvent
 from shared.providers import Provider, Route
 
 _BESIDE = "_llm_proxy_call"
@@ -61,6 +61,7 @@ class Line:
 class Call:
     """One request on its way through the rooms; each room fills in what it found out.
 
+    `head` are the client's headers, credentials masked. The `project` is known of those that were denied, too.
     Once it `is_judged`, rules have been asked: they gave it `tags`, and one `rule` has decided. `held_until` is there
     while it is held. If it `is_hidden`, none of its bodies is shown to anybody; `hidden` has what its shown body has
     placeholders for.
@@ -71,11 +72,13 @@ class Call:
     occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started: float = field(default_factory=time.perf_counter)
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    head: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     candidates: Mapping[str, Route] = field(default_factory=dict)
     dialect: str = "openai"
     token_id: str = ""
     token_label: str = ""
     project_id: str = ""
+    project: Project | None = None
     caller: Caller | None = None
     is_admitted: bool = False
     standing: tuple[LimitState, ...] = ()

@@ -65,7 +65,7 @@ class Gate:
             raise Refused(refusal.SERVICE_UNAVAILABLE) from error
 
     def _note_caller(self, call: Call, caller: Caller) -> None:
-        call.caller, call.project_id = caller, caller.project.id
+        call.caller, call.project, call.project_id = caller, caller.project, caller.project.id
         call.token_id, call.token_label, call.standing = caller.token_id, caller.token_label, caller.standing
         if caller.hold is not None:
             call.is_admitted = True
@@ -74,7 +74,7 @@ class Gate:
     def _note_denial(self, call: Call, denied: Denied) -> None:
         call.token_id, call.token_label = denied.token_id, denied.token_label
         call.standing = () if denied.limit is None else (denied.limit,)
-        call.project_id = denied.project.id if denied.project else ""
+        call.project, call.project_id = denied.project, denied.project.id if denied.project else ""
         providers = self._table.current.providers
         if denied.project is not None and denied.project.provider in providers:
             call.dialect = providers[denied.project.provider].dialect

@@ -20,10 +20,6 @@ from shared import logs
 from shared.redis_schema import Decided
 from shared.rules_schema import LONGEST_HOLD_SECONDS, OnDeadline, Rule
 
-# What one worker holds at a time.
-MOST_HELD = 500
-MOST_HELD_OF_PROJECT = 200
-MOST_HELD_BYTES = 256 << 20
 # Headers that say something about the very bytes of a body.
 _OF_BODY = ("content-encoding", "content-md5", "digest", "content-digest", "repr-digest")
 
@@ -40,16 +36,6 @@ class Onlooker(Protocol):
         """It is no longer held, whatever comes of it."""
 
 
-class Unwatched:
-    """Nobody is shown anything."""
-
-    def held(self, flow: http.HTTPFlow, rule_name: str, until: float) -> None:
-        """Nothing comes of it."""
-
-    def released(self, flow: http.HTTPFlow) -> None:
-        """Nothing comes of it."""
-
-
 class Decisions(Protocol):
     """What a store knows of held requests; each may raise StoreUnavailable."""
 
@@ -58,6 +44,18 @@ class Decisions(Protocol):
 
     async def take_edit(self, request_id: str) -> bytes | None:
         """Return the body that replaces the request's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one worker holds at a time: so many requests, so many of one project, so many bytes of bodies."""
+
+    count: int = 500
+    of_project: int = 200
+    size: int = 256 << 20
+
+
+_BOUNDS = Bounds()
 
 
 @dataclass(slots=True)
@@ -82,12 +80,14 @@ class Holding:
         reveal: Callable[[str, Mapping[str, str]], str],
         check: Callable[[http.HTTPFlow], None],
         note_held: Callable[[int], None] = lambda _: None,
+        bounds: Bounds = _BOUNDS,
     ) -> None:
         self._store = store
         self._onlooker = onlooker
         self._reveal = reveal
         self._check = check
         self._note_held = note_held
+        self._bounds = bounds
         self._held: dict[str, Held] = {}
 
     async def hold(self, flow: http.HTTPFlow, call: Call, rule: Rule) -> None:
@@ -131,8 +131,8 @@ class Holding:
 
     def _has_room(self, project_id: str, size: int) -> bool:
         of_project = sum(held.call.project_id == project_id for held in self._held.values())
-        is_too_large = sum(held.size for held in self._held.values()) + size > MOST_HELD_BYTES
-        return len(self._held) < MOST_HELD and of_project < MOST_HELD_OF_PROJECT and not is_too_large
+        is_too_large = sum(held.size for held in self._held.values()) + size > self._bounds.size
+        return len(self._held) < self._bounds.count and of_project < self._bounds.of_project and not is_too_large
 
     def _begin(self, flow: http.HTTPFlow, held: Held, rule: Rule, seconds: float) -> None:
         call, until = held.call, datetime.now(UTC) + timedelta(seconds=seconds)

@@ -1,126 +1,119 @@
-"""Tells whoever inspects flows what goes on, by a bounded stream in Redis: off the path of requests, and dropped first.
+"""Tells security staff of requests: redacted records of them go to the inspector's feed, and never hold anybody up.
 
-What is noted on a request's way is that there is something to tell. A task makes records of that, ten times a second,
-redacts them and hands them over. If Redis is slow or away, or there is too much, records are dropped and counted.
+On a request's way nothing happens but a note that something has changed, and a look at bodies that may be shown. Some
+times a second a task makes records of what has changed since; see flow_records.py and feed.py.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from weakref import WeakSet
 
 import msgspec
 from mitmproxy import http
 
-from addons.call import Call, Calls
-from addons.capture import Capture
-from addons.endurance import Repeating, endure
-from addons.flow_telling import Seen, captures_bodies, record_of
-from addons.hiding import hide
+from addons.call import Calls
+from addons.endurance import Repeating
+from addons.feed import Feed
+from addons.flow_records import Allowance, Draft, Noted, Tap, draft_of, finish, most_of, takes_bodies
+from addons.held_requests import HeldRequests
+from addons.meter import broke_off
 from addons.presence import own_name
-from addons.store import StoreUnavailable
+from addons.store import Store
 from shared import logs
-from shared.flow_schema import MOST_EDITED_BYTES, FlowRecord, Message, encode_batch, encode_record
-from shared.inspection import Capture as Captured
-from shared.inspection import Inspection
+from shared.flow_schema import FlowRecord, encode_record
+from shared.inspection import Capture, Inspection
 from shared.models import UsageEvent
 
 PAUSE_SECONDS = 0.1
-# A stream's growth is told so often, in seconds.
+# While an answer grows, it is told of no more often.
 GROWTH_SECONDS = 1.0
-# So many flows have something to tell at a time; of those of nobody, who may come in floods, a part.
-MOST_NOTED, MOST_OF_NOBODY = 20_000, 2_000
-MOST_BATCH_BYTES = 256 << 10
-# What waits for Redis, in bytes; and how long it is left alone after it did not answer.
-MOST_WAITING_BYTES = 16 << 20
-REST_SECONDS = 1.0
-# After so long at a stretch, others are let on.
-STRETCH_SECONDS = 0.01
-_SLACK_MS = 5_000
+# So many are noted from one turn to the next, and of these so many that were not let in.
+MOST_NOTED = 10_000
+MOST_STRANGERS = MOST_NOTED // 8
+# So much of bodies is kept of requests that run; beyond, their ends are not shown.
+MOST_TAPPED_BYTES = 64 << 20
+# Records that are made before others get a turn.
+AT_ONCE = 16
+
+_BESIDE = "_llm_proxy_noted"
+_STRANGERS = Inspection()
 
 log = logs.get("inspector")
 
 
-class Sink(Protocol):
-    """Where records go; each may raise StoreUnavailable."""
+class Watching:
+    """What an answer streams through: the tap sees each chunk, and what was there before passes it on."""
 
-    async def feed(self, batch: bytes, most_bytes: int) -> None:
-        """Append an entry to the feed."""
+    def __init__(self, tap: Tap, inner: object) -> None:
+        self._tap = tap
+        self._inner = inner if callable(inner) else None
 
-    async def hold_record(self, request_id: str, record: bytes, milliseconds: int) -> None:
-        """Keep what is known of a held request for so long."""
-
-    async def release_record(self, request_id: str) -> None:
-        """Forget that."""
+    def __call__(self, chunk: bytes) -> object:
+        """Pass on what is passed on without us."""
+        self._tap.add(chunk)
+        return chunk if self._inner is None else self._inner(chunk)
 
 
 class Inspector:
-    """The flows of one worker. `note_told` and `note_dropped` count records, the latter by why they were dropped."""
+    """Stands behind the rooms that decide and before the one that lets go of bodies. `cost` prices an ended call."""
 
     def __init__(
         self,
         calls: Calls,
-        sink: Sink,
+        store: Store,
+        feed: Feed,
         cost: Callable[[UsageEvent], int | None],
-        feed_bytes: int,
-        note_told: Callable[[int], None],
         note_dropped: Callable[[str, int], None],
         is_on: bool = True,
-        name: str | None = None,
         pause_seconds: float = PAUSE_SECONDS,
+        worker: str | None = None,
     ) -> None:
         self.calls = calls
-        self._sink = sink
+        self._feed = feed
         self._cost = cost
-        self._feed_bytes = feed_bytes
-        self._note_told = note_told
         self._note_dropped = note_dropped
         self._is_on = is_on
-        self._name = name or own_name()
-        self._seen: dict[str, Seen] = {}
-        self._noted: dict[str, Seen] = {}
-        self._of_nobody = 0
-        self._waiting: deque[tuple[bytes, int]] = deque()
-        self._waiting_bytes = 0
-        self._rests_until = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker = worker or own_name()
+        self._allowance = Allowance(MOST_TAPPED_BYTES)
+        self._due: list[Noted] = []
+        self._strangers = 0
+        self._streams: WeakSet[Noted] = WeakSet()
+        self._held = HeldRequests(store)
         self._telling = Repeating(self.tell, "inspector", pause_seconds)
 
-    def running(self) -> None:
-        """Start telling."""
-        self._telling.start()
-
-    async def done(self) -> None:
-        """Tell what is left, if that can be done at once, and stop."""
-        await self._telling.stop()
-        await endure(self.tell(), "inspector", 0)
-
-    # What happens to a request
+    # What happens to requests
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """A request has come in, perhaps with a body that streams."""
-        call = self.calls.of(flow)
-        if flow.response is None and call.caller is not None and (seen := self._first_seen(flow, call)):
-            if seen.has_bodies and flow.request.stream:
-                seen.asked = Capture(seen.inspection.max_body_bytes + 1)
-                flow.request.stream = seen.asked.around(flow.request.stream)
-            self._note(seen)
+        """Note a request, and watch a body that streams."""
+        if not self._is_on:
+            return
+        noted = self._begin(flow)
+        if noted is None:
+            return
+        flow.__dict__[_BESIDE] = noted
+        if noted.has_bodies and flow.request.stream:
+            noted.request_tap = Tap(most_of(noted.inspection), self._allowance)
+            flow.request.stream = Watching(noted.request_tap, flow.request.stream)  # type: ignore[assignment]
+        self._note(noted)
 
     def request(self, flow: http.HTTPFlow) -> None:
-        """All of it has come."""
-        if seen := self._seen.get(self.calls.of(flow).request_id):
-            seen.has_request = True
-            self._note(seen)
+        """Keep the body that has come, as far as it may be shown."""
+        noted = _noted(flow)
+        if noted is not None and noted.has_bodies:
+            body = flow.request.raw_content
+            noted.request_body = body[: most_of(noted.inspection)] if body else None
+            self._note(noted)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
-        """An answer begins."""
-        seen = self._seen.get(self.calls.of(flow).request_id)
-        if seen is not None and flow.response is not None:
-            if seen.has_bodies and flow.response.stream:
-                seen.answered = Capture(seen.inspection.max_body_bytes + 1)
-                flow.response.stream = seen.answered.around(flow.response.stream)
-            self._note(seen)
+        """Watch the answer."""
+        noted = _noted(flow)
+        if noted is None:
+            return
+        if noted.has_bodies and flow.response is not None and flow.response.stream:
+            noted.response_tap = Tap(most_of(noted.inspection), self._allowance)
+            flow.response.stream = Watching(noted.response_tap, flow.response.stream)  # type: ignore[assignment]
+        self._note(noted)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """The answer is complete; a WebSocket has only begun."""
@@ -132,163 +125,127 @@ class Inspector:
         self._end(flow, is_broken=True)
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
-        """A WebSocket has ended."""
-        self._end(flow, is_broken=False)
+        """The WebSocket is closed."""
+        self._end(flow, broke_off(flow))
 
-    def held(self, flow: http.HTTPFlow, rule_name: str, until: float) -> None:
-        """A request is held: show it, with its whole body, to those who decide."""
+    def _begin(self, flow: http.HTTPFlow) -> Noted | None:
         call = self.calls.of(flow)
-        if (seen := self._seen.get(call.request_id)) is not None:
-            seen.has_request = True
-            self._note(seen)
-        self._begin(self._show_held(Seen(flow, call, _inspection_of(call)), until))
-
-    def released(self, flow: http.HTTPFlow) -> None:
-        """A request is no longer held."""
-        call = self.calls.of(flow)
-        if (seen := self._seen.get(call.request_id)) is not None:
-            seen.has_told_request = False  # It may have been edited.
-            self._note(seen)
-        self._begin(self._forget_held(call.request_id))
-
-    def _first_seen(self, flow: http.HTTPFlow, call: Call) -> Seen | None:
-        inspection = _inspection_of(call)
-        if not self._is_on or inspection.capture is Captured.OFF:
+        if call.project is None:
+            return Noted(flow, call, _STRANGERS)
+        inspection = call.project.inspection
+        if inspection.capture is Capture.OFF:
             return None
-        seen = Seen(flow, call, inspection, captures_bodies(call))
-        self._seen[call.request_id] = seen
-        return seen
+        return Noted(flow, call, inspection, takes_bodies(inspection, call.request_id))
 
     def _end(self, flow: http.HTTPFlow, is_broken: bool) -> None:
-        call = self.calls.of(flow)
-        seen = self._seen.pop(call.request_id, None)
-        if seen is None:
-            if call.caller is not None or not self._is_on or self._of_nobody >= MOST_OF_NOBODY:
-                if call.caller is None and self._is_on:
-                    self._note_dropped("flood", 1)
-                return
-            self._of_nobody += 1
-            seen = Seen(flow, call)
-        seen.is_ended, seen.is_broken, seen.has_request = True, is_broken, True
-        self._note(seen)
+        noted = _noted(flow)
+        if noted is not None and noted.ended_ms is None:
+            noted.is_broken, noted.ended_ms = is_broken, round(noted.call.elapsed_ms(), 3)
+            self._note(noted)
 
-    def _note(self, seen: Seen) -> None:
-        if len(self._noted) < MOST_NOTED or seen.call.request_id in self._noted:
-            self._noted[seen.call.request_id] = seen
-        else:
-            self._note_dropped("crowded", 1)
+    def _note(self, noted: Noted) -> None:
+        if noted.is_due:
+            return
+        is_stranger = noted.call.caller is None
+        if len(self._due) >= MOST_NOTED or (is_stranger and self._strangers >= MOST_STRANGERS):
+            self._note_dropped("busy", 1)
+            return
+        noted.is_due = True
+        self._strangers += is_stranger
+        self._due.append(noted)
 
-    # Telling
+    # What is told
+
+    def running(self) -> None:
+        """Start telling."""
+        if self._is_on:
+            self._feed.running()
+            self._telling.start()
+
+    async def done(self) -> None:
+        """Stop, and tell the rest if that is quick."""
+        await self._held.done()
+        if self._is_on:
+            await self._telling.stop()
+            await self.tell()
+            await self._feed.done()
 
     async def tell(self) -> None:
-        """Tell what has been noted since the last time."""
-        noted, self._noted, self._of_nobody = self._noted, {}, 0
+        """Make records of all that has changed."""
+        self._note_growth()
+        due, self._due, self._strangers = self._due, [], 0
+        for at in range(0, len(due), AT_ONCE):
+            drafts = [draft for noted in due[at : at + AT_ONCE] if (draft := self._draft(noted)) is not None]
+            bodies = [draft for draft in drafts if draft.request is not None or draft.response is not None]
+            finished = await asyncio.to_thread(self._finished, bodies) if bodies else {}
+            for draft in drafts:
+                self._publish(draft.noted, finished.get(draft.record.request_id, draft.record))
+            await asyncio.sleep(0)
+        self._feed.close()
+
+    def _note_growth(self) -> None:
         now = time.monotonic()
-        for seen in self._seen.values():
-            grows = seen.call.chunks != seen.told_chunks and now - seen.told_at >= GROWTH_SECONDS
-            if grows and seen.call.request_id not in noted and seen.call.head_sent:
-                noted[seen.call.request_id] = seen
-        if noted:
-            await self._make_batches(list(noted.values()))
-        if self._waiting and time.monotonic() >= self._rests_until:
-            await self._hand_over()
+        for noted in list(self._streams):
+            has_grown = noted.call.chunks != noted.told_chunks
+            if has_grown and not noted.is_due and now - noted.told_at >= GROWTH_SECONDS:
+                self._note(noted)
 
-    async def _make_batches(self, noted: list[Seen]) -> None:
-        records: list[FlowRecord] = []
-        size, began = 0, time.monotonic()
-        for seen in noted:
-            seen.told_at, seen.told_chunks = began, seen.call.chunks
+    def _draft(self, noted: Noted) -> Draft | None:
+        noted.is_due = False
+        noted.told_at = time.monotonic()
+        if noted.ended_ms is not None:
+            self._streams.discard(noted)
+            noted.flow.__dict__.pop(_BESIDE, None)
+        else:
+            self._streams.add(noted)
+        if not self._feed.has_room(noted.call.caller is None):
+            self._note_dropped("full", 1)
+            return None
+        try:
+            return draft_of(noted, self._worker, self._cost)
+        except Exception:  # One that cannot be told of does not keep the others from being told of.
+            self._fault(noted.call.request_id)
+            return None
+
+    def _finished(self, drafts: Iterable[Draft]) -> dict[str, FlowRecord]:
+        """Return the records with their bodies, by id; in a thread, since this may take some time."""
+        finished = {}
+        for draft in drafts:
             try:
-                record = record_of(seen, self._name, self._cost)
-            except Exception:  # Whatever is wrong with one flow, the others are told of.
-                log.exception("flow_not_told", request_id=seen.call.request_id)
-                self._note_dropped("fault", 1)
-                continue
-            records.append(record)
-            size += _size(record)
-            if size >= MOST_BATCH_BYTES:
-                self._add(records)
-                records, size = [], 0
-            if time.monotonic() - began > STRETCH_SECONDS:
-                await asyncio.sleep(0)
-                began = time.monotonic()
-        if records:
-            self._add(records)
+                finished[draft.record.request_id] = finish(draft)
+            except Exception:  # Then it is told without.
+                self._fault(draft.record.request_id)
+        return finished
 
-    def _add(self, records: list[FlowRecord]) -> None:
-        batch = encode_batch(records)
-        self._waiting.append((batch, len(records)))
-        self._waiting_bytes += len(batch)
-        while self._waiting_bytes > MOST_WAITING_BYTES:
-            self._note_dropped("slow", self._drop())
+    def _fault(self, request_id: str) -> None:
+        self._note_dropped("fault", 1)
+        log.exception("flow_not_told", request_id=request_id)
 
-    def _drop(self) -> int:
-        batch, count = self._waiting.popleft()
-        self._waiting_bytes -= len(batch)
-        return count
+    def _publish(self, noted: Noted, record: FlowRecord) -> None:
+        self._feed.append(encode_record(record), noted.call.caller is None)
 
-    async def _hand_over(self) -> None:
-        while self._waiting:
-            try:
-                await self._sink.feed(self._waiting[0][0], self._feed_bytes)
-            except StoreUnavailable:
-                # Whether it was taken is not known; that it is told twice would do no harm, but it may be too much.
-                self._note_dropped("redis", self._drop())
-                self._rests_until = time.monotonic() + REST_SECONDS
-                return
-            self._note_told(self._drop())
+    # Requests that are held
 
-    # Held requests
+    def held(self, flow: http.HTTPFlow, rule_name: str, until: float) -> None:
+        """Show a request that is held until then (in seconds since the epoch), with all of its body."""
+        call, noted = self.calls.of(flow), _noted(flow)
+        if noted is not None:
+            noted.is_held = True
+            self._note(noted)
+        inspection = call.project.inspection if call.project else _STRANGERS
+        record = draft_of(Noted(flow, call, inspection, is_held=True), self._worker, self._cost).record
+        record = msgspec.structs.replace(record, rule=rule_name, held_until=until)
+        self._held.show(call, record, flow.request.raw_content or b"", inspection)
 
-    async def _show_held(self, seen: Seen, until: float) -> None:
-        seen.has_request = False
-        record, (body, note) = record_of(seen, self._name, self._cost), await self._editable(seen)
-        request = Message(record.request.headers, len(seen.flow.request.raw_content or b""), body, note=note)
-        milliseconds = max(0, round((until - time.time()) * 1000)) + _SLACK_MS
-        told = encode_record(_replaced(record, request))
-        try:
-            await self._sink.hold_record(seen.call.request_id, told, milliseconds)
-        except StoreUnavailable as error:
-            log.warning("held_request_not_shown", request_id=seen.call.request_id, reason=str(error))
-
-    async def _editable(self, seen: Seen) -> tuple[bytes | None, str]:
-        """Return the whole body of a request as it may be shown and edited, or None and why."""
-        content = seen.flow.request.raw_content or b""
-        if len(content) > MOST_EDITED_BYTES:
-            return None, "too large to be shown whole"
-        if seen.call.is_hidden:
-            return None, "withheld by a rule"
-        try:
-            text = content.decode()
-        except UnicodeDecodeError:
-            return None, "not text"
-        if seen.flow.request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-            return None, "its content coding is not undone here"
-        # It may be long, and its patterns many: others are not to wait for that.
-        hiding = await asyncio.to_thread(hide, text, seen.inspection)
-        seen.call.hidden = hiding.originals
-        return hiding.text.encode(), ""
-
-    async def _forget_held(self, request_id: str) -> None:
-        try:
-            await self._sink.release_record(request_id)
-        except StoreUnavailable:
-            return  # It expires.
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(endure(work, "inspector", 0))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def released(self, flow: http.HTTPFlow) -> None:
+        """Show it as one that is not held any more."""
+        noted = _noted(flow)
+        if noted is not None and noted.is_held:
+            noted.is_held = False
+            self._note(noted)
+        self._held.forget(self.calls.of(flow).request_id)
 
 
-def _inspection_of(call: Call) -> Inspection:
-    return call.caller.project.inspection if call.caller else Inspection()
-
-
-def _size(record: FlowRecord) -> int:
-    answer = record.response.body if record.response else None
-    return 512 + len(record.request.body or b"") + len(answer or b"")
-
-
-def _replaced(record: FlowRecord, request: Message) -> FlowRecord:
-    return msgspec.structs.replace(record, request=request)
+def _noted(flow: http.HTTPFlow) -> Noted | None:
+    noted: Noted | None = flow.__dict__.get(_BESIDE)
+    return noted

@@ -24,6 +24,7 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
+from addons.feed import Feed  # noqa: E402
 from addons.flushing import Flushing  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
@@ -121,16 +122,9 @@ def compose(configuration: settings.Settings) -> list[object]:
     recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
     interrupts = Interrupts(_connection_handlers)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
+    feed = Feed(store, metrics, configuration.feed_mb << 20)
     body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
-    inspector = Inspector(
-        calls,
-        store,
-        prices.cost,
-        configuration.feed_mb << 20,
-        metrics.flows_told,
-        metrics.flows_dropped,
-        configuration.inspection,
-    )
+    inspector = Inspector(calls, store, feed, prices.cost, metrics.flows_dropped, configuration.inspection)
     holding = Holding(store, inspector, reveal, body.check, metrics.requests_held)
     meter = Meter(calls, Settling(holds, prices.cost, usage_log.append).settle)
     return [
@@ -160,6 +154,7 @@ def compose(configuration: settings.Settings) -> list[object]:
         Realtime(calls, meter),
         Budget(calls, store, holds, prices, interrupts, metrics.stream_cut),
         LimitHeaders(calls),
+        inspector,
         RequestLog(calls),
         RequestMetrics(calls, metrics, refusals.note),
         inspector,

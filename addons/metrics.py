@@ -65,8 +65,8 @@ class Metrics:
         self._rules_rejected = self._counter("rules_rejected", "Published rules that could not be used.")
         self._held = self._gauge("requests_held", "Requests that wait for somebody's decision.")
         self._rule_names: set[str] = set()
-        self._flows = self._counter("flows", "Records of flows told to the inspector.")
-        self._flows_dropped = self._counter("flows_dropped", "Records of flows that were not told.", "reason")
+        self._flows = self._counter("flows", "Records of requests that were handed to the inspector's feed.")
+        self._flows_dropped = self._counter("flows_dropped", "Records that never got into the feed.", "reason")
         self._redis_errors = self._counter("redis_errors", "Calls to Redis that failed.")
         # Looking a child up by its labels costs more than counting, and there are few of them.
         self._requests_of, self._tokens_of = cache(self._requests.labels), cache(self._tokens.labels)
@@ -158,6 +158,14 @@ class Metrics:
         """So many more connections were opened, and so many used again."""
         self._connections_used.labels("dialed").inc(dialed)
         self._connections_used.labels("reused").inc(reused)
+
+    def flows_told(self, count: int) -> None:
+        """So many more records of requests are in the inspector's feed."""
+        self._flows.inc(count)
+
+    def flows_dropped(self, reason: str, count: int) -> None:
+        """So many more records are lost to the inspector: `busy`, `full`, `too_large` or `fault`."""
+        self._flows_dropped.labels(reason).inc(count)
 
     def redis_failed(self) -> None:
         """Redis did not answer in time, or not sensibly."""

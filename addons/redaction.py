@@ -56,7 +56,10 @@ class Redaction:
         self._table = table
 
     def requestheaders(self, flow: http.HTTPFlow) -> None:
-        """Remember and mask every credential header; mask keys in the URL, where they have no business at all."""
+        """Remember and mask every credential header; mask keys in the URL, where they have no business at all.
+
+        What the head is then may be shown; on its way to the provider it becomes another one.
+        """
         flow.request.path = logs.mask_separate_keys(flow.request.path)
         headers = flow.request.headers
         for name in _all_names(self._table.credential_headers):
@@ -67,3 +70,4 @@ class Redaction:
         if protocols := headers.get(PROTOCOL_HEADER):
             self.calls.of(flow).presented += [(PROTOCOL_HEADER, key) for key in keys_in_protocols(protocols)]
             headers[PROTOCOL_HEADER] = logs.mask_keys(protocols)
+        self.calls.of(flow).head = headers.fields

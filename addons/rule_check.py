@@ -104,11 +104,11 @@ def _with_body_of(record: FlowRecord, earlier: Message) -> FlowRecord:
     return msgspec.structs.replace(record, request=told)
 
 
-def run(source: BinaryIO, sink: BinaryIO) -> int:
+def run(source: BinaryIO, sink: BinaryIO, most_bytes: int = MOST_BYTES) -> int:
     """Answer one question; returns the program's exit code."""
-    asked = source.read(MOST_BYTES + 1)
-    if len(asked) > MOST_BYTES:
-        return _failed(f"more than {MOST_BYTES} bytes")
+    asked = source.read(most_bytes + 1)
+    if len(asked) > most_bytes:
+        return _failed(f"more than {most_bytes} bytes")
     try:
         answer = check(msgspec.json.decode(asked, type=Asked))
     except msgspec.MsgspecError as error:

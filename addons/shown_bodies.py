@@ -70,7 +70,7 @@ def shown_body(tapped: Tapped, inspection: Inspection) -> ShownBody:
     try:
         finders(inspection)
         plain, is_cut = _decoded(tapped, inspection.max_body_bytes)
-        coding = _coding(tapped.content_type, kind, plain)
+        coding = coding_of(tapped.content_type, kind, plain)
         if coding is None or (b"\0" in plain and kind != _FORM_DATA):
             return ShownBody(None, note=f"{about}, not text")
         veiled = _veiled(plain.decode(coding, errors="replace"), kind, tapped, inspection, is_cut)
@@ -84,7 +84,10 @@ def shown_body(tapped: Tapped, inspection: Inspection) -> ShownBody:
 
 
 def _decoded(tapped: Tapped, most: int) -> tuple[bytes, bool]:
-    """Return a body without its content coding, and whether it goes on. Raises UnknownCoding, or DECODING_ERRORS."""
+    """Return a body without its content coding, and whether there is more of it.
+
+    Raises UnknownCoding, or one of DECODING_ERRORS.
+    """
     decode = decoder(tapped.content_encoding)
     if decode is None:
         raise UnknownCoding(tapped.content_encoding)
@@ -99,7 +102,7 @@ def _decoded(tapped: Tapped, most: int) -> tuple[bytes, bool]:
     return bytes(plain), is_cut
 
 
-def _coding(content_type: str, kind: str, plain: bytes) -> str | None:
+def coding_of(content_type: str, kind: str, plain: bytes) -> str | None:
     """Return how text is coded; None for codings in which something else than it seems could be written."""
     parameters = [parameter.partition("=") for parameter in content_type.lower().split(";")[1:]]
     named = [value.strip("\"' ") for name, _, value in parameters if name.strip() == "charset"]

@@ -217,26 +217,26 @@ class Store:
         except _FAULTS as error:
             raise self._failed(f"what is in flight could not be told: {error}") from error
 
-    async def feed(self, batch: bytes, most_bytes: int) -> None:
-        """Append records of flows to their stream, which keeps so many bytes. Raises StoreUnavailable.
+    async def feed(self, batch: bytes, most_bytes: int) -> bool:
+        """Append records of flows, and let the oldest go beyond so many bytes; False if the batch alone has more.
 
-        It goes its own way to Redis: no admission waits for it.
+        Raises StoreUnavailable. It does not travel on the line that requests wait for.
         """
-        keys, arguments = flow_schema.encode_feeding(batch, most_bytes)
+        keys, arguments = flow_schema.encode_feed(batch, most_bytes)
         try:
-            await self._scripts["feed"](keys, arguments)
+            return int(await self._scripts["feed"](keys, arguments)) >= 0
         except _FAULTS as error:
             raise self._failed(f"flows could not be told: {error}") from error
 
     async def hold_record(self, request_id: str, record: bytes, milliseconds: int) -> None:
-        """Keep what is known of a held request for so long. Raises StoreUnavailable."""
+        """Show what is known of a held request, for so long. Raises StoreUnavailable."""
         try:
-            await self._client.set(flow_schema.held_key(request_id), record, px=milliseconds)
+            await self._client.set(flow_schema.held_key(request_id), record, px=max(1, milliseconds))
         except _FAULTS as error:
-            raise self._failed(f"a held request could not be told: {error}") from error
+            raise self._failed(f"a held request could not be shown: {error}") from error
 
-    async def release_record(self, request_id: str) -> None:
-        """Forget that. Raises StoreUnavailable."""
+    async def drop_record(self, request_id: str) -> None:
+        """Show a request no longer, which is not held any more. Raises StoreUnavailable."""
         try:
             await self._client.delete(flow_schema.held_key(request_id))
         except _FAULTS as error:

@@ -110,9 +110,14 @@ def encode_batch(records: Sequence[FlowRecord]) -> bytes:
     return msgspec.msgpack.encode(records)
 
 
-def encode_feeding(batch: bytes, most_bytes: int) -> tuple[list[str], list[str | bytes | int]]:
-    """Return KEYS and ARGV of the `feed` script for what `encode_batch` gave; the stream keeps so many bytes."""
-    return [FLOWS, FLOWS_BYTES], [FLOWS_FIELD, batch, most_bytes]
+def join_records(records: Sequence[bytes]) -> bytes:
+    """Return what one entry of the stream holds, of records that have been encoded one by one."""
+    return msgspec.msgpack.encode([msgspec.Raw(record) for record in records])
+
+
+def encode_feed(batch: bytes, most_bytes: int) -> tuple[list[str], list[str | bytes | int]]:
+    """Return KEYS and ARGV of the `feed` script, which keeps the stream within so many bytes."""
+    return [FLOWS, FLOWS_BYTES], [most_bytes, FLOWS_FIELD, batch]
 
 
 def decode_batch(entry: Mapping[bytes, bytes]) -> list[FlowRecord]:

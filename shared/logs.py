@@ -33,7 +33,21 @@ OTHER_KEYS = re.compile(
     r"(?<![A-Za-z0-9_-])(?:AIza[A-Za-z0-9_-]{30,}|(?:gsk_|xai-|hf_|r8_|gh[pousr]_|github_pat_)[A-Za-z0-9_]{16,}"
     r"|AKIA[A-Z0-9]{16}|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
 )
-OTHER_KEY_HINTS = ("AIza", "gsk_", "xai-", "hf_", "r8_", "gh", "AKIA", "eyJ")
+OTHER_KEY_HINTS = (
+    "AIza",
+    "gsk_",
+    "xai-",
+    "hf_",
+    "r8_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "AKIA",
+    "eyJ",
+)
 _SEPARATE_KEYS = re.compile(rf"(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{{12,}}|{_OPERATORS})")
 _BEARER = re.compile(r"(?i)(bearer|basic)(?:\s|\\[nrt])+[A-Za-z0-9._~+/=-]{8,}")
 # However a secret is escaped on its way (see `_spellings`), these parts of it stay as they are.
@@ -73,9 +87,10 @@ class Redactor:
 
     def known_in(self, text: str) -> list[tuple[int, int]]:
         """Return where known secrets stand in a text."""
-        if self._known is None or not any(hint in text for hint in self._hints):
-            return []
-        return [found.span() for found in self._known.finditer(text)]
+        for hint in self._hints:
+            if hint in text and self._known is not None:
+                return [found.span() for found in self._known.finditer(text)]
+        return []
 
     def __call__(self, text: str) -> str:
         # Most lines hold nothing of the kind. To look for a part that must be there is much quicker than to search.
@@ -160,9 +175,10 @@ def secrets_in(text: str) -> list[tuple[int, int]]:
 
 
 def _redactor() -> Redactor:
-    handlers = (handler for handler in logging.getLogger().handlers if isinstance(handler, Handler))
-    found = next(handlers, None)
-    return found.redact if found else _SHAPES
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, Handler):
+            return handler.redact
+    return _SHAPES
 
 
 def write_off_thread() -> None:

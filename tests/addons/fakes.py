@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from addons.store import StoreCannotWrite, StoreUnavailable
 from shared import prices
+from shared.flow_schema import FlowRecord, decode_record
 from shared.holds_schema import NotExtended, OpenRequest
 from shared.live_schema import Snapshot
 from shared.models import NOTHING, Amounts, Caller
@@ -29,8 +30,11 @@ class FakeStore:
         self.extensions: list[bytes | NotExtended | StoreUnavailable] = []
         self.wanted: list[tuple[bytes, Amounts]] = []
         self.meanwhile: Callable[[], None] = lambda: None
+        self.rule_documents: list[bytes | None | StoreUnavailable] = [b""]
         self.watchers: list[bool | StoreUnavailable] = [False]
         self.told: list[tuple[str, Snapshot]] = []
+        self.held: dict[str, bytes] = {}
+        self.hold_faults = 0
 
     async def admit(
         self, digest: str, providers: Sequence[str], amounts: Amounts = NOTHING, request: OpenRequest | None = None
@@ -50,6 +54,12 @@ class FakeStore:
 
     async def price_table(self) -> bytes:
         return prices.encode_table(self.table) if self.published is None else self.published
+
+    async def rules(self) -> bytes | None:
+        document = self.rule_documents.pop(0) if len(self.rule_documents) > 1 else self.rule_documents[0]
+        if isinstance(document, StoreUnavailable):
+            raise document
+        return document
 
     async def renew(self, request_ids: Sequence[str]) -> list[tuple[str, bytes]]:
         self.renewed.append(list(request_ids))
@@ -72,8 +82,43 @@ class FakeStore:
             raise is_watched
         return is_watched
 
+    async def hold_record(self, request_id: str, record: bytes, milliseconds: int) -> None:
+        if self.hold_faults:
+            self.hold_faults -= 1
+            raise StoreUnavailable("away")
+        self.held[request_id] = record
+
+    async def drop_record(self, request_id: str) -> None:
+        self.held.pop(request_id, None)
+
     async def tell(self, worker: str, snapshot: Snapshot) -> None:
         self.told.append((worker, snapshot))
+
+
+class FakeFeed:
+    """Takes all records while it `is_open`, and remembers them, and of each whether it was a stranger's."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.records: list[FlowRecord] = []
+        self.strangers: list[bool] = []
+        self.is_running = False
+
+    def has_room(self, is_stranger: bool) -> bool:
+        return self.is_open
+
+    def append(self, record: bytes, is_stranger: bool) -> None:
+        self.records.append(decode_record(record))
+        self.strangers.append(is_stranger)
+
+    def close(self) -> None:
+        """It sends nothing anyway."""
+
+    def running(self) -> None:
+        self.is_running = True
+
+    async def done(self) -> None:
+        self.is_running = False
 
 
 FULL = StoreCannotWrite("OOM command not allowed when used memory > 'maxmemory'.")

@@ -79,6 +79,16 @@ def test_a_stream_is_told_with_how_far_it_has_come(call: Call) -> None:
     assert (told.state, told.chunks, told.response_bytes, told.completion_tokens) == (State.STREAMING, 7, 700, 6)
 
 
+def test_a_held_request_is_told_with_what_holds_it_and_until_when(call: Call) -> None:
+    call.rule, call.held_until = "keep", NOW + timedelta(seconds=60)
+
+    told = only(snapshot_of([call], NOW))
+
+    assert (told.state, told.rule, told.held_until) == (State.HELD, "keep", NOW + timedelta(seconds=60))
+    call.held_until = None
+    assert only(snapshot_of([call], NOW)).state is State.WAITING
+
+
 def test_what_the_provider_says_of_model_and_usage_wins(call: Call) -> None:
     call.answer = Answer("gpt-4o-2024-08-06", Usage(10, 50, 60), is_final=True)
 

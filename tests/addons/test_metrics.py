@@ -20,7 +20,7 @@ from addons import refusal
 from addons.call import Call, Calls, UpstreamCredential
 from addons.dialects.answer import Answer
 from addons.ending import Cause, Interruption
-from addons.metrics import BUCKETS, Metrics
+from addons.metrics import BUCKETS, MOST_RULE_NAMES, Metrics
 from addons.refusal import respond
 from addons.request_metrics import RequestMetrics, late_failure
 from shared.models import Usage
@@ -56,6 +56,11 @@ def exercised(metrics: Metrics) -> Metrics:
     metrics.usage_waiting(2)
     metrics.provider_connections(5, 3)
     metrics.connections_used(6, 7)
+    metrics.flows_told(8)
+    metrics.flows_dropped("full", 9)
+    metrics.rule_hit("deny", "no secrets")
+    metrics.rules_rejected()
+    metrics.requests_held(8)
     metrics.redis_failed()
     metrics.flows_told(2)
     metrics.flows_dropped("redis", 1)
@@ -122,6 +127,11 @@ def test_everything_that_happens_is_shown(metrics: Metrics) -> None:
         "llm_proxy_provider_connections_idle": 3,
         'llm_proxy_provider_connections_used_total{how="dialed"}': 6,
         'llm_proxy_provider_connections_used_total{how="reused"}': 7,
+        "llm_proxy_flows_total": 8,
+        'llm_proxy_flows_dropped_total{reason="full"}': 9,
+        'llm_proxy_rule_hits_total{action="deny",rule="no secrets"}': 1,
+        "llm_proxy_rules_rejected_total": 1,
+        "llm_proxy_requests_held": 8,
         "llm_proxy_redis_errors_total": 1,
     }
     assert {name: shown[name] for name in expected} == expected
@@ -133,11 +143,25 @@ def test_what_needs_no_label_is_shown_before_it_happens(metrics: Metrics) -> Non
         "llm_proxy_usage_events_waiting": 0,
         "llm_proxy_provider_connections_open": 0,
         "llm_proxy_provider_connections_idle": 0,
+        "llm_proxy_flows_total": 0,
+        "llm_proxy_rules_rejected_total": 0,
+        "llm_proxy_requests_held": 0,
         "llm_proxy_redis_errors_total": 0,
         "llm_proxy_flows_total": 0,
         "llm_proxy_requests_held": 0,
         "llm_proxy_rules_rejected_total": 0,
     }
+
+
+def test_rules_are_told_apart_by_so_many_names(metrics: Metrics) -> None:
+    for number in range(MOST_RULE_NAMES + 50):
+        metrics.rule_hit("tag", f"rule {number}")
+    metrics.rule_hit("tag", "rule 7")
+
+    shown = samples(metrics.text())
+    hits = {name: count for name, count in shown.items() if name.startswith("llm_proxy_rule_hits_total")}
+    assert hits['llm_proxy_rule_hits_total{action="tag",rule="others"}'] == 50
+    assert hits['llm_proxy_rule_hits_total{action="tag",rule="rule 7"}'] == 2 and len(hits) == MOST_RULE_NAMES + 1
 
 
 def test_kinds_of_failure_and_states_of_breakers_are_told_apart(metrics: Metrics) -> None:

@@ -14,7 +14,7 @@ from addons.breakers import Breakers
 from addons.call import Call, Calls, Line
 from addons.control import Control
 from addons.ending import Cause, Interruption
-from addons.holding import Holding, Unwatched
+from addons.holding import Holding
 from addons.interrupts import Deadline, Interrupted, Interrupts
 from addons.refusal import PROJECT_INACTIVE, REQUEST_CUT, TOKEN_INACTIVE
 from addons.revocation import REMEMBER_SECONDS, Revocation
@@ -235,9 +235,19 @@ async def free_probe(subject: str, seconds: float) -> bool:
     return True
 
 
+class Blind:
+    """Sees no held request."""
+
+    def held(self, flow: http.HTTPFlow, rule_name: str, until: float) -> None:
+        pass
+
+    def released(self, flow: http.HTTPFlow) -> None:
+        pass
+
+
 def bystanders(store: Store) -> tuple[RuleBook, Holding]:
     """What else hears the channel, with nothing to hear."""
-    return RuleBook(store), Holding(store, Unwatched(), lambda text, _: text, lambda _: None)
+    return RuleBook(store), Holding(store, Blind(), lambda text, _: text, lambda _: None)
 
 
 @pytest.mark.parametrize("kind", ["token", "request"])

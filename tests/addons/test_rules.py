@@ -13,6 +13,8 @@ from mitmproxy.master import Master
 
 from addons.call import Call
 from shared import flow_schema, live_schema, redis_schema, rules_schema
+from shared.flow_schema import FlowRecord, Phase
+from shared.inspection import Capture, Hidden, Inspection
 from shared.live_schema import RunningRequest, State
 from shared.models import Outcome, Policy
 from shared.redis_schema import Decided, RulesChanged
@@ -68,6 +70,13 @@ class Operator(Watcher):
     async def held(self, count: int = 1) -> list[RunningRequest]:
         return await self.sees(State.HELD, count)
 
+    async def shown(self, request_id: str) -> FlowRecord:
+        """What can be seen of a held request."""
+        async with asyncio.timeout(5):
+            while (record := self.redis.get(flow_schema.held_key(request_id))) is None:
+                await asyncio.sleep(0.01)
+        return flow_schema.decode_record(record)  # type: ignore[arg-type]
+
     def resume(self, request_id: str, body: bytes | None = None) -> None:
         if body is not None:
             self.redis.set(flow_schema.edit_key(request_id), body, px=flow_schema.EDIT_MS)
@@ -104,7 +113,7 @@ def calls(proxy: tuple[Master, int]) -> list[Call]:
 @asynccontextmanager
 async def providing(tenant: Tenant, **more: object) -> AsyncIterator[Provider]:
     provider = Provider()
-    async with told_tenant(tenant, provider):
+    async with told_tenant(tenant, provider, **more):
         yield provider
 
 
@@ -179,10 +188,11 @@ async def test_the_first_rule_that_decides_wins_and_others_mark(
 async def test_rules_of_another_project_and_expired_ones_are_not_asked(
     proxy: tuple[Master, int], tenant: Tenant, operator: Operator
 ) -> None:
-    await operator.rules(rule("~all", Action.DENY, expires_at_ms=1))
-    operator.redis.set(
-        rules_schema.RULES, encode_rules(RuleSet(9, [rule("~all", Action.DENY, project_id="project-2")]))
-    )
+    others = rule("~all", Action.DENY, "theirs", project_id="project-2")
+    expired = rule("~all", Action.DENY, "old", expires_at_ms=1)
+    await operator.rules(expired)
+    operator.redis.set(rules_schema.RULES, encode_rules(RuleSet(9, [others, expired])))
+    await operator.master.addons.get("rulebook").refresh()
     async with providing(tenant):
         answer = await exchange(proxy[1], post(tenant, CHAT))
 
@@ -273,15 +283,17 @@ async def test_a_held_request_is_seen_edited_and_resumed(
     assert not operator.redis.exists(flow_schema.edit_key(seen.request_id))
 
 
-async def test_what_was_hidden_comes_back(proxy: tuple[Master, int], tenant: Tenant, operator: Operator) -> None:
+async def test_who_decides_sees_the_body_without_what_is_hidden_and_it_comes_back(
+    proxy: tuple[Master, int], tenant: Tenant, operator: Operator
+) -> None:
     await operator.rules(hold())
-    known = operator.master.addons.get("revocation")
-    async with providing(tenant) as provider:
+    async with providing(tenant, inspection=Inspection(Capture.OFF, hidden=(Hidden.EMAILS,))) as provider:
         waiting = asyncio.create_task(exchange(proxy[1], post(tenant, chat("to ann@example.org"))))
         [seen] = await operator.held()
-        [call] = known.live()
-        call.hidden = {"[email 1]": "ann@example.org"}
-        operator.resume(seen.request_id, chat("for [email 1], not [email 2]"))
+        shown = await operator.shown(seen.request_id)
+        assert shown.request.body is not None and (shown.rule, shown.phase) == ("keep", Phase.HELD)
+        assert b"to [email 1]" in shown.request.body and b"ann@" not in shown.request.body
+        operator.resume(seen.request_id, shown.request.body.replace(b"to [email 1]", b"for [email 1], not [email 2]"))
         await soon(waiting)
 
     assert json.loads(provider.bodies[0])["messages"][0]["content"] == "for ann@example.org, not [email 2]"
@@ -304,11 +316,7 @@ async def test_an_edited_body_is_judged_like_any_other_and_the_old_one_never_sen
     code: tuple[int, str],
 ) -> None:
     await operator.rules(hold())
-    provider = Provider()
-    server = await asyncio.start_server(provider, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        tenant.publish(f"http://127.0.0.1:{port}", policy=Policy(denied_models=("forbidden",)))
+    async with providing(tenant, policy=Policy(denied_models=("forbidden",))) as provider:
         waiting = asyncio.create_task(exchange(proxy[1], post(tenant, chat("x"))))
         [seen] = await operator.held()
         operator.resume(seen.request_id, edited or b"x")

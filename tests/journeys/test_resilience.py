@@ -39,8 +39,10 @@ def behaving(**fields: Any) -> dict[str, str]:
 class Asked:
     """A question asked in a thread of its own: what came, how it ended, and when."""
 
-    def __init__(self, installation: Installation, token: Token, worker: int = 0, **behaviour: Any) -> None:
-        self._asking = (installation, token, worker, behaviour)
+    def __init__(
+        self, installation: Installation, token: Token, worker: int = 0, url: str = "", **behaviour: Any
+    ) -> None:
+        self._asking = (url or installation.proxy_urls[worker], token, behaviour)
         self.status = 0
         self.content = b""
         self.ended = 0.0
@@ -49,10 +51,11 @@ class Asked:
         self._thread.start()
 
     def _ask(self) -> None:
-        installation, token, worker, behaviour = self._asking
+        url, token, behaviour = self._asking
         body, headers = {**ASK, "stream": True}, behaving(**behaviour)
+        headers["authorization"] = f"Bearer {token.secret}"
         try:
-            with installation.send(token.secret, "POST", CHAT, worker, json=body, headers=headers, stream=True) as got:
+            with requests.post(url + CHAT, json=body, headers=headers, stream=True, timeout=20) as got:
                 self.status = got.status_code
                 for piece in got.iter_content(None):
                     self.content += piece

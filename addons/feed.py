@@ -1,0 +1,151 @@
+"""The way of records to the inspector: a bounded queue with one writer. Who is told nothing loses nothing but a view.
+
+Under pressure it is records that go, those that come while the queue is full, and they are counted.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import Protocol
+
+from addons.endurance import endure
+from addons.store import StoreUnavailable
+from shared import logs
+from shared.flow_schema import join_records
+
+BATCH_BYTES = 256 << 10
+# So much is kept while Redis is away or slow.
+MOST_BYTES = 8 << 20
+MOST_RECORDS = 20_000
+# Of it, requests that nobody was let in with may take one part in so many: whoever has no token pushes nobody out.
+STRANGERS_PART = 8
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+FLUSH_SECONDS = 1.0
+
+log = logs.get("feed")
+
+
+class Sink(Protocol):
+    """Where records go."""
+
+    async def feed(self, batch: bytes, most_bytes: int) -> bool:
+        """Append a batch; False if it is too large. Raises StoreUnavailable."""
+
+
+class Counts(Protocol):
+    """Who counts records."""
+
+    def flows_told(self, count: int) -> None:
+        """So many are in the feed."""
+
+    def flows_dropped(self, reason: str, count: int) -> None:
+        """So many are lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    content: bytes
+    count: int
+    strangers: int
+
+
+class Feed:
+    """Takes encoded records and sends them in batches; `most_bytes` is what the stream in Redis may have."""
+
+    def __init__(
+        self,
+        sink: Sink,
+        counts: Counts,
+        most_bytes: int,
+        most_kept: int = MOST_BYTES,
+        flush_seconds: float = FLUSH_SECONDS,
+    ) -> None:
+        self._sink = sink
+        self._counts = counts
+        self._most_bytes = most_bytes
+        self._most_kept = most_kept
+        self._flush_seconds = flush_seconds
+        self._open: list[bytes] = []
+        self._open_bytes = 0
+        self._open_strangers = 0
+        self._batches: deque[_Batch] = deque()
+        self._bytes = 0
+        self._records = 0
+        self._strangers = 0
+        self._arrived = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+
+    def has_room(self, is_stranger: bool) -> bool:
+        """Tell whether another record is taken; if not, there is no need to make it."""
+        if self._bytes >= self._most_kept or self._records >= MOST_RECORDS:
+            return False
+        return not is_stranger or self._strangers < MOST_RECORDS // STRANGERS_PART
+
+    def append(self, record: bytes, is_stranger: bool) -> None:
+        """Take one."""
+        if self._open_bytes + len(record) > BATCH_BYTES:
+            self.close()
+        self._open.append(record)
+        self._open_bytes += len(record)
+        self._open_strangers += is_stranger
+        self._bytes += len(record)
+        self._records += 1
+        self._strangers += is_stranger
+
+    def close(self) -> None:
+        """Let what has been taken go out, without waiting for more."""
+        if self._open:
+            self._batches.append(_Batch(join_records(self._open), len(self._open), self._open_strangers))
+            self._bytes += len(self._batches[-1].content) - self._open_bytes
+            self._open, self._open_bytes, self._open_strangers = [], 0, 0
+            self._arrived.set()
+
+    def running(self) -> None:
+        """Start sending."""
+        self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def done(self) -> None:
+        """Send what is left if that is quick."""
+        if self._writer is not None:
+            self._writer.cancel()
+            await asyncio.wait([self._writer])
+        self.close()
+        try:
+            async with asyncio.timeout(self._flush_seconds):
+                await self._drain()
+        except TimeoutError:
+            return
+
+    async def _write(self) -> None:
+        while True:
+            await endure(self._write_what_comes(), "feed")
+
+    async def _write_what_comes(self) -> None:
+        if not self._batches:
+            self._arrived.clear()
+            await self._arrived.wait()
+        await self._drain()
+
+    async def _drain(self) -> None:
+        pause = 0.0
+        while self._batches:
+            try:
+                await self._send(self._batches[0])
+                pause = 0.0
+            except StoreUnavailable as error:
+                if not pause:
+                    log.warning("flows_wait_for_redis", reason=str(error))
+                pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+                await asyncio.sleep(pause)
+
+    async def _send(self, batch: _Batch) -> None:
+        is_taken = await self._sink.feed(batch.content, self._most_bytes)
+        self._batches.popleft()
+        self._bytes -= len(batch.content)
+        self._records -= batch.count
+        self._strangers -= batch.strangers
+        if is_taken:
+            self._counts.flows_told(batch.count)
+        else:
+            self._counts.flows_dropped("too_large", batch.count)
