@@ -16,6 +16,7 @@ from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
 from shared.settings import Plane, Settings
 from tests.bench import answers, provider
+from tests.bench.feed_relay import FeedRelay
 from tests.bench.machine import Cores
 from tests.bench.provider import Provider
 from tests.ports import free_port
@@ -34,6 +35,7 @@ class Services:
     supervisor: Supervisor = field(repr=False)
     session: requests.Session = field(repr=False)
     data_plane: Mapping[str, str] = field(repr=False)
+    relay: FeedRelay = field(repr=False)
 
     def token(self, tls: bool = False, max_requests: int = MOST_REQUESTS, **more: Any) -> str:
         """Return a new token of a new project that calls the provider."""
@@ -68,8 +70,8 @@ def running(cores: Cores) -> Iterator[Services]:
         supervisor.start(upstream.program, *planes)
         session = requests.Session()
         session.headers["authorization"] = f"Bearer {configuration.management_token}"
-        with session:
-            yield Services(cores, folder, configuration, upstream, supervisor, session, data_plane)
+        with session, FeedRelay(Path(configuration.redis_url.removeprefix("unix://")), folder) as relay:
+            yield Services(cores, folder, configuration, upstream, supervisor, session, data_plane, relay)
     finally:
         supervisor.stop()
         shutil.rmtree(folder, ignore_errors=True)

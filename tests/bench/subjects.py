@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from manager.supervisor import Program
@@ -14,13 +15,23 @@ from tests.bench.services import Services
 from tests.ports import accepts, free_port
 
 
+class Feed(StrEnum):
+    """How the inspector is told of requests, through a relay to Redis; DIRECT: as by default, and without one."""
+
+    DIRECT = "direct"
+    OFF = "off"
+    METADATA = "metadata"
+    STALLED = "stalled"
+
+
 @dataclass(frozen=True)
 class Variant:
-    """What a scenario needs of a subject: a provider behind TLS, streaming, a number of workers."""
+    """What a scenario needs of a subject: a provider behind TLS, streaming, a number of workers, a feed."""
 
     tls: bool = False
     streams: bool = False
     workers: int = 1
+    feed: Feed = Feed.DIRECT
 
 
 def itself(pid: int) -> tuple[int, ...]:
@@ -92,8 +103,16 @@ def pinned_program(
 
 def _with_everything(services: Services, variant: Variant, name: str, command: list[str], port: int) -> Launch:
     own = {"LLM_PROXY_METRICS_PORT": str(free_port()), "PROMETHEUS_MULTIPROC_DIR": str(_metrics(services, port))}
+    own |= _feed(services, variant.feed)
     program = pinned_program(services, name, command, {**services.data_plane, **own}, port)
     return Launch(program, Endpoint(port, bearer(services.token(variant.tls))))
+
+
+def _feed(services: Services, feed: Feed) -> dict[str, str]:
+    if feed is Feed.DIRECT:
+        return {}
+    is_on = "false" if feed is Feed.OFF else "true"
+    return {"REDIS_URL": services.relay.url(feed is Feed.STALLED), "LLM_PROXY_INSPECTION": is_on}
 
 
 def _of_provider(services: Services, name: str, command: list[str], port: int) -> Launch:

@@ -91,6 +91,10 @@ TARGETS: tuple[Target, ...] = (
         "×",
         at_most=True,
     ),
+    Target("told of to the inspector over not told of", between("inspection-metadata", "inspection-off"), 0.9, "×"),
+    Target(
+        "with a feed that stands still over not told of", between("inspection-stalled", "inspection-off"), 0.95, "×"
+    ),
     Target("refused (401) over admitted, 16 connections", between("reject-401", "small-16"), 2.0, "×"),
 )
 

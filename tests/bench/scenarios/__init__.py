@@ -1,7 +1,7 @@
 """Every scenario, in the order in which they run and are shown. A new one is a module here and a line below."""
 
 from tests.bench.scenario import Scenario
-from tests.bench.scenarios import admissions, chats, memory, outages, rejects, soak, streams, tls, workers
+from tests.bench.scenarios import admissions, chats, inspection, memory, outages, rejects, soak, streams, tls, workers
 
 ALL: tuple[Scenario, ...] = (
     *chats.SMALL,
@@ -13,5 +13,6 @@ ALL: tuple[Scenario, ...] = (
     *memory.MEMORY,
     *outages.OUTAGES,
     *admissions.ADMISSIONS,
+    *inspection.INSPECTION,
     *soak.SOAK,
 )
