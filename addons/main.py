@@ -157,7 +157,6 @@ def compose(configuration: settings.Settings) -> list[object]:
         inspector,
         RequestLog(calls),
         RequestMetrics(calls, metrics, refusals.note),
-        inspector,
         Release(),
         Leases(store, holds, usage_log.append, prices),
         usage_log,

@@ -129,14 +129,6 @@ class Metrics:
         self._rule_names.add(rule)
         self._rule_hits.labels(action, rule).inc()
 
-    def flows_told(self, count: int) -> None:
-        """So many records of flows were told."""
-        self._flows.inc(count)
-
-    def flows_dropped(self, reason: str, count: int) -> None:
-        """So many were not, for this reason."""
-        self._flows_dropped.labels(reason).inc(count)
-
     def rules_rejected(self) -> None:
         """Rules were published that this worker cannot use."""
         self._rules_rejected.inc()

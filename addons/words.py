@@ -3,8 +3,12 @@
 from functools import lru_cache
 
 from addons.call import Call
+from addons.findings import UnreadablePattern
 from addons.hiding import shown, shown_path
 from shared.inspection import Inspection
+
+# Of a project with a pattern that nobody can read, nothing is shown that it may have meant.
+_HIDDEN = "[hidden]"
 
 
 def word(call: Call, name: str | None) -> str | None:
@@ -27,9 +31,15 @@ def _hiding(call: Call) -> Inspection | None:
 
 @lru_cache(maxsize=4096)
 def _shown(name: str, inspection: Inspection) -> str:
-    return shown(name, inspection)
+    try:
+        return shown(name, inspection)
+    except UnreadablePattern:
+        return _HIDDEN
 
 
 @lru_cache(maxsize=4096)
 def _shown_path(asked: str, inspection: Inspection) -> str:
-    return shown_path(asked, inspection)
+    try:
+        return shown_path(asked, inspection)
+    except UnreadablePattern:
+        return _HIDDEN
