@@ -11,7 +11,9 @@ NAMES = (
     "arrow-down-up",
     "arrow-up",
     "box-arrow-right",
+    "box-arrow-up-right",
     "broadcast",
+    "card-text",
     "cash-coin",
     "check-circle",
     "chevron-left",
@@ -24,6 +26,7 @@ NAMES = (
     "exclamation-triangle",
     "filter",
     "folder2",
+    "hand-index",
     "heart-pulse",
     "hourglass-split",
     "inbox",
@@ -51,6 +54,7 @@ NAMES = (
     "trash",
     "x-circle",
     "x-lg",
+    "x-octagon",
 )
 _SYMBOL = re.compile(r'<symbol (?P<attributes>[^>]*?)id="(?P<name>[^"]+)"(?P<rest>[^>]*)>(?P<body>.*?)</symbol>', re.S)
 

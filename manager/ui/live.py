@@ -22,7 +22,7 @@ from manager.ui.form_fields import Field
 from manager.ui.forms import Form, handled
 from manager.ui.nav import may
 from manager.ui.regions import Region, TableRegion
-from shared.live_schema import RunningRequest
+from shared.live_schema import RunningRequest, State
 
 # So many are shown, the oldest ones.
 MOST_SHOWN = 200
@@ -49,8 +49,8 @@ def cut(request_id: str) -> ResponseReturnValue:
         return redirect(url_for("ui.live"), 303)
 
     try:
-        about = _about(request_id)
-        return handled(Form(CutShape(), _FIELDS), "cut.html", act, request_id=request_id, about=about, now=now())
+        known = about(request_id)
+        return handled(Form(CutShape(), _FIELDS), "cut.html", act, request_id=request_id, about=known, now=now())
     except NotFound:
         # Who may see some projects only may have asked for another one's, which the audit is to hear of.
         if scope() != EVERYTHING:
@@ -80,7 +80,8 @@ def age(started_at: datetime, at: datetime) -> str:
 
 
 def _regions(found: Picture) -> Iterator[Region | TableRegion]:
-    shown = found.items[:MOST_SHOWN]
+    # Those first that wait for somebody.
+    shown = sorted(found.items, key=lambda each: each.state is not State.HELD)[:MOST_SHOWN]
     lead = get_template_attribute("live_rows.html", "lead")
     yield Region("live-lead", lead(found, len(shown)))
     named, moment, may_cut = _names(shown), now(), may("ui.cut", "POST")
@@ -101,7 +102,7 @@ def _names(requests: Sequence[RunningRequest]) -> Mapping[str, str]:
     return {str(key): name for key, name in found.projects.items()}
 
 
-def _about(request_id: str) -> dict[str, Any]:
+def about(request_id: str) -> dict[str, Any]:
     """Return what is known of a request in flight. Raises NotFound."""
     found = live.find(services().redis, request_id, scope())
     with db.reading(services().sessions) as session:

@@ -12,6 +12,7 @@ from manager.current import now, scope, services
 from manager.tables import Project, Request, Token, UpstreamKey
 from manager.ui import refusal_advice, timing
 from manager.ui.blueprint import blueprint
+from manager.ui.flows import in_mitmweb
 from manager.ui.lists import listed
 from manager.ui.named_project import as_typed
 from manager.ui.request_fields import FIRST, MORE, OUTCOMES, RequestSearch
@@ -38,6 +39,7 @@ def one_request(request_id: str) -> str:
         "was_sent": timing.was_sent(row),
         "outcomes": OUTCOMES,
         "advice": advice,
+        "mitmweb": in_mitmweb(row.request_id),
     }
     return render_template("requests/one.html", **context, **known)
 

@@ -234,7 +234,7 @@ def test_one_is_shown_in_full(browse: Browse, api: Api, sessions: db.Sessions) -
     assert "estimated here" in told["In all"] and told["Cost"].startswith("$0.00123")
     assert told["Size"].endswith("in 7 pieces") and told["Speed"] == "9.8 tokens a second"
     assert "req_7" in told["Provider's id"] and f"{1:032x}" in told["Request id"]
-    assert "They are not recorded" in page.text
+    assert page.texts("main a[target=_blank]") == ["In mitmweb"]
 
 
 def test_what_is_not_known_is_said_so(browse: Browse, sessions: db.Sessions) -> None:
