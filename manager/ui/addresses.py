@@ -1,4 +1,4 @@
-"""Addresses that pages show: where applications find the proxy, and where people and programs find the manager."""
+"""Addresses that pages show: where applications find the proxy, and people and programs the manager and mitmweb."""
 
 from flask import request
 
@@ -16,3 +16,8 @@ def manager_url() -> str:
     To be shown only: what a request says of its host is not to be relied on.
     """
     return services().settings.manager_url or request.host_url.rstrip("/")
+
+
+def in_mitmweb(request_id: str) -> str:
+    """Return where a request is looked at in mitmweb."""
+    return f"{services().settings.inspector_url}/#/flows/{request_id}/request"

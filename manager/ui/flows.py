@@ -15,6 +15,7 @@ from manager.current import now, scope, services
 from manager.errors import NotFound
 from manager.live import One
 from manager.principals import Role
+from manager.ui.addresses import in_mitmweb
 from manager.ui.blueprint import blueprint, needs
 from manager.ui.form_fields import Field, Kind
 from manager.ui.forms import Form, handled
@@ -28,11 +29,6 @@ _BODY = Field(
     help="What stands in brackets, such as [email 1], was hidden; the original is put back where it still stands.",
     kind=Kind.TEXTAREA,
 )
-
-
-def in_mitmweb(request_id: str) -> str:
-    """Return the address of a request in mitmweb."""
-    return f"{services().settings.inspector_url}/#/flows/{request_id}/request"
 
 
 @blueprint.get("/requests/<request_id>/flow", endpoint="flow")

@@ -16,6 +16,7 @@ from manager.errors import NotFound
 from manager.live import Picture
 from manager.names import Names
 from manager.principals import EVERYTHING, Role
+from manager.ui.addresses import in_mitmweb
 from manager.ui.blueprint import blueprint, needs
 from manager.ui.choice import Choice, chosen
 from manager.ui.form_fields import Field
@@ -89,7 +90,13 @@ def _regions(found: Picture) -> Iterator[Region | TableRegion]:
     yield TableRegion(
         "live-table",
         {
-            f"live-{each.request_id}": row(each, named.get(each.project_id, ""), age(each.started_at, moment), may_cut)
+            f"live-{each.request_id}": row(
+                each,
+                named.get(each.project_id, ""),
+                age(each.started_at, moment),
+                may_cut,
+                in_mitmweb(each.request_id),
+            )
             for each in shown
         },
     )

@@ -11,8 +11,8 @@ from manager import db, names, recent_requests
 from manager.current import now, scope, services
 from manager.tables import Project, Request, Token, UpstreamKey
 from manager.ui import refusal_advice, timing
+from manager.ui.addresses import in_mitmweb
 from manager.ui.blueprint import blueprint
-from manager.ui.flows import in_mitmweb
 from manager.ui.lists import listed
 from manager.ui.named_project import as_typed
 from manager.ui.request_fields import FIRST, MORE, OUTCOMES, RequestSearch

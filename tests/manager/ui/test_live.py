@@ -56,6 +56,7 @@ def test_what_is_in_flight_is_listed(browse: Browse, workers: Workers, token: di
         "12 4.3 kB 11 Cut"
     )
     assert "unknown" in rows[0]
+    assert str(page.all("#live-table tbody tr:first-child a[target=_blank]")[0]["href"]).endswith("/#/flows/r2/request")
     assert "2 requests are in flight on 1 worker." in page.text
 
 
@@ -100,7 +101,7 @@ def test_who_may_only_read_is_not_shown_how_to_cut(browse: Browse, workers: Work
     workers.tell("w1", of(token))
     auditor = browse("auditor")
 
-    assert auditor.get("/ui/live").all(".row-actions a") == []
+    assert auditor.get("/ui/live").all(".row-actions a[href^='/ui']") == []
     assert auditor.get("/ui/live/r1/cut").status == 403
     assert auditor.post("/ui/live/r1/cut").status == 403
 
@@ -111,7 +112,7 @@ def test_a_request_is_cut(
     workers.tell("w1", of(token))
     operator = browse("operator")
 
-    asked = operator.get(str(operator.get("/ui/live").one(".row-actions a")["href"]))
+    asked = operator.get(str(operator.get("/ui/live").one(".row-actions a[href^='/ui']")["href"]))
     done = operator.submit(asked, reason="runs in circles")
 
     assert "ends at once, with the error request_cut" in asked.text
