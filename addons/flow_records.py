@@ -25,6 +25,9 @@ _UNREADABLE = "(what is to be hidden cannot be read)"
 _WITHHELD = "withheld by a rule"
 _STRANGER = Project("", "", True, "", (), 0)
 _MOST_KNOWN, _LONGEST_KNOWN = 2000, 200
+_LONGEST_METHOD = 32
+# Of requests that nobody was let in with: headers, and characters of a header or path.
+_MOST_OF_STRANGER, _LONGEST_OF_STRANGER = 32, 200
 _HOST_MARKS = frozenset(".-:[]")
 
 type Fields = tuple[tuple[bytes, bytes], ...]
@@ -55,6 +58,11 @@ class Tap:
             self.start += taken
             self._allowance.left -= len(taken)
 
+    def let_go(self) -> None:
+        """Keep nothing any longer."""
+        self._allowance.left += len(self.start)
+        self.start, self._most = bytearray(), 0
+
     def __del__(self) -> None:
         self._allowance.left += len(self.start)
 
@@ -63,14 +71,15 @@ class Tap:
 class Noted:
     """What the room knows of a request beside its flow and call. Bodies are tapped only if they may be shown.
 
-    `is_due`: it stands among those of which a record is to be made. `ended_ms` is set when it has ended.
+    An `is_upload` streams while it comes. `is_due`: it stands among those of which a record is to be made. `ended_ms`
+    is set when it has ended.
     """
 
     flow: http.HTTPFlow
     call: Call
     inspection: Inspection
     has_bodies: bool = False
-    request_body: bytes | None = None
+    is_upload: bool = False
     request_tap: Tap | None = None
     response_tap: Tap | None = None
     is_held: bool = False
@@ -81,6 +90,12 @@ class Noted:
     told_at: float = 0.0
     told_chunks: int = -1
     has_told_request: bool = False
+
+    def let_go(self) -> None:
+        """Keep no bodies: it has ended and been told of. mitmproxy keeps its flow until the garbage collector comes."""
+        for tap in (self.request_tap, self.response_tap):
+            if tap is not None:
+                tap.let_go()
 
     @property
     def phase(self) -> Phase:
@@ -115,8 +130,18 @@ class Words:
         except UnreadablePattern:
             pass
         self._headers: dict[tuple[bytes, bytes], tuple[str, str]] = {}
-        self.word = lru_cache(maxsize=1024)(self._word)
-        self.path = lru_cache(maxsize=1024)(self._path)
+        self._known_word = lru_cache(maxsize=1024)(self._word)
+        self._known_path = lru_cache(maxsize=1024)(self._path)
+
+    def word(self, text: str) -> str:
+        """Return what may be shown of a name."""
+        return self._known_word(text) if len(text) < _LONGEST_KNOWN else self._word(text)
+
+    def path(self, path: bytes, has_query: bool) -> str:
+        """Return what may be shown of a path, with its query or without."""
+        if not has_query:
+            path = path.partition(b"?")[0]
+        return self._known_path(path, has_query) if len(path) < _LONGEST_KNOWN else self._path(path, has_query)
 
     def _word(self, text: str) -> str:
         return _UNREADABLE if self._finders is None else shown(text, self._inspection)
@@ -196,19 +221,19 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         dialect=call.dialect,
         route=call.route.name if call.route else "",
         model=words.word(model) if model else None,
-        method=request.method.decode("ascii", "replace"),
+        method=words.word(request.method.decode("ascii", "replace"))[:_LONGEST_METHOD],
         url=_url(noted, words, has_bodies),
-        http_version=request.http_version.decode("ascii", "replace"),
+        http_version=request.http_version.decode("ascii", "replace")[:_LONGEST_METHOD],
         client=_client(flow),
         request=Message(
-            words.head(call.head),
-            call.request_bytes or len(noted.request_body or b""),
+            _head(words, call, call.head),
+            call.request_bytes or (noted.request_tap.size if noted.request_tap else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
         response=None
         if response is None
         else Message(
-            words.head(response.data.headers.fields),
+            _head(words, call, response.data.headers.fields),
             call.response_bytes or (len(response.raw_content or b"") if call.refused_with else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
@@ -226,13 +251,21 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         attempts=call.attempts.count,
         upstream_key_id=call.credential.key_id if call.credential else None,
         tags=[words.word(tag) for tag in call.tags],
-        rule=call.rule,
+        rule=words.word(call.rule),
         held_until=call.held_until.timestamp() if call.held_until and noted.is_held else None,
         has_bodies=has_bodies,
     )
     if not has_bodies:
         return Draft(noted, record)
     return Draft(noted, record, _request_body(noted), _response_body(noted))
+
+
+def _head(words: Words, call: Call, fields: Fields) -> list[tuple[str, str]]:
+    """Return headers. Who was not let in has little room: otherwise anybody could fill the feed, and empty it so."""
+    if call.caller is not None:
+        return words.head(fields)
+    told = words.head(fields)[:_MOST_OF_STRANGER]
+    return [(name[:_LONGEST_OF_STRANGER], value[:_LONGEST_OF_STRANGER]) for name, value in told]
 
 
 def _status(flow: http.HTTPFlow) -> int:
@@ -247,6 +280,8 @@ def _client(flow: http.HTTPFlow) -> str:
 def _url(noted: Noted, words: Words, has_query: bool) -> str:
     request = noted.flow.request.data
     path = words.path(request.path, has_query)
+    if noted.call.caller is None:
+        path = path[:_LONGEST_OF_STRANGER]
     return _origin(request.scheme, _host(noted), request.port) + path
 
 
@@ -256,7 +291,9 @@ def _host(noted: Noted) -> str:
         return noted.flow.request.data.host
     named = next((value for name, value in noted.call.head if name.lower() in (b"host", b":authority")), b"")
     host = named.decode("ascii", "replace")
-    is_host = host != "" and all((mark.isascii() and mark.isalnum()) or mark in _HOST_MARKS for mark in host)
+    is_host = 0 < len(host) < _LONGEST_KNOWN and all(
+        (mark.isascii() and mark.isalnum()) or mark in _HOST_MARKS for mark in host
+    )
     return host if is_host else "unknown.invalid"
 
 
@@ -268,14 +305,11 @@ def _origin(scheme: bytes, host: str, port: int) -> str:
 
 
 def _request_body(noted: Noted) -> Tapped | None:
-    if noted.request_tap is not None:
-        start, size = bytes(noted.request_tap.start), noted.request_tap.size
-    elif noted.request_body is not None:
-        start, size = noted.request_body, noted.call.request_bytes or len(noted.request_body)
-    else:
+    tap = noted.request_tap
+    if tap is None:
         return None
-    told = _types(noted.call.head)
-    return Tapped(start, size, *told, is_over=noted.request_tap is None or noted.ended_ms is not None)
+    is_over = not noted.is_upload or noted.ended_ms is not None
+    return Tapped(bytes(tap.start), tap.size, *_types(noted.call.head), is_over=is_over)
 
 
 def _response_body(noted: Noted) -> Tapped | None:
