@@ -13,7 +13,7 @@ from mitmproxy import http
 from addons.call import Call
 from addons.findings import Finder, UnreadablePattern, find_with, finders
 from addons.hiding import shown, shown_form, shown_path
-from addons.meter import error_code_of, outcome_of, shortened, status_of
+from addons.meter import error_code_of, outcome_of, shortened
 from addons.shown_bodies import Tapped, grows, shown_body
 from shared.flow_schema import FlowRecord, Message, Phase
 from shared.inspection import MOST_BODY_BYTES, Capture, Inspection
@@ -73,11 +73,15 @@ class Noted:
 
     An `is_upload` streams while it comes. `is_due`: it stands among those of which a record is to be made. `ended_ms`
     is set when it has ended.
+    The flow itself is not kept: with all that hangs on it, it would be the garbage collector's, and that is dear.
     """
 
-    flow: http.HTTPFlow
+    request: http.Request
+    client: tuple[str, int] | None
     call: Call
     inspection: Inspection
+    response: http.Response | None = None
+    status: int = 0
     has_bodies: bool = False
     is_upload: bool = False
     request_tap: Tap | None = None
@@ -197,7 +201,7 @@ class Draft:
 
 def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]) -> Draft:
     """Return the next record of a request, without bodies yet."""
-    call, flow = noted.call, noted.flow
+    call = noted.call
     words, project, event = words_of(noted.inspection), call.project or _STRANGER, call.event
     has_ended = noted.ended_ms is not None
     has_bodies = noted.has_bodies and not call.is_hidden
@@ -206,7 +210,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
     noted.revision += 1
     noted.told_chunks = call.chunks
     model = shortened(call.answer.model, 256) or call.model
-    request, response = flow.request.data, flow.response
+    request, response = noted.request.data, noted.response
     record = FlowRecord(
         request_id=call.request_id,
         revision=noted.revision,
@@ -224,7 +228,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         method=words.word(request.method.decode("ascii", "replace"))[:_LONGEST_METHOD],
         url=_url(noted, words, has_bodies),
         http_version=request.http_version.decode("ascii", "replace")[:_LONGEST_METHOD],
-        client=_client(flow),
+        client=f"{noted.client[0]}:{noted.client[1]}" if noted.client else "",
         request=Message(
             _head(words, call, call.head),
             call.request_bytes or (noted.request_tap.size if noted.request_tap else 0),
@@ -237,7 +241,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
             call.response_bytes or (len(response.raw_content or b"") if call.refused_with else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
-        status=event.status if event else status_of(call, flow) if has_ended else _status(flow),
+        status=event.status if event else noted.status,
         is_stream=call.is_stream,
         chunks=call.chunks,
         first_byte_ms=call.first_byte_ms,
@@ -268,17 +272,8 @@ def _head(words: Words, call: Call, fields: Fields) -> list[tuple[str, str]]:
     return [(name[:_LONGEST_OF_STRANGER], value[:_LONGEST_OF_STRANGER]) for name, value in told]
 
 
-def _status(flow: http.HTTPFlow) -> int:
-    return flow.response.status_code if flow.response else 0
-
-
-def _client(flow: http.HTTPFlow) -> str:
-    name = flow.client_conn.peername
-    return f"{name[0]}:{name[1]}" if name else ""
-
-
 def _url(noted: Noted, words: Words, has_query: bool) -> str:
-    request = noted.flow.request.data
+    request = noted.request.data
     path = words.path(request.path, has_query)
     if noted.call.caller is None:
         path = path[:_LONGEST_OF_STRANGER]
@@ -288,7 +283,7 @@ def _url(noted: Noted, words: Words, has_query: bool) -> str:
 def _host(noted: Noted) -> str:
     """Return where the request goes; while that is not known, where the client believes it goes."""
     if noted.call.attempts.base_url or noted.call.credential:
-        return noted.flow.request.data.host
+        return noted.request.data.host
     named = next((value for name, value in noted.call.head if name.lower() in (b"host", b":authority")), b"")
     host = named.decode("ascii", "replace")
     is_host = 0 < len(host) < _LONGEST_KNOWN and all(
@@ -313,7 +308,7 @@ def _request_body(noted: Noted) -> Tapped | None:
 
 
 def _response_body(noted: Noted) -> Tapped | None:
-    response, has_ended = noted.flow.response, noted.ended_ms is not None
+    response, has_ended = noted.response, noted.ended_ms is not None
     if response is None:
         return None
     told = _types(response.data.headers.fields)

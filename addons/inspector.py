@@ -17,7 +17,7 @@ from addons.endurance import Repeating
 from addons.feed import Feed
 from addons.flow_records import Allowance, Draft, Noted, Tap, draft_of, finish, most_of, takes_bodies
 from addons.held_requests import HeldRequests
-from addons.meter import broke_off
+from addons.meter import broke_off, status_of
 from addons.presence import own_name
 from addons.store import Store
 from shared import logs
@@ -111,9 +111,10 @@ class Inspector:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Watch the answer."""
         noted = _noted(flow)
-        if noted is None:
+        if noted is None or flow.response is None:
             return
-        if noted.has_bodies and flow.response is not None and flow.response.stream:
+        noted.response, noted.status = flow.response, flow.response.status_code
+        if noted.has_bodies and flow.response.stream:
             noted.response_tap = Tap(most_of(noted.inspection), self._allowance)
             flow.response.stream = Watching(noted.response_tap, flow.response.stream)  # type: ignore[assignment]
         self._note(noted)
@@ -133,16 +134,17 @@ class Inspector:
 
     def _begin(self, flow: http.HTTPFlow) -> Noted | None:
         call = self.calls.of(flow)
-        if call.project is None:
-            return Noted(flow, call, _STRANGERS)
-        inspection = call.project.inspection
+        inspection = call.project.inspection if call.project else _STRANGERS
         if inspection.capture is Capture.OFF:
             return None
-        return Noted(flow, call, inspection, takes_bodies(inspection, call.request_id))
+        noted = Noted(flow.request, flow.client_conn.peername, call, inspection)
+        noted.has_bodies = takes_bodies(inspection, call.request_id)
+        return noted
 
     def _end(self, flow: http.HTTPFlow, is_broken: bool) -> None:
-        noted = _noted(flow)
-        if noted is not None and noted.ended_ms is None:
+        noted: Noted | None = flow.__dict__.pop(_BESIDE, None)
+        if noted is not None:
+            noted.response, noted.status = flow.response, status_of(noted.call, flow)
             noted.is_broken, noted.ended_ms = is_broken, round(noted.call.elapsed_ms(), 3)
             self._note(noted)
 
@@ -200,7 +202,6 @@ class Inspector:
         noted.told_at = time.monotonic()
         if noted.ended_ms is not None:
             self._streams.discard(noted)
-            noted.flow.__dict__.pop(_BESIDE, None)
         else:
             self._streams.add(noted)
         try:
@@ -244,7 +245,8 @@ class Inspector:
             noted.is_held = True
             self._note(noted)
         inspection = call.project.inspection if call.project else _STRANGERS
-        record = draft_of(Noted(flow, call, inspection, is_held=True), self._worker, self._cost).record
+        seen = Noted(flow.request, flow.client_conn.peername, call, inspection, is_held=True)
+        record = draft_of(seen, self._worker, self._cost).record
         record = msgspec.structs.replace(record, rule=rule_name, held_until=until)
         self._held.show(call, record, flow.request.raw_content or b"", inspection)
 
