@@ -73,7 +73,7 @@ class Noted:
 
     An `is_upload` streams while it comes. `is_due`: it stands among those of which a record is to be made. `ended_ms`
     is set when it has ended.
-    The flow itself is not kept: with all that hangs on it, it would be the garbage collector's, and that is dear.
+    The flow itself, with all that hangs on it, is not kept: it can go as soon as its request has ended.
     """
 
     request: http.Request
