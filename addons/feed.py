@@ -17,7 +17,7 @@ BATCH_BYTES = 256 << 10
 # So much is kept while Redis is away or slow.
 MOST_BYTES = 8 << 20
 MOST_RECORDS = 20_000
-# Of it, requests that nobody was let in with may take one part in so many: whoever has no token pushes nobody out.
+# Of both, requests that nobody was let in with may take one part in so many: whoever has no token pushes nobody out.
 STRANGERS_PART = 8
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
@@ -48,6 +48,7 @@ class _Batch:
     content: bytes
     count: int
     strangers: int
+    strangers_bytes: int
 
 
 class Feed:
@@ -69,10 +70,12 @@ class Feed:
         self._open: list[bytes] = []
         self._open_bytes = 0
         self._open_strangers = 0
+        self._open_strangers_bytes = 0
         self._batches: deque[_Batch] = deque()
         self._bytes = 0
         self._records = 0
         self._strangers = 0
+        self._strangers_bytes = 0
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
@@ -80,7 +83,8 @@ class Feed:
         """Tell whether another record is taken; if not, there is no need to make it."""
         if self._bytes >= self._most_kept or self._records >= MOST_RECORDS:
             return False
-        return not is_stranger or self._strangers < MOST_RECORDS // STRANGERS_PART
+        is_theirs = self._strangers < MOST_RECORDS // STRANGERS_PART
+        return not is_stranger or (is_theirs and self._strangers_bytes < self._most_kept // STRANGERS_PART)
 
     def append(self, record: bytes, is_stranger: bool) -> None:
         """Take one."""
@@ -88,17 +92,21 @@ class Feed:
             self.close()
         self._open.append(record)
         self._open_bytes += len(record)
-        self._open_strangers += is_stranger
         self._bytes += len(record)
         self._records += 1
-        self._strangers += is_stranger
+        if is_stranger:
+            self._open_strangers += 1
+            self._open_strangers_bytes += len(record)
+            self._strangers += 1
+            self._strangers_bytes += len(record)
 
     def close(self) -> None:
         """Let what has been taken go out, without waiting for more."""
         if self._open:
-            self._batches.append(_Batch(join_records(self._open), len(self._open), self._open_strangers))
-            self._bytes += len(self._batches[-1].content) - self._open_bytes
-            self._open, self._open_bytes, self._open_strangers = [], 0, 0
+            content = join_records(self._open)
+            self._batches.append(_Batch(content, len(self._open), self._open_strangers, self._open_strangers_bytes))
+            self._bytes += len(content) - self._open_bytes
+            self._open, self._open_bytes, self._open_strangers, self._open_strangers_bytes = [], 0, 0, 0
             self._arrived.set()
 
     def running(self) -> None:
@@ -145,6 +153,7 @@ class Feed:
         self._bytes -= len(batch.content)
         self._records -= batch.count
         self._strangers -= batch.strangers
+        self._strangers_bytes -= batch.strangers_bytes
         if is_taken:
             self._counts.flows_told(batch.count)
         else:

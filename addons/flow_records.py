@@ -13,7 +13,7 @@ from mitmproxy import http
 from addons.call import Call
 from addons.findings import Finder, UnreadablePattern, find_with, finders
 from addons.hiding import shown, shown_form, shown_path
-from addons.meter import error_code_of, outcome_of, shortened, status_of
+from addons.meter import error_code_of, outcome_of, shortened
 from addons.shown_bodies import Tapped, grows, shown_body
 from shared.flow_schema import FlowRecord, Message, Phase
 from shared.inspection import MOST_BODY_BYTES, Capture, Inspection
@@ -25,6 +25,9 @@ _UNREADABLE = "(what is to be hidden cannot be read)"
 _WITHHELD = "withheld by a rule"
 _STRANGER = Project("", "", True, "", (), 0)
 _MOST_KNOWN, _LONGEST_KNOWN = 2000, 200
+_LONGEST_METHOD = 32
+# Of requests that nobody was let in with: headers, and characters of a header or path.
+_MOST_OF_STRANGER, _LONGEST_OF_STRANGER = 32, 200
 _HOST_MARKS = frozenset(".-:[]")
 
 type Fields = tuple[tuple[bytes, bytes], ...]
@@ -55,6 +58,11 @@ class Tap:
             self.start += taken
             self._allowance.left -= len(taken)
 
+    def let_go(self) -> None:
+        """Keep nothing any longer."""
+        self._allowance.left += len(self.start)
+        self.start, self._most = bytearray(), 0
+
     def __del__(self) -> None:
         self._allowance.left += len(self.start)
 
@@ -63,14 +71,19 @@ class Tap:
 class Noted:
     """What the room knows of a request beside its flow and call. Bodies are tapped only if they may be shown.
 
-    `is_due`: it stands among those of which a record is to be made. `ended_ms` is set when it has ended.
+    An `is_upload` streams while it comes. `is_due`: it stands among those of which a record is to be made. `ended_ms`
+    is set when it has ended.
+    The flow itself, with all that hangs on it, is not kept: it can go as soon as its request has ended.
     """
 
-    flow: http.HTTPFlow
+    request: http.Request
+    client: tuple[str, int] | None
     call: Call
     inspection: Inspection
+    response: http.Response | None = None
+    status: int = 0
     has_bodies: bool = False
-    request_body: bytes | None = None
+    is_upload: bool = False
     request_tap: Tap | None = None
     response_tap: Tap | None = None
     is_held: bool = False
@@ -81,6 +94,12 @@ class Noted:
     told_at: float = 0.0
     told_chunks: int = -1
     has_told_request: bool = False
+
+    def let_go(self) -> None:
+        """Keep no bodies: it has ended and been told of. mitmproxy keeps its flow until the garbage collector comes."""
+        for tap in (self.request_tap, self.response_tap):
+            if tap is not None:
+                tap.let_go()
 
     @property
     def phase(self) -> Phase:
@@ -115,8 +134,18 @@ class Words:
         except UnreadablePattern:
             pass
         self._headers: dict[tuple[bytes, bytes], tuple[str, str]] = {}
-        self.word = lru_cache(maxsize=1024)(self._word)
-        self.path = lru_cache(maxsize=1024)(self._path)
+        self._known_word = lru_cache(maxsize=1024)(self._word)
+        self._known_path = lru_cache(maxsize=1024)(self._path)
+
+    def word(self, text: str) -> str:
+        """Return what may be shown of a name."""
+        return self._known_word(text) if len(text) < _LONGEST_KNOWN else self._word(text)
+
+    def path(self, path: bytes, has_query: bool) -> str:
+        """Return what may be shown of a path, with its query or without."""
+        if not has_query:
+            path = path.partition(b"?")[0]
+        return self._known_path(path, has_query) if len(path) < _LONGEST_KNOWN else self._path(path, has_query)
 
     def _word(self, text: str) -> str:
         return _UNREADABLE if self._finders is None else shown(text, self._inspection)
@@ -172,7 +201,7 @@ class Draft:
 
 def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]) -> Draft:
     """Return the next record of a request, without bodies yet."""
-    call, flow = noted.call, noted.flow
+    call = noted.call
     words, project, event = words_of(noted.inspection), call.project or _STRANGER, call.event
     has_ended = noted.ended_ms is not None
     has_bodies = noted.has_bodies and not call.is_hidden
@@ -181,7 +210,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
     noted.revision += 1
     noted.told_chunks = call.chunks
     model = shortened(call.answer.model, 256) or call.model
-    request, response = flow.request.data, flow.response
+    request, response = noted.request.data, noted.response
     record = FlowRecord(
         request_id=call.request_id,
         revision=noted.revision,
@@ -196,23 +225,23 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         dialect=call.dialect,
         route=call.route.name if call.route else "",
         model=words.word(model) if model else None,
-        method=request.method.decode("ascii", "replace"),
+        method=words.word(request.method.decode("ascii", "replace"))[:_LONGEST_METHOD],
         url=_url(noted, words, has_bodies),
-        http_version=request.http_version.decode("ascii", "replace"),
-        client=_client(flow),
+        http_version=request.http_version.decode("ascii", "replace")[:_LONGEST_METHOD],
+        client=f"{noted.client[0]}:{noted.client[1]}" if noted.client else "",
         request=Message(
-            words.head(call.head),
-            call.request_bytes or len(noted.request_body or b""),
+            _head(words, call, call.head),
+            call.request_bytes or (noted.request_tap.size if noted.request_tap else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
         response=None
         if response is None
         else Message(
-            words.head(response.data.headers.fields),
+            _head(words, call, response.data.headers.fields),
             call.response_bytes or (len(response.raw_content or b"") if call.refused_with else 0),
             note=_WITHHELD if call.is_hidden else "",
         ),
-        status=event.status if event else status_of(call, flow) if has_ended else _status(flow),
+        status=event.status if event else noted.status,
         is_stream=call.is_stream,
         chunks=call.chunks,
         first_byte_ms=call.first_byte_ms,
@@ -226,7 +255,7 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
         attempts=call.attempts.count,
         upstream_key_id=call.credential.key_id if call.credential else None,
         tags=[words.word(tag) for tag in call.tags],
-        rule=call.rule,
+        rule=words.word(call.rule),
         held_until=call.held_until.timestamp() if call.held_until and noted.is_held else None,
         has_bodies=has_bodies,
     )
@@ -235,28 +264,31 @@ def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]
     return Draft(noted, record, _request_body(noted), _response_body(noted))
 
 
-def _status(flow: http.HTTPFlow) -> int:
-    return flow.response.status_code if flow.response else 0
-
-
-def _client(flow: http.HTTPFlow) -> str:
-    name = flow.client_conn.peername
-    return f"{name[0]}:{name[1]}" if name else ""
+def _head(words: Words, call: Call, fields: Fields) -> list[tuple[str, str]]:
+    """Return headers. Who was not let in has little room: otherwise anybody could fill the feed, and empty it so."""
+    if call.caller is not None:
+        return words.head(fields)
+    told = words.head(fields)[:_MOST_OF_STRANGER]
+    return [(name[:_LONGEST_OF_STRANGER], value[:_LONGEST_OF_STRANGER]) for name, value in told]
 
 
 def _url(noted: Noted, words: Words, has_query: bool) -> str:
-    request = noted.flow.request.data
+    request = noted.request.data
     path = words.path(request.path, has_query)
+    if noted.call.caller is None:
+        path = path[:_LONGEST_OF_STRANGER]
     return _origin(request.scheme, _host(noted), request.port) + path
 
 
 def _host(noted: Noted) -> str:
     """Return where the request goes; while that is not known, where the client believes it goes."""
     if noted.call.attempts.base_url or noted.call.credential:
-        return noted.flow.request.data.host
+        return noted.request.data.host
     named = next((value for name, value in noted.call.head if name.lower() in (b"host", b":authority")), b"")
     host = named.decode("ascii", "replace")
-    is_host = host != "" and all((mark.isascii() and mark.isalnum()) or mark in _HOST_MARKS for mark in host)
+    is_host = 0 < len(host) < _LONGEST_KNOWN and all(
+        (mark.isascii() and mark.isalnum()) or mark in _HOST_MARKS for mark in host
+    )
     return host if is_host else "unknown.invalid"
 
 
@@ -268,18 +300,15 @@ def _origin(scheme: bytes, host: str, port: int) -> str:
 
 
 def _request_body(noted: Noted) -> Tapped | None:
-    if noted.request_tap is not None:
-        start, size = bytes(noted.request_tap.start), noted.request_tap.size
-    elif noted.request_body is not None:
-        start, size = noted.request_body, noted.call.request_bytes or len(noted.request_body)
-    else:
+    tap = noted.request_tap
+    if tap is None:
         return None
-    told = _types(noted.call.head)
-    return Tapped(start, size, *told, is_over=noted.request_tap is None or noted.ended_ms is not None)
+    is_over = not noted.is_upload or noted.ended_ms is not None
+    return Tapped(bytes(tap.start), tap.size, *_types(noted.call.head), is_over=is_over)
 
 
 def _response_body(noted: Noted) -> Tapped | None:
-    response, has_ended = noted.flow.response, noted.ended_ms is not None
+    response, has_ended = noted.response, noted.ended_ms is not None
     if response is None:
         return None
     told = _types(response.data.headers.fields)

@@ -56,6 +56,12 @@ class HeldRequests:
         """Show a request until `forget`, or a little longer than it may be held."""
         task = asyncio.get_running_loop().create_task(self._show(call, record, body, inspection))
         self._tasks[call.request_id] = task
+        # One that is cancelled before it has begun does nothing at all, not even at its end.
+        task.add_done_callback(lambda _: self._tasks.pop(call.request_id, None))
+
+    def __len__(self) -> int:
+        """How many are shown."""
+        return len(self._tasks)
 
     def forget(self, request_id: str) -> None:
         """Show it no longer."""
@@ -80,7 +86,6 @@ class HeldRequests:
         except Exception:  # It goes on as its rule says, though nobody can see it.
             log.exception("held_request_not_shown", request_id=call.request_id)
         finally:
-            del self._tasks[call.request_id]
             await self._drop(call.request_id)
 
     async def _tell(self, request_id: str, record: bytes, until: float) -> None:

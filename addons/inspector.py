@@ -17,7 +17,7 @@ from addons.endurance import Repeating
 from addons.feed import Feed
 from addons.flow_records import Allowance, Draft, Noted, Tap, draft_of, finish, most_of, takes_bodies
 from addons.held_requests import HeldRequests
-from addons.meter import broke_off
+from addons.meter import broke_off, status_of
 from addons.presence import own_name
 from addons.store import Store
 from shared import logs
@@ -28,10 +28,11 @@ from shared.models import UsageEvent
 PAUSE_SECONDS = 0.1
 # While an answer grows, it is told of no more often.
 GROWTH_SECONDS = 1.0
-# So many are noted from one turn to the next, and of these so many that were not let in.
+# So many are noted from one turn to the next, and of these so many that were not let in: whoever has no token cannot
+# quickly fill what Redis keeps.
 MOST_NOTED = 10_000
-MOST_STRANGERS = MOST_NOTED // 8
-# So much of bodies is kept of requests that run; beyond, their ends are not shown.
+MOST_STRANGERS = 50
+# So much of bodies is kept of requests that have not been told of to their end; beyond, ends of bodies are not shown.
 MOST_TAPPED_BYTES = 64 << 20
 # Records that are made before others get a turn.
 AT_ONCE = 16
@@ -68,6 +69,7 @@ class Inspector:
         is_on: bool = True,
         pause_seconds: float = PAUSE_SECONDS,
         worker: str | None = None,
+        tapped_bytes: int = MOST_TAPPED_BYTES,
     ) -> None:
         self.calls = calls
         self._feed = feed
@@ -75,7 +77,7 @@ class Inspector:
         self._note_dropped = note_dropped
         self._is_on = is_on
         self._worker = worker or own_name()
-        self._allowance = Allowance(MOST_TAPPED_BYTES)
+        self._allowance = Allowance(tapped_bytes)
         self._due: list[Noted] = []
         self._strangers = 0
         self._streams: WeakSet[Noted] = WeakSet()
@@ -93,7 +95,7 @@ class Inspector:
             return
         flow.__dict__[_BESIDE] = noted
         if noted.has_bodies and flow.request.stream:
-            noted.request_tap = Tap(most_of(noted.inspection), self._allowance)
+            noted.request_tap, noted.is_upload = Tap(most_of(noted.inspection), self._allowance), True
             flow.request.stream = Watching(noted.request_tap, flow.request.stream)  # type: ignore[assignment]
         self._note(noted)
 
@@ -101,16 +103,18 @@ class Inspector:
         """Keep the body that has come, as far as it may be shown."""
         noted = _noted(flow)
         if noted is not None and noted.has_bodies:
-            body = flow.request.raw_content
-            noted.request_body = body[: most_of(noted.inspection)] if body else None
+            if not noted.is_upload and flow.request.raw_content:
+                noted.request_tap = Tap(most_of(noted.inspection), self._allowance)
+                noted.request_tap.add(flow.request.raw_content)
             self._note(noted)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Watch the answer."""
         noted = _noted(flow)
-        if noted is None:
+        if noted is None or flow.response is None:
             return
-        if noted.has_bodies and flow.response is not None and flow.response.stream:
+        noted.response, noted.status = flow.response, flow.response.status_code
+        if noted.has_bodies and flow.response.stream:
             noted.response_tap = Tap(most_of(noted.inspection), self._allowance)
             flow.response.stream = Watching(noted.response_tap, flow.response.stream)  # type: ignore[assignment]
         self._note(noted)
@@ -130,16 +134,17 @@ class Inspector:
 
     def _begin(self, flow: http.HTTPFlow) -> Noted | None:
         call = self.calls.of(flow)
-        if call.project is None:
-            return Noted(flow, call, _STRANGERS)
-        inspection = call.project.inspection
+        inspection = call.project.inspection if call.project else _STRANGERS
         if inspection.capture is Capture.OFF:
             return None
-        return Noted(flow, call, inspection, takes_bodies(inspection, call.request_id))
+        noted = Noted(flow.request, flow.client_conn.peername, call, inspection)
+        noted.has_bodies = takes_bodies(inspection, call.request_id)
+        return noted
 
     def _end(self, flow: http.HTTPFlow, is_broken: bool) -> None:
-        noted = _noted(flow)
-        if noted is not None and noted.ended_ms is None:
+        noted: Noted | None = flow.__dict__.pop(_BESIDE, None)
+        if noted is not None:
+            noted.response, noted.status = flow.response, status_of(noted.call, flow)
             noted.is_broken, noted.ended_ms = is_broken, round(noted.call.elapsed_ms(), 3)
             self._note(noted)
 
@@ -149,6 +154,8 @@ class Inspector:
         is_stranger = noted.call.caller is None
         if len(self._due) >= MOST_NOTED or (is_stranger and self._strangers >= MOST_STRANGERS):
             self._note_dropped("busy", 1)
+            if noted.ended_ms is not None:
+                noted.let_go()
             return
         noted.is_due = True
         self._strangers += is_stranger
@@ -195,17 +202,18 @@ class Inspector:
         noted.told_at = time.monotonic()
         if noted.ended_ms is not None:
             self._streams.discard(noted)
-            noted.flow.__dict__.pop(_BESIDE, None)
         else:
             self._streams.add(noted)
-        if not self._feed.has_room(noted.call.caller is None):
-            self._note_dropped("full", 1)
-            return None
         try:
-            return draft_of(noted, self._worker, self._cost)
+            if self._feed.has_room(noted.call.caller is None):
+                return draft_of(noted, self._worker, self._cost)
+            self._note_dropped("full", 1)
         except Exception:  # One that cannot be told of does not keep the others from being told of.
             self._fault(noted.call.request_id)
-            return None
+        finally:
+            if noted.ended_ms is not None:
+                noted.let_go()
+        return None
 
     def _finished(self, drafts: Iterable[Draft]) -> dict[str, FlowRecord]:
         """Return the records with their bodies, by id; in a thread, since this may take some time."""
@@ -222,7 +230,11 @@ class Inspector:
         log.exception("flow_not_told", request_id=request_id)
 
     def _publish(self, noted: Noted, record: FlowRecord) -> None:
-        self._feed.append(encode_record(record), noted.call.caller is None)
+        is_stranger = noted.call.caller is None
+        if self._feed.has_room(is_stranger):  # Bodies are large, and several may have come at once.
+            self._feed.append(encode_record(record), is_stranger)
+        else:
+            self._note_dropped("full", 1)
 
     # Requests that are held
 
@@ -233,7 +245,8 @@ class Inspector:
             noted.is_held = True
             self._note(noted)
         inspection = call.project.inspection if call.project else _STRANGERS
-        record = draft_of(Noted(flow, call, inspection, is_held=True), self._worker, self._cost).record
+        seen = Noted(flow.request, flow.client_conn.peername, call, inspection, is_held=True)
+        record = draft_of(seen, self._worker, self._cost).record
         record = msgspec.structs.replace(record, rule=rule_name, held_until=until)
         self._held.show(call, record, flow.request.raw_content or b"", inspection)
 

@@ -100,12 +100,13 @@ class FakeFeed:
 
     def __init__(self) -> None:
         self.is_open = True
+        self.room_for: int | None = None
         self.records: list[FlowRecord] = []
         self.strangers: list[bool] = []
         self.is_running = False
 
     def has_room(self, is_stranger: bool) -> bool:
-        return self.is_open
+        return self.is_open and (self.room_for is None or len(self.records) < self.room_for)
 
     def append(self, record: bytes, is_stranger: bool) -> None:
         self.records.append(decode_record(record))

@@ -116,6 +116,19 @@ async def test_who_was_not_let_in_takes_a_part_only(counts: Counts) -> None:
     assert (feed.has_room(True), feed.has_room(False)) == (False, True)
 
 
+async def test_who_was_not_let_in_takes_a_part_of_the_bytes_only(counts: Counts) -> None:
+    feed = Feed(Sink(), counts, 1 << 20, most_kept=80_000)
+    for number in range(5):
+        feed.append(record(str(number), "x" * 2_000), True)
+    feed.close()
+    is_full = not feed.has_room(True)
+    feed.append(record("a"), False)
+    has_room = feed.has_room(False)
+    await feed.done()
+
+    assert (is_full, has_room, feed.has_room(True)) == (True, True, True)
+
+
 async def test_what_is_too_large_for_the_stream_is_counted(counts: Counts) -> None:
     sink = Sink()
     sink.fits = False

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
+from msgspec.structs import replace as replaced
 
 from addons import inspector as room_module
 from addons.call import Call, Calls, UpstreamCredential
 from addons.dialects.answer import Answer
-from addons.flow_records import Allowance, Tap
+from addons.flow_records import Allowance, Tap, Words
+from addons.held_requests import HeldRequests
 from addons.hiding import reveal
 from addons.inspector import Inspector
 from addons.meter import Meter
@@ -320,7 +323,7 @@ async def test_what_is_too_long_is_cut(driver: Driver) -> None:
     driver.ask(flow)
     driver.answer(flow, *[b"text " * 10] * 10, kind="text/plain")
     noted = flow.__dict__["_llm_proxy_noted"]
-    kept = (len(noted.request_body), len(noted.response_tap.start))
+    kept = (len(noted.request_tap.start), len(noted.response_tap.start))
     driver.end(flow)
 
     [record] = await driver.told()
@@ -426,6 +429,73 @@ async def test_with_a_pattern_that_nobody_can_read_little_is_told(driver: Driver
     assert record.request.body is None
     assert record.token_label == "(what is to be hidden cannot be read)"
     assert b"gpt-4o" not in encode_record(record)
+
+
+async def test_what_was_kept_of_bodies_is_let_go_when_they_have_been_told(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.room = Inspector(driver.calls, FakeStore(), driver.feed, driver._cost, driver._drop, tapped_bytes=1000)  # type: ignore[arg-type]
+    flows = []
+    for _ in range(5):  # mitmproxy keeps flows until the garbage collector finds them.
+        flow = driver.begin(FULL, body=b"a" * 400)
+        driver.ask(flow)
+        driver.answer(flow, b"b" * 400)
+        driver.end(flow)
+        flows.append(flow)
+        [record] = await driver.told()
+        assert record.response is not None
+        assert (record.request.body, record.response.body) == (b"a" * 400, b"b" * 400)
+
+    one, other = (driver.begin(FULL, body=b"a" * 800) for _ in range(2))
+    driver.ask(one)
+    driver.ask(other)
+    [whole, cut] = [record.request for record in await driver.told()]
+
+    assert (whole.is_cut, whole.size, cut.is_cut, cut.size) == (False, 800, True, 800)
+
+
+async def test_records_that_do_not_fit_any_more_when_they_are_made_are_counted(driver: Driver, feed: FakeFeed) -> None:
+    feed.room_for = 1
+    for _ in range(3):
+        driver.begin(Inspection())
+
+    told = await driver.told()
+
+    assert len(told) == 1
+    assert driver.dropped == {"full": 2}
+
+
+async def test_who_was_not_let_in_has_little_room(driver: Driver) -> None:
+    flow = driver.begin(None, x_long="y" * 60_000, **{f"x_{number}": "z" for number in range(90)})
+    flow.request.path = "/" + "p" * 60_000
+    driver.refuse(flow)
+
+    [record] = await driver.told()
+
+    assert len(encode_record(record)) < 8192
+    assert len(record.request.headers) <= 40 and len(record.url) < 1000
+
+
+def test_long_paths_are_not_remembered() -> None:
+    words = Words(Inspection())
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    for number in range(100):
+        words.path(f"/{number}".encode() + b"p" * 60_000, has_query=True)
+    after, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert after - before < 1_000_000
+
+
+async def test_a_method_that_is_a_secret_is_not_told(driver: Driver) -> None:
+    flow = driver.begin(None)
+    flow.request.method = PROVIDER_KEY
+    driver.refuse(flow)
+
+    [record] = await driver.told()
+
+    assert PROVIDER_KEY.upper() not in record.method.upper()
 
 
 # Under pressure
@@ -551,6 +621,16 @@ async def test_what_cannot_be_edited_is_not_shown(
     await driver.room.done()
 
     assert (shown.request.body, shown.request.note, shown.request.size) == (None, note, len(body))
+
+
+async def test_a_request_that_is_released_at_once_leaves_nothing_behind(driver: Driver, store: FakeStore) -> None:
+    held, call = HeldRequests(store), driver.calls.of(driver.begin(FULL))  # type: ignore[arg-type]
+    [record] = await driver.told()
+    held.show(call, replaced(record, held_until=time.time() + 60), b"", FULL)
+    held.forget(call.request_id)
+    await settled(lambda: len(held) == 0)
+
+    assert store.held == {}
 
 
 async def test_what_is_held_longer_than_it_may_be_is_shown_no_longer(driver: Driver, store: FakeStore) -> None:

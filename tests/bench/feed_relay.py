@@ -73,6 +73,7 @@ class FeedRelay:
         self._target = target
         self._sockets = {is_stalled: folder / f"relay-{is_stalled:d}.sock" for is_stalled in (False, True)}
         self._loop = uvloop.new_event_loop()
+        self._servers: list[asyncio.AbstractServer] = []  # One that nobody holds would be closed.
         self._thread = threading.Thread(target=self._loop.run_forever, name="feed-relay", daemon=True)
 
     def url(self, is_stalled: bool) -> str:
@@ -92,4 +93,4 @@ class FeedRelay:
         feed = hashlib.sha1(redis_schema.script("feed").encode(), usedforsecurity=False).hexdigest().encode()
         for is_stalled, path in self._sockets.items():
             welcome = partial(_In, str(self._target), feed, is_stalled)
-            await self._loop.create_unix_server(welcome, str(path))
+            self._servers.append(await self._loop.create_unix_server(welcome, str(path)))
