@@ -14,8 +14,9 @@ from shared.inspection import MOST_BODY_BYTES, Capture, Hidden, Inspection
 MOST_ENTRIES = 50
 PATH_LENGTH = 200
 PATTERN_LENGTH = 500
-# Names between dots, each with as many places in lists behind it as there are: `messages[*].content`, `input[0]`.
-_STEP = r"[A-Za-z0-9_-]+(\[([0-9]{1,6}|\*)\])*"
+# Names between dots, each with as many places in lists behind it as there are: `messages[*].content`, `input[0]`; `**`
+# stands for any depth.
+_STEP = r"(\*\*|[A-Za-z0-9_-]+(\[([0-9]{1,6}|\*)\])*)"
 PATH_PATTERN = rf"^{_STEP}(\.{_STEP})*$"
 _PATH = re.compile(rf"{_STEP}(\.{_STEP})*")
 # What a pattern may need while it is compiled and while it is looked for, in bytes.

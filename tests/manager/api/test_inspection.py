@@ -13,7 +13,7 @@ CHOSEN: dict[str, Any] = {
     "share": 0.25,
     "max_body_bytes": 1000,
     "hidden": ["emails", "cards"],
-    "json_paths": ["messages[*].content", "user"],
+    "json_paths": ["messages[*].content", "**.user"],
     "patterns": ["case-[0-9]+"],
 }
 
@@ -30,7 +30,7 @@ def test_a_choice_is_kept_shown_and_published(api: Api, published: Published) ->
             0.25,
             1000,
             (Hidden.EMAILS, Hidden.CARDS),
-            ("messages[*].content", "user"),
+            ("messages[*].content", "**.user"),
             ("case-[0-9]+",),
         ),
     )
