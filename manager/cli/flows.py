@@ -12,6 +12,7 @@ import click
 from manager.cli import shown
 from manager.cli.options import remote_options, watch_option
 from manager.cli.remote import connect
+from manager.cli.replay import replay, serve
 from manager.cli.resource import project_id
 
 _COLUMNS = ("request_id", "phase", "project_name", "token_label", "model", "status", "outcome", "error_code", "tags")
@@ -102,6 +103,10 @@ def export(
         raise click.UsageError(f"{output} cannot be written: {error.strerror}") from None
     told = {"file": output, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     shown.as_json(told) if is_json else click.echo(f"{told['sha256']}  {output}")
+
+
+flows.add_command(replay)
+flows.add_command(serve)
 
 
 def _wanted(since_name: str, project: str | None, since: str | None, until: str | None) -> dict[str, Any]:
