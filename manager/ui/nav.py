@@ -27,6 +27,7 @@ ENTRIES = (
     Entry("ui.tokens", "Tokens", "ticket-perforated"),
     Entry("ui.live", "Live", "broadcast"),
     Entry("ui.requests", "Requests", "search"),
+    Entry("ui.rules", "Rules", "filter"),
     Entry("ui.audit", "Audit", "journal-check"),
     Entry("ui.providers", "Providers", "diagram-3"),
     Entry("ui.limits", "Limits", "hourglass-split"),
