@@ -53,7 +53,7 @@ def _fields() -> tuple[Field, ...]:
     ends = [Choice(end.value, label) for end, label in _DEADLINES.items()]
     return (
         Field("name", "Name"),
-        Field("filter", "Filter", 'As in mitmweb: ~m POST & ~bq "salar(y|ies)". See the help beside.', Kind.TEXTAREA),
+        Field("filter", "Filter", 'As in mitmweb: ~m POST & ~bq "salar(y|ies)". See below.', Kind.TEXTAREA),
         Field("action", "What becomes of a request that it fits", kind=Kind.SELECT, choices=kinds),
         project_field("Project", "Empty: all projects, which admins say."),
         Field("tag", "Tag", "What requests are marked with, if they are tagged."),
