@@ -115,7 +115,7 @@ def test_a_request_held_on_another_worker_is_edited_and_the_provider_gets_that(
     rules.set(holding(token))
     waiting = Asked(installation, token, worker=1)
     [seen] = held(installation, token)
-    before = installation.ledger()["requests"]
+    before = chats(installation)
     body = json.loads(rules.shown(seen["request_id"]).request.body or b"")
     assert body["messages"][0]["content"] == "tell me about it"
 
@@ -124,7 +124,7 @@ def test_a_request_held_on_another_worker_is_edited_and_the_provider_gets_that(
 
     assert waiting.status == 200 and json.loads(waiting.content)["model"].startswith("gpt-4o")
     assert "mini" not in json.loads(waiting.content)["model"]
-    assert installation.ledger()["requests"] == before + 1
+    assert chats(installation) == before + 1
     [row] = installation.usage_of(token, 1)
     assert (row["model_asked"], row["is_stream"], row["outcome"]) == ("gpt-4o", False, "finished")
 
@@ -141,7 +141,7 @@ def test_nobody_hangs_when_nobody_decides(
 
 
 def test_a_held_request_is_cut_and_another_refused(installation: Installation, token: Token, rules: Rules) -> None:
-    requests = installation.ledger()["requests"]
+    requests = chats(installation)
     rules.set(holding(token))
     waiting = [Asked(installation, token, worker) for worker in (0, 1)]
     first, second = held(installation, token, 2)
@@ -151,7 +151,7 @@ def test_a_held_request_is_cut_and_another_refused(installation: Installation, t
     decided = time.monotonic()
     codes = {each.join().code() for each in waiting}
 
-    assert codes == {"request_cut", "request_refused"} and installation.ledger()["requests"] == requests
+    assert codes == {"request_cut", "request_refused"} and chats(installation) == requests
     assert max(each.ended for each in waiting) - decided < CUT_SECONDS
 
 
