@@ -65,17 +65,45 @@ ORIGINS = Field(
     "cors_origins", "Web pages that may call", "Their origins, one in each line, such as https://app.example.org.",
     kind=Kind.TAGS,
 )  # fmt: skip
+# The first one is that of a project of which nothing was said.
+_CAPTURES = (
+    Choice("metadata", "All but bodies"),
+    Choice("off", "Nothing"),
+    Choice("sampled", "Bodies of a share"),
+    Choice("full", "All bodies"),
+)
+_KINDS = (
+    Choice("emails", "E-mail addresses"),
+    Choice("cards", "Card numbers"),
+    Choice("phones", "Phone numbers"),
+    Choice("ibans", "IBANs"),
+)
+INSPECTION = (
+    Field(
+        "inspection.capture", "Recorded", "What security staff see of its requests. Keys and tokens are always masked.",
+        kind=Kind.SELECT, choices=_CAPTURES,
+    ),
+    Field("inspection.share", "Share", "Of the requests, from 0 to 1, if a share is recorded.", Kind.NUMBER,
+          attributes={"step": "any"}),
+    Field("inspection.max_body_bytes", "Bytes of each body", "More of it is not recorded.", Kind.NUMBER),
+    Field("inspection.hidden", "Hidden", "In bodies, names and logs.", Kind.CHOICES, _KINDS),
+    Field(
+        "inspection.json_paths", "Hidden fields", "Of JSON, such as messages[*].content. One in each line.", Kind.TAGS
+    ),
+    Field("inspection.patterns", "Hidden patterns", "Regular expressions of RE2. One in each line.", Kind.TAGS),
+)  # fmt: skip
 FEATURES = tuple(
     Field(f"features.{feature}", label, text, kind=Kind.SELECT, choices=_SWITCH, blank=Blank.NULL)
     for feature, (label, text) in _FEATURES.items()
 )
-SETTINGS = (NAME, *ADDRESS, *POLICY, LIMITS, ORIGINS, *FEATURES)
+SETTINGS = (NAME, *ADDRESS, *POLICY, LIMITS, ORIGINS, *INSPECTION, *FEATURES)
 # What is folded away: its title and the fields in it.
 FOLDS = (
     ("Where requests go", ADDRESS),
     ("What may be asked for", POLICY),
     ("How much may be used", (LIMITS,)),
     ("Browsers", (ORIGINS,)),
+    ("What is recorded", INSPECTION),
     ("Features", FEATURES),
 )
 

@@ -356,3 +356,17 @@ def test_fields_say_the_rules_before_anything_is_sent(browse: Browse) -> None:
     assert (key["type"], key["minlength"], key["maxlength"], key["autocomplete"]) == ("password", "8", "4096", "off")
     assert [str(option["value"]) for option in page.all("#field-provider option")] == ["anthropic", "openai"]
     assert not page.all("[style]") and not page.all("script:not([src])")
+
+
+def test_what_is_recorded_can_be_chosen(browse: Browse, api: Api) -> None:
+    project = api.project("search")
+    chosen = {"inspection.capture": "full", "inspection.hidden": "emails", "inspection.json_paths": "user\n**.mail"}
+
+    after = browse().submit(f"/ui/projects/{project['id']}/edit", **chosen)
+    wrong = browse().submit(f"/ui/projects/{project['id']}/edit", **{"inspection.patterns": "(?=x)"})
+
+    assert after.status == 303
+    shown = api.get(f"projects/{project['id']}").json["inspection"]
+    assert (shown["capture"], shown["hidden"], shown["json_paths"]) == ("full", ["emails"], ["user", "**.mail"])
+    assert shown["max_body_bytes"] == 65536
+    assert wrong.status == 422 and "RE2" in wrong.text
