@@ -72,7 +72,8 @@ def test_a_new_installation_is_well_and_stays_untouched(given: SettingsOf, tmp_p
 
 def test_who_may_enter_the_folder_is_told(given: SettingsOf) -> None:
     configuration = given()
-    configuration.data_dir.mkdir(mode=0o755)
+    configuration.data_dir.mkdir()
+    configuration.data_dir.chmod(0o755)
     (configuration.data_dir / "secrets.env").write_text("MANAGEMENT_TOKEN=x\n")
     (configuration.data_dir / "secrets.env").chmod(0o644)
 

@@ -225,9 +225,9 @@ def of_schema(path: Path, revision: str, without: dict[str, set[str]] | None = N
 
 
 ADDED = ("tombstones", "operators", "idempotent_answers", "leases", "job_runs", "audit_chain", "usage_daily")
-ADDED += ("export_cursors", "database_identity", "activity", "ui_sessions")
+ADDED += ("export_cursors", "database_identity", "activity", "ui_sessions", "rules")
 LACKS_0003 = {
-    "projects": {"deleted_at"},
+    "projects": {"deleted_at", "inspection"},
     "tokens": {"refreshed_at", "previous_digest", "previous_until"},
     "requests": {"recorded_at"},
     "audit_events": {"actor_id", "subject_id", "address", "position", "mac", "chained_at"},
