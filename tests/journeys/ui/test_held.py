@@ -62,6 +62,7 @@ def test_a_held_request_is_edited_and_goes_out(
 
     expect(page.locator("[data-toasts]")).to_contain_text("goes out")
     until(lambda: asked)
+    assert asked[0].status_code == 200, asked[0].text
     assert f"transfer 1 to {MAIL}" in asked[0].json()["choices"][0]["message"]["content"]
     [row_of_it] = product.usage_of(token, 1)
     page.goto(f"/ui/requests/{row_of_it['request_id']}")
