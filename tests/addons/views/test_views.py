@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from mitmproxy import contentviews, http
-from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.contentviews import ContentviewResult
 from mitmproxy.test import taddons, tflow, tutils
 
@@ -43,7 +42,7 @@ FORM = "multipart/form-data; boundary=XyZ"
 def registered() -> Iterator[None]:
     before = dict(contentviews.registry._by_name)
     views.register()
-    with taddons.context(Core()):
+    with taddons.context():
         yield
     contentviews.registry._by_name = before
 
