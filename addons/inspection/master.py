@@ -1,6 +1,5 @@
 """Our mitmweb: its view and its page, fed by workers. It has no proxy, and of mitmproxy's addons only the view."""
 
-import importlib.util
 import logging
 
 import redis.asyncio
@@ -12,6 +11,7 @@ from mitmproxy.tools.web import webaddons
 from mitmproxy.tools.web.app import logentry_to_json
 from mitmproxy.tools.web.master import WebMaster
 
+from addons import views
 from addons.endurance import Repeating
 from addons.inspection import looking
 from addons.inspection.book import Book
@@ -118,5 +118,4 @@ def _choose_views() -> None:
     """Leave mitmproxy's content views that are safe, and add our own."""
     looking.keep_safe_views()
     logging.getLogger("mitmproxy.contentviews").setLevel(logging.CRITICAL)
-    if importlib.util.find_spec("addons.views") is not None:
-        importlib.import_module("addons.views").register()
+    views.register()
