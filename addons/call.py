@@ -59,7 +59,10 @@ class Line:
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way through the rooms; each room fills in what it found out."""
+    """One request on its way through the rooms; each room fills in what it found out.
+
+    `offered` are the providers at the host that the client came for; None if it came to our own address.
+    """
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
     correlation_id: str = ""
@@ -67,6 +70,7 @@ class Call:
     started: float = field(default_factory=time.perf_counter)
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
     candidates: Mapping[str, Route] = field(default_factory=dict)
+    offered: frozenset[str] | None = None
     dialect: str = "openai"
     token_id: str = ""
     token_label: str = ""
