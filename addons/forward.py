@@ -57,7 +57,7 @@ class Forward:
             check_modes(ctx.options.mode, self._has_own_certificate)
 
     def entrance(self, choice: layer.NextLayer) -> layer.Layer | None:
-        """Return what stands before our HTTP layer on a connection that is not of reverse mode; None if it is its turn."""
+        """Return what stands before our HTTP layer where clients did not come to our own address; None for nothing."""
         context = choice.context
         host, port = context.server.address or ("", 0)
         if context.client.transport_protocol != "tcp":

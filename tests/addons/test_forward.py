@@ -311,9 +311,7 @@ def forward(calls: Calls, tmp_path: Path) -> Forward:
     return Forward(calls, RouteTable(tmp_path / "own.toml"))
 
 
-def choice(
-    sent: bytes = b"", is_udp: bool = False, address: tuple[str, int] = ("198.51.100.7", 443)
-) -> layer.NextLayer:
+def choice(sent: bytes = b"", is_udp: bool = False, host: str = "198.51.100.7", port: int = 443) -> layer.NextLayer:
     """A connection of WireGuard or local mode, about to be given its next layer."""
     kind = "udp" if is_udp else "tcp"
     client = Client(peername=("10.0.0.1", 1), sockname=("", 0), transport_protocol=kind)  # type: ignore[arg-type]
