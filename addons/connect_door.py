@@ -4,7 +4,7 @@ Nothing is connected to here, and no flow is made of it. What comes through the 
 rooms as what comes to the proxy's own address.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
@@ -42,10 +42,10 @@ class ConnectDoor(ClientConnection):
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if self._tunnel is not None:
-            return self._tunnel.handle_event(event)
-        if isinstance(event, events.Start | events.ConnectionEvent | events.Wakeup):
-            return super()._handle_event(event)
-        return iter(())  # Whatever is said to running requests.
+            yield from self._tunnel.handle_event(event)
+        elif isinstance(event, events.Start | events.ConnectionEvent | events.Wakeup):
+            yield from super()._handle_event(event)
+        # Whatever else comes is for running requests.
 
     def _read_head(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         for command in super()._read_head(event):
@@ -64,7 +64,7 @@ class ConnectDoor(ClientConnection):
             yield commands.SendData(self.conn, ESTABLISHED)
             yield from self._open()
 
-    def _open(self) -> Iterator[commands.Command]:
+    def _open(self) -> layer.CommandGenerator[None]:
         self.state = self.done
         sent_ahead = bytes(self.buf.maybe_extract_at_most(len(self.buf)) or b"")
         self._tunnel = layer.NextLayer(self.context)

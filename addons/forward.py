@@ -6,6 +6,7 @@ Only the hosts of providers are offered. Where a request goes is decided by its 
 
 from mitmproxy import ctx, dns, http
 from mitmproxy.exceptions import OptionsError
+from mitmproxy.net.dns import response_codes, types
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.layers import ClientTLSLayer, DNSLayer, modes
 from mitmproxy.tls import ClientHelloData
@@ -20,7 +21,7 @@ from addons.route_table import RouteTable
 # RFC 8446 section 5.1: the type of the record with which a TLS client begins.
 HANDSHAKE = b"\x16"
 _DNS_PORT = 53
-_ADDRESSES = (dns.types.A, dns.types.AAAA)
+_ADDRESSES = (types.A, types.AAAA)
 _MODES = (
     mode_specs.ReverseMode,
     mode_specs.RegularMode,
@@ -94,7 +95,7 @@ class Forward:
         question = flow.request.question
         is_ours = question is not None and origins.plain_host(question.name) in origins.names(self._table.current)
         if question is None or not is_ours:
-            flow.response = flow.request.fail(dns.response_codes.REFUSED)
+            flow.response = flow.request.fail(response_codes.REFUSED)
         elif question.type not in _ADDRESSES:
             flow.response = flow.request.succeed([])
 

@@ -13,6 +13,7 @@ from mitmproxy import dns, options
 from mitmproxy.connection import Client, Server
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
+from mitmproxy.net.dns import classes, response_codes, types
 from mitmproxy.proxy import layer, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.events import ConnectionClosed, DataReceived, Start
@@ -375,18 +376,18 @@ def test_of_datagrams_only_dns_is_answered(forward: Forward) -> None:
 @pytest.mark.parametrize(
     ("name", "kind", "answered"),
     [
-        ("api.openai.com", dns.types.A, None),
-        ("API.ACME.example", dns.types.AAAA, None),
-        ("api.openai.com", dns.types.HTTPS, dns.response_codes.NOERROR),
-        ("secrets.evil.example", dns.types.A, dns.response_codes.REFUSED),
-        ("x.api.openai.com", dns.types.TXT, dns.response_codes.REFUSED),
+        ("api.openai.com", types.A, None),
+        ("API.ACME.example", types.AAAA, None),
+        ("api.openai.com", types.HTTPS, response_codes.NOERROR),
+        ("secrets.evil.example", types.A, response_codes.REFUSED),
+        ("x.api.openai.com", types.TXT, response_codes.REFUSED),
     ],
 )
 def test_only_the_addresses_of_providers_are_looked_up(
     forward: Forward, name: str, kind: int, answered: int | None
 ) -> None:
     flow = tflow.tdnsflow()
-    flow.request.questions = [dns.Question(name, kind, dns.classes.IN)]
+    flow.request.questions = [dns.Question(name, kind, classes.IN)]
 
     forward.dns_request(flow)
 
@@ -399,7 +400,7 @@ def test_a_lookup_of_nothing_is_refused(forward: Forward) -> None:
 
     forward.dns_request(flow)
 
-    assert flow.response is not None and flow.response.response_code == dns.response_codes.REFUSED
+    assert flow.response is not None and flow.response.response_code == response_codes.REFUSED
 
 
 def test_what_mitmproxys_own_layer_asks_is_refused(forward: Forward) -> None:
