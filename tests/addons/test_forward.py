@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import redis
-from mitmproxy import dns, options
+from mitmproxy import dns, options, platform
 from mitmproxy.connection import Client, Server
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
@@ -221,6 +221,60 @@ async def test_a_provider_that_is_away_is_an_error_in_json(
     assert code_of(await within(proxy[1], trust, post(tenant, CHAT)))[0] == 502
 
 
+# Where the network leads clients here
+
+
+@pytest.fixture
+async def led(
+    configuration: settings.Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, unused_tcp_port: int
+) -> AsyncIterator[tuple[int, ssl.SSLContext, Connected]]:
+    """A proxy whose clients believe to be connected to port 443 of somebody; its port, its trust, and who was asked."""
+    monkeypatch.setattr(platform, "init_transparent_mode", lambda: None)
+    monkeypatch.setattr(platform, "original_addr", lambda sock: ("198.51.100.7", 443))
+    (tmp_path / "providers.toml").write_text(TABLE)
+    monkeypatch.setenv("LLM_PROXY_PROVIDERS_FILE", str(tmp_path / "providers.toml"))
+    scripts, connected = [str(ADDONS / "main.py")], Connected()
+    async with proxying(unused_tcp_port, tmp_path, scripts, RUNNERS["mitmdump"], mode=["transparent"]) as master:
+        master.addons.add(connected)
+        yield unused_tcp_port, ssl.create_default_context(cafile=str(tmp_path / "mitmproxy-ca-cert.pem")), connected
+
+
+async def as_if_there(port: int, trust: ssl.SSLContext, name: str, raw: bytes) -> bytes:
+    """Send raw bytes to what looks like a host of this name."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trust, server_hostname=name)
+    writer.write(raw)
+    async with asyncio.timeout(10):
+        received = await reader.readuntil(b"}")
+        received += await reader.read(1024) if b"error" in received else b""
+    writer.close()
+    return received
+
+
+async def test_a_request_that_the_network_led_here_goes_to_the_provider_of_its_project(
+    led: tuple[int, ssl.SSLContext, Connected], tenant: Tenant
+) -> None:
+    port, trust, connected = led
+    seen: list[bytes] = []
+    async with provided(answering(PLAIN, seen=seen)) as base_url:
+        tenant.publish(base_url)
+        answer = await as_if_there(port, trust, "api.openai.com", get(tenant))
+
+    assert answer.startswith(b"HTTP/1.1 200") and f"bearer {KEY}".encode() in seen[0].lower()
+    assert connected.addresses == [("127.0.0.1", int(base_url.rpartition(":")[2]))]
+
+
+@pytest.mark.parametrize("protocols", [["h2", "http/1.1"], ["http/1.1"]], ids=["http2", "http1"])
+async def test_what_the_network_led_here_for_others_is_refused(
+    led: tuple[int, ssl.SSLContext, Connected], tenant: Tenant, protocols: list[str]
+) -> None:
+    port, trust, connected = led
+    trust.set_alpn_protocols(protocols)
+
+    answer = await as_if_there(port, trust, "github.com", get(tenant))
+
+    assert code_of(answer) == (403, "host_not_allowed") and connected.addresses == []
+
+
 # The door
 
 
@@ -303,7 +357,7 @@ def test_the_door_ignores_what_is_for_requests_and_ends_with_its_client() -> Non
     assert ignored == [] and [type(command).__name__ for command in ended] == ["CloseConnection"]
 
 
-# What the network leads here
+# Its decisions, one by one
 
 
 @pytest.fixture
