@@ -137,16 +137,17 @@ def test_a_stream_through_a_tunnel_ends_when_its_token_is_revoked(forward: Forwa
     token = forward.token()
     headers = {"x-mock-behaviour": json.dumps({"chunks": 100_000, "chunk_interval_ms": 20})}
     ask: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "stream": True}
-    stream = forward.client(token).chat.completions.create(**ask, extra_headers=headers)
-    ended = threading.Timer(20, stream.close)  # Else a stream that goes on would never fail.
-    ended.start()
+    with forward.client(token) as client:
+        stream = client.chat.completions.create(**ask, extra_headers=headers)
+        ended = threading.Timer(20, stream.close)  # Else a stream that goes on would never fail.
+        ended.start()
 
-    next(iter(stream))
-    forward.installation.manage("DELETE", f"/manage/tokens/{token.id}")
-    with pytest.raises(openai.APIError) as raised:
-        for _ in stream:
-            pass
-    ended.cancel()
+        next(iter(stream))
+        forward.installation.manage("DELETE", f"/manage/tokens/{token.id}")
+        with pytest.raises(openai.APIError) as raised:
+            for _ in stream:
+                pass
+        ended.cancel()
 
     assert raised.value.code == "token_inactive"
     [row] = forward.installation.usage_of(token, 1)
@@ -155,7 +156,8 @@ def test_a_stream_through_a_tunnel_ends_when_its_token_is_revoked(forward: Forwa
 
 def test_neither_key_nor_token_is_in_saved_flows_and_logs(forward: ForwardProxy) -> None:
     token = forward.token()
-    list(forward.client(token).models.list())
+    with forward.client(token) as client:
+        list(client.models.list())
     forward.send(token.secret, f"https://api.openai.com/v1/models/{token.secret}")
     forward.send(token.secret, "http://api.openai.com/v1/models")
     with pytest.raises(requests.exceptions.ProxyError):
