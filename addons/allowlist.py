@@ -28,7 +28,8 @@ class Allowlist:
         table = self._table.current
         match = table.match(flow.request.method, flow.request.path.partition("?")[0])
         call = self.calls.of(flow)
-        call.dialect = likely_dialect(flow.request, table, list(match.routes))
-        if not match.routes:
+        found = {name: route for name, route in match.routes.items() if call.offered is None or name in call.offered}
+        call.dialect = likely_dialect(flow.request, table, list(found))
+        if not found:
             raise Refused(method_not_allowed(match.allowed) if match.allowed else ENDPOINT_NOT_FOUND)
-        call.candidates = match.routes
+        call.candidates = found

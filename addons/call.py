@@ -65,6 +65,7 @@ class Call:
     Once it `is_judged`, rules have been asked: they gave it `tags`, and one `rule` has decided. `held_until` is there
     while it is held. If it `is_hidden`, none of its bodies is shown to anybody; `hidden` has what its shown body has
     placeholders for.
+    `offered` are the providers at the host that the client came for; None if it came to our own address.
     """
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
@@ -74,6 +75,7 @@ class Call:
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
     head: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     candidates: Mapping[str, Route] = field(default_factory=dict)
+    offered: frozenset[str] | None = None
     dialect: str = "openai"
     token_id: str = ""
     token_label: str = ""

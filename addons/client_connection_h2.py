@@ -1,18 +1,15 @@
-"""The client's HTTP/2 connection, where TLS is configured, and the answer to those who come without TLS there."""
+"""The client's HTTP/2 connection, within TLS."""
 
 import h2.errors
 import h2.events
 from mitmproxy import http
-from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import ErrorCode, RequestProtocolError, ResponseHeaders
 from mitmproxy.proxy.layers.http._http2 import Http2Server
 
 from addons.answer_head import without_needless_framing
-from addons.call import Call
 from addons.client_connection import StopReading
-from addons.refusal import invalid_request, respond
 
 # RFC 9113 section 8.2.2: an answer with one of these is malformed.
 _HTTP1_ONLY = ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade")
@@ -60,18 +57,3 @@ class Http2ClientConnection(Http2Server):
         if not self.is_closed(event.stream_id):
             self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())
-
-
-class TlsRequired(layer.Layer):
-    """Answers whatever comes without TLS once, and closes."""
-
-    _has_answered = False
-
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(event, events.DataReceived) and not self._has_answered:
-            self._has_answered = True
-            response = respond(invalid_request("This port takes HTTPS only."), Call())
-            response.headers["connection"] = "close"
-            response.timestamp_end = response.timestamp_start
-            yield commands.SendData(event.connection, http1.assemble_response(response))
-            yield commands.CloseConnection(event.connection)

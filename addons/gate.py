@@ -55,7 +55,7 @@ class Gate:
             raise Refused(refusal.SERVICE_UNAVAILABLE) from error
         if isinstance(verdict, Denied):
             self._note_denial(call, verdict)
-            raise Refused(_refusal_of(verdict))
+            raise Refused(refusal.OTHER_PROVIDER if _is_elsewhere(call, verdict) else _refusal_of(verdict))
         self._note_caller(call, verdict)
 
     async def _look(self, call: Call, providers: Sequence[str]) -> Caller | Denied:
@@ -78,6 +78,12 @@ class Gate:
         providers = self._table.current.providers
         if denied.project is not None and denied.project.provider in providers:
             call.dialect = providers[denied.project.provider].dialect
+
+
+def _is_elsewhere(call: Call, denied: Denied) -> bool:
+    """Tell whether the client came for the host of another provider than its token's."""
+    is_not_offered = denied.reason is Denial.ENDPOINT_NOT_FOUND and call.offered is not None
+    return is_not_offered and denied.project is not None and denied.project.provider not in (call.offered or ())
 
 
 def _refusal_of(denied: Denied) -> Refusal:

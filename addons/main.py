@@ -26,6 +26,7 @@ from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
 from addons.feed import Feed  # noqa: E402
 from addons.flushing import Flushing  # noqa: E402
+from addons.forward import Forward  # noqa: E402
 from addons.gate import Gate  # noqa: E402
 from addons.headers import Headers  # noqa: E402
 from addons.hiding import reveal  # noqa: E402
@@ -78,7 +79,7 @@ class Posture:
 
     def load(self, loader: Loader) -> None:
         """Connect to providers only after all checks, print no flows, offer no side entrances."""
-        ctx.options.update(connection_strategy="lazy", rawtcp=False)
+        ctx.options.update(connection_strategy="lazy", rawtcp=False, upstream_cert=False)
         # The engine has none of these.
         ctx.options.update_known(onboarding=False, flow_detail=0, termlog_verbosity="error", web_open_browser=False)
         _set_up_tls(self._configuration)
@@ -121,6 +122,8 @@ def compose(configuration: settings.Settings) -> list[object]:
     targets = Targets(breakers)
     recovery = Recovery(calls, breakers, targets, metrics.upstream_failed, metrics.retried)
     interrupts = Interrupts(_connection_handlers)
+    has_certificate = configuration.tls_file is not None
+    forward = Forward(calls, table, has_certificate)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
     feed = Feed(store, metrics, configuration.feed_mb << 20)
     body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
@@ -130,9 +133,10 @@ def compose(configuration: settings.Settings) -> list[object]:
     return [
         Posture(configuration),
         table,
-        Upstream(calls, recovery, interrupts, _connection_handlers, configuration.tls_file is not None),
+        Upstream(calls, recovery, interrupts, _connection_handlers, forward, has_certificate),
         RequestHead(calls),
         Redaction(calls, table),
+        forward,
         Preflight(calls, table, store),
         Allowlist(calls, table),
         body,

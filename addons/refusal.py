@@ -32,6 +32,8 @@ TOKEN_INACTIVE = Refusal(401, "token_inactive", "This token has been revoked.")
 PROJECT_INACTIVE = Refusal(403, "project_inactive", "The project of this token is not active.")
 ORIGIN_NOT_ALLOWED = Refusal(403, "origin_not_allowed", "Pages of this origin may not call with this token.")
 MODEL_NOT_ALLOWED = Refusal(403, "model_not_allowed", "This token may not use this model.", param="model")
+HOST_NOT_ALLOWED = Refusal(403, "host_not_allowed", "Only the hosts of providers are reached through this proxy.")
+OTHER_PROVIDER = Refusal(403, "host_not_allowed", "This token is for a provider at another host.")
 REQUEST_CUT = Refusal(403, "request_cut", "An operator has ended this request.")
 REQUEST_DENIED = Refusal(403, "request_denied", "A rule of the operators denies this request.")
 REQUEST_REFUSED = Refusal(403, "request_refused", "An operator has refused this request.")
@@ -90,6 +92,9 @@ def upstream_keys_exhausted(retry_after: int) -> Refusal:
 def circuit_open(retry_after: int) -> Refusal:
     """The provider has failed so often that it is left alone; `retry_after` in seconds until it is tried again."""
     return Refusal(503, "circuit_open", "The provider is failing and is left alone for a moment.", retry_after)
+
+
+TLS_ONLY = invalid_request("Only HTTPS is taken here.")
 
 
 def respond(refusal: Refusal, call: Call) -> http.Response:

@@ -25,10 +25,13 @@ from mitmproxy.proxy.tunnel import LayerStack
 
 from addons.call import Calls
 from addons.client_connection import ClientConnection
-from addons.client_connection_h2 import Http2ClientConnection, TlsRequired
+from addons.client_connection_h2 import Http2ClientConnection
+from addons.forward import HANDSHAKE, Forward
 from addons.interrupts import Interrupted, Interrupts
+from addons.one_answer import OneAnswer
 from addons.provider_connection import ProviderClient
 from addons.recovery import Recovery
+from addons.refusal import TLS_ONLY
 from addons.retiring import Retiring
 from addons.routing_layer import RoutingLayer
 from addons.stream import ProxyStream
@@ -37,8 +40,6 @@ from addons.sweeper import Sweeper
 
 # Provider connections that one client connection may use at the same time: one for each of its streams.
 MAX_CONNECTIONS = 1000
-# RFC 8446 section 5.1: the type of the record with which a TLS client begins.
-_HANDSHAKE = b"\x16"
 
 Handlers = Callable[[], Mapping[object, ConnectionHandler]]
 
@@ -184,15 +185,23 @@ class ProxyLayer(RoutingLayer):
 
 
 class Upstream:
-    """Takes over whatever arrives on the reverse port; what does not speak HTTP is answered with 400.
+    """Takes over whatever arrives; what does not speak HTTP is answered with 400.
 
-    With `requires_tls` clients must use TLS, and may then use HTTP/2; without it they can use neither.
+    With `requires_tls` clients of reverse mode must use TLS, and may then use HTTP/2; without it they can use neither.
+    Those of other modes pass `forward` first.
     """
 
     def __init__(
-        self, calls: Calls, recovery: Recovery, interrupts: Interrupts, handlers: Handlers, requires_tls: bool = False
+        self,
+        calls: Calls,
+        recovery: Recovery,
+        interrupts: Interrupts,
+        handlers: Handlers,
+        forward: Forward,
+        requires_tls: bool = False,
     ) -> None:
         self.calls = calls
+        self._forward = forward
         self._requires_tls = requires_tls
         self._recovery = recovery
         self._interrupts = interrupts
@@ -201,19 +210,26 @@ class Upstream:
         self._sweeper = Sweeper()
 
     def next_layer(self, choice: layer.NextLayer) -> None:
-        """Answer mitmproxy's question for the next layer of a reverse connection."""
+        """Answer mitmproxy's question for the next layer of a connection."""
+        is_reverse = isinstance(choice.context.layers[0], modes.ReverseProxy)
+        entrance = self._entrance(choice) if is_reverse else self._forward.entrance(choice)
+        choice.layer = entrance or self._proxy_layer(choice.context)
+
+    def _entrance(self, choice: layer.NextLayer) -> layer.Layer | None:
         context = choice.context
-        if not isinstance(context.layers[0], modes.ReverseProxy):
-            return
-        if self._requires_tls and not context.client.tls:
-            choice.layer = ClientTLSLayer(context) if choice.data_client()[:1] == _HANDSHAKE else TlsRequired(context)
-        else:
-            does_tls = self._does_tls(context.client)
-            if does_tls:
-                self._lift_limit(context.client.id)
-            call_hook = getattr(self._handlers().get(context.client.id), "call_hook", None)
-            made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls, call_hook)
-            choice.layer = self._layers[context.client.id] = made
+        if not self._requires_tls or context.client.tls:
+            return None
+        is_tls = choice.data_client()[:1] == HANDSHAKE
+        return ClientTLSLayer(context) if is_tls else OneAnswer(context, TLS_ONLY)
+
+    def _proxy_layer(self, context: Context) -> ProxyLayer:
+        does_tls = self._does_tls(context.client)
+        if does_tls:
+            self._lift_limit(context.client.id)
+        call_hook = getattr(self._handlers().get(context.client.id), "call_hook", None)
+        made = ProxyLayer(context, self.calls, self._recovery, self._interrupts, does_tls, call_hook)
+        self._layers[context.client.id] = made
+        return made
 
     def _does_tls(self, client: Client) -> bool:
         # The engine's connections are shared by clients, and so is the TLS on them.

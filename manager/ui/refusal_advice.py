@@ -54,6 +54,11 @@ ADVICE: Mapping[str, Advice] = {
         "A limit counts money, and there is no price for this model.",
         "An admin can add its price on the prices page.",
     ),
+    "host_not_allowed": Advice(
+        "403",
+        "In forward mode the application called a host of no provider, or of another provider than its token's.",
+        "Give the application a token for the provider that it calls. Other hosts must not go through this proxy.",
+    ),
     "origin_not_allowed": Advice(
         "403",
         "A web page of an origin that the project does not list has called.",

@@ -13,7 +13,7 @@ from typing import Any
 
 from addons.dialects.conversation import chat, cut_json, embeddings, events, messages, responses
 from addons.dialects.conversation.plain import brief, fields, items, number, plain, pretty, text, word
-from addons.dialects.conversation.turns import Block, Conversation, Kind, Turn, bounded
+from addons.dialects.conversation.turns import Block, Conversation, Kind, Turn
 
 __all__ = ["Block", "Conversation", "Kind", "Topic", "Turn", "of_answer", "of_request", "topic_of"]
 
@@ -100,7 +100,7 @@ def of_request(topic: Topic, body: bytes) -> Conversation:
     document = _object(found)
     turns = _READINGS[topic].asked(document)
     facts = _settings(document)
-    return Conversation(bounded(turns), facts, rest="" if turns else pretty(document), is_cut=is_cut)
+    return Conversation(tuple(turns), facts, rest="" if turns else pretty(document), is_cut=is_cut)
 
 
 def of_answer(topic: Topic, body: bytes, content_type: str = "") -> Conversation:
@@ -110,7 +110,7 @@ def of_answer(topic: Topic, body: bytes, content_type: str = "") -> Conversation
     turns = reading.answered(document)
     error, usage = _error(document), _usage(fields(document.get("usage")))
     rest = "" if turns or error else pretty(document)
-    return Conversation(bounded(turns), _model(document), usage, reading.ending(document), error, rest, is_cut)
+    return Conversation(tuple(turns), _model(document), usage, reading.ending(document), error, rest, is_cut)
 
 
 def _answer(reading: _Reading, body: bytes, content_type: str) -> tuple[dict[str, Any], bool]:

@@ -59,12 +59,9 @@ def of_openai(part: dict[str, Any], kind: str) -> Block | None:
 def of_anthropic(part: dict[str, Any], kind: str) -> Block | None:
     """Return the attachment in a block of a message, as Anthropic has them; None if it is something else."""
     source = fields(part.get("source"))
-    if kind not in ("image", "document") or not source:
-        return None
     name, given = part.get("title"), text(source.get("type"))
+    if kind not in ("image", "document") or not source or given in ("text", "content"):
+        return None
     if given == "base64":
         return encoded(text(source.get("media_type")) or kind, source.get("data"), name)
-    if given == "text":
-        told = f"{size(len(text(source.get('data')).encode(errors='replace')))} of text"
-        return Block(Kind.ATTACHMENT, ", ".join(each for each in (word(name), told) if each))
     return attachment(kind, source.get("url") or source.get("file_id"), name)

@@ -6,18 +6,18 @@ from typing import Any
 
 from addons.dialects.conversation import attachments, pieces
 from addons.dialects.conversation.plain import arguments, fields, items, number, plain, text, word
-from addons.dialects.conversation.turns import MOST_BLOCKS, Block, Kind, Turn, turn
+from addons.dialects.conversation.turns import MOST_BLOCKS, Block, Kind, Turn, told, turn
 
 
 def asked(document: dict[str, Any]) -> list[Turn]:
     """Return the turns of a request for a chat completion."""
-    return [message(each) for each in items(document.get("messages"))]
+    return told(message, items(document.get("messages")))
 
 
 def answered(document: dict[str, Any]) -> list[Turn]:
     """Return the turns of an answer: one for each choice."""
     choices = items(document.get("choices"))
-    return [_choice(fields(choice), len(choices) > 1) for choice in choices]
+    return told(lambda choice: _choice(fields(choice), len(choices) > 1), choices)
 
 
 def ending(document: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ def prompted(document: dict[str, Any]) -> list[Turn]:
     """Return the turns of a request for a completion: a prompt, or several, as text or as numbers of tokens."""
     prompt = document.get("prompt")
     prompts: Sequence[Any] = [prompt] if not isinstance(prompt, list) or _is_tokens(prompt) else prompt
-    turns = [Turn("prompt", tuple(_prompt(each))) for each in prompts if each]
+    turns = told(lambda each: Turn("prompt", tuple(_prompt(each))), [each for each in prompts if each])
     suffix = plain(document.get("suffix"))
     return turns + ([Turn("suffix", (Block(Kind.TEXT, suffix),))] if suffix else [])
 

@@ -11,6 +11,8 @@ MOST_MENDED = 2 << 20
 MOST_LEVELS = 200
 
 _PIECE = re.compile(r'[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\],:]|[^\s"{}\[\],:]++)', re.DOTALL)
+# Values with their commas, many at a time.
+_RUN = re.compile(r'(?:[ \t\r\n]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"{}\[\],:]++)[ \t\r\n]*+,)++', re.DOTALL)
 _STRING_SO_FAR = re.compile(r'"[^"\\]*+(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[^"\\]*+)*+')
 _CLOSING = {"{": "}", "[": "]"}
 
@@ -37,7 +39,12 @@ def _mended(text: str) -> str:
     """Return the text up to where it breaks off, with everything closed that is open there."""
     place, closers, previous = 0, "", ""
     safe = (0, "")
-    while len(closers) < MOST_LEVELS and (found := _PIECE.match(text, place)):
+    while len(closers) < MOST_LEVELS:
+        if run := _RUN.match(text, place):
+            place, previous = run.end(), ","
+            safe = place - 1, closers
+        if (found := _PIECE.match(text, place)) is None:
+            break
         piece, place = found[1], found.end()
         if piece in _CLOSING:
             closers = _CLOSING[piece] + closers

@@ -5,14 +5,14 @@ from typing import Any
 
 from addons.dialects.conversation import pieces
 from addons.dialects.conversation.plain import fields, items, number, text, word
-from addons.dialects.conversation.turns import Turn, turn
+from addons.dialects.conversation.turns import Turn, told, turn
 
 
 def asked(document: dict[str, Any]) -> list[Turn]:
     """Return the turns of a request."""
     system = pieces.blocks(document.get("system"))
     turns = [turn("system", system)] if system else []
-    return turns + [_message(fields(each)) for each in items(document.get("messages"))]
+    return turns + told(lambda each: _message(fields(each)), items(document.get("messages")))
 
 
 def answered(document: dict[str, Any]) -> list[Turn]:

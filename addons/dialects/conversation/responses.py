@@ -5,7 +5,7 @@ from typing import Any
 
 from addons.dialects.conversation import pieces
 from addons.dialects.conversation.plain import fields, items, number, plain, text, word
-from addons.dialects.conversation.turns import Block, Kind, Turn, turn
+from addons.dialects.conversation.turns import Block, Kind, Turn, told, turn
 
 
 def asked(document: dict[str, Any]) -> list[Turn]:
@@ -15,12 +15,12 @@ def asked(document: dict[str, Any]) -> list[Turn]:
     given = document.get("input")
     if isinstance(given, str):
         return [*turns, turn("user", pieces.blocks(given))]
-    return turns + [item(fields(each)) for each in items(given)]
+    return turns + told(lambda each: item(fields(each)), items(given))
 
 
 def answered(document: dict[str, Any]) -> list[Turn]:
     """Return the turns of an answer: one for each item of its output."""
-    return [item(fields(each)) for each in items(document.get("output"))]
+    return told(lambda each: item(fields(each)), items(document.get("output")))
 
 
 def ending(document: dict[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """What a body says, as people read it: who said what, what was called and attached, and how it ended."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 # Of longer conversations the start and the end are kept, of longer turns the start.
 MOST_TURNS = 500
@@ -65,10 +66,10 @@ def turn(role: str, blocks: Sequence[Block]) -> Turn:
     return Turn(role, kept)
 
 
-def bounded(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Return turns without those in the middle of very many."""
-    if len(turns) <= MOST_TURNS:
-        return tuple(turns)
-    left_out = len(turns) - MOST_TURNS
+def told(tell: Callable[[Any], Turn], given: Sequence[Any]) -> list[Turn]:
+    """Return what is told of each of these, without those in the middle of very many."""
+    if len(given) <= MOST_TURNS:
+        return [tell(each) for each in given]
+    left_out = len(given) - MOST_TURNS
     gap = Turn("...", (Block(Kind.NOTE, f"{left_out} turns are not shown"),))
-    return (*turns[:_FIRST], gap, *turns[_FIRST + left_out :])
+    return [*map(tell, given[:_FIRST]), gap, *map(tell, given[_FIRST + left_out :])]

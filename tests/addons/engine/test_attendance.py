@@ -15,8 +15,10 @@ from mitmproxy.proxy import layer
 from addons.breakers import Breakers
 from addons.call import Calls
 from addons.engine.master import EngineMaster
+from addons.forward import Forward
 from addons.interrupts import Interrupts
 from addons.recovery import Recovery
+from addons.route_table import RouteTable
 from addons.targets import Targets
 from addons.upstream import Upstream
 from tests.addons.test_credentials import free_probe
@@ -39,7 +41,8 @@ class Doorman:
         breakers = Breakers(lambda change: None, free_probe, lambda *change: None)
         recovery = Recovery(calls, breakers, Targets(breakers), lambda *failure: None, lambda provider: None)
         self.master: EngineMaster | None = None
-        self._upstream = Upstream(calls, recovery, Interrupts(self._handlers), self._handlers)  # type: ignore[arg-type]
+        forward = Forward(calls, RouteTable())
+        self._upstream = Upstream(calls, recovery, Interrupts(self._handlers), self._handlers, forward)  # type: ignore[arg-type]
         self.door = asyncio.Event()
         self.door.set()
         self.turns_away = False

@@ -1,6 +1,7 @@
 """What bodies of each API say, as people read it."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -593,18 +594,23 @@ LARGE_STREAMS = {
 
 
 @pytest.mark.parametrize("name", list(LARGE))
-def test_large_requests_are_told_in_little_space(name: str) -> None:
+def test_large_requests_are_told_in_little_time_and_space(name: str) -> None:
+    began = time.process_time()
     try:
         told = of_request(Topic.CHAT, LARGE[name])
     except ValueError:
         told = Conversation()
 
+    assert time.process_time() - began < 5
     assert len(shown(told)) < 4 * _MIB
 
 
 @pytest.mark.parametrize("name", list(LARGE_STREAMS))
 @pytest.mark.parametrize("topic", [Topic.CHAT, Topic.RESPONSES, Topic.MESSAGES])
-def test_large_streams_are_told_in_little_space(topic: Topic, name: str) -> None:
+def test_large_streams_are_told_in_little_time_and_space(topic: Topic, name: str) -> None:
+    began = time.process_time()
+
     told = of_answer(topic, LARGE_STREAMS[name], STREAM)
 
+    assert time.process_time() - began < 5
     assert len(shown(told)) < 4 * _MIB
