@@ -361,7 +361,7 @@ async def test_what_nobody_decides_about_ends_by_itself(
 async def test_a_decision_that_was_not_heard_is_found_at_the_deadline(
     proxy: tuple[Master, int], tenant: Tenant, operator: Operator
 ) -> None:
-    await operator.rules(hold(1))
+    await operator.rules(hold(3))
     async with providing(tenant) as provider:
         waiting = asyncio.create_task(exchange(proxy[1], post(tenant, CHAT)))
         [seen] = await operator.held()
