@@ -109,7 +109,7 @@ def of_answer(topic: Topic, body: bytes, content_type: str = "") -> Conversation
     document, is_cut = _answer(reading, body[:MOST_READ], content_type)
     turns = reading.answered(document)
     error, usage = _error(document), _usage(fields(document.get("usage")))
-    rest = "" if turns or error else pretty(document)
+    rest = "" if turns or error or not document else pretty(document)
     return Conversation(tuple(turns), _model(document), usage, reading.ending(document), error, rest, is_cut)
 
 
@@ -118,10 +118,10 @@ def _answer(reading: _Reading, body: bytes, content_type: str) -> tuple[dict[str
         found, is_cut = cut_json.read(body)
         return _object(found), is_cut
     told, is_cut = events.read(body)
-    if not told and body.lstrip().startswith(b"{"):
+    if not told and not events.may_begin(body):
         found, is_cut = cut_json.read(body)  # An error may come as JSON, whatever the head says.
         return _object(found), is_cut
-    return reading.joined(told), is_cut
+    return (reading.joined(told) if told else {}), is_cut
 
 
 def _object(document: Any) -> dict[str, Any]:

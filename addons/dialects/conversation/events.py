@@ -15,6 +15,12 @@ def is_stream(content_type: str, body: bytes) -> bool:
     return kind == "text/event-stream" or body.lstrip()[:8].startswith(_STARTS)
 
 
+def may_begin(body: bytes) -> bool:
+    """Tell whether a body, however short, can be the beginning of a stream."""
+    start = body.lstrip()
+    return any(start.startswith(name[: len(start)]) for name in _STARTS)
+
+
 def read(body: bytes) -> tuple[list[dict[str, Any]], bool]:
     """Return the objects of the events, and whether the last one breaks off. What is no object is passed over."""
     reader = EventReader()

@@ -182,7 +182,13 @@ def _response(kind: str, **more: Any) -> dict[str, Any]:
     return {"type": f"response.{kind}", "output_index": 0, **more}
 
 
-_RESPONSE_HEAD = {"id": "resp_1", "status": "in_progress", "model": "gpt-5", "output": [], "error": None}
+_RESPONSE_HEAD: dict[str, Any] = {
+    "id": "resp_1",
+    "status": "in_progress",
+    "model": "gpt-5",
+    "output": [],
+    "error": None,
+}
 RESPONSE_EVENTS = [
     {"type": "response.created", "response": _RESPONSE_HEAD},
     _response("output_item.added", item={"type": "message", "role": "assistant", "content": []}),
@@ -254,7 +260,7 @@ def _delta(index: int, **delta: Any) -> dict[str, Any]:
     return {"type": "content_block_delta", "index": index, "delta": delta}
 
 
-MESSAGE_EVENTS = [
+MESSAGE_EVENTS: list[dict[str, Any]] = [
     {"type": "message_start", "message": MESSAGE_ANSWER | {"content": [], "stop_reason": None}},
     {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": ""}},
     _delta(0, type="thinking_delta", thinking="Ask "),

@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -380,6 +381,18 @@ def test_an_error_in_json_is_told_though_the_head_announces_a_stream() -> None:
     assert told.error == ": no"
 
 
+@pytest.mark.parametrize("sent", [b"", b"da", b": ping", b"data: [DONE]\n\n"], ids=["none", "cut", "comment", "done"])
+@pytest.mark.parametrize("topic", list(Topic))
+def test_of_a_stream_that_has_said_nothing_nothing_is_told(topic: Topic, sent: bytes) -> None:
+    assert of_answer(topic, sent, STREAM) == Conversation()
+
+
+@pytest.mark.parametrize("topic", list(Topic))
+def test_what_is_said_to_be_a_stream_and_is_none_is_an_error(topic: Topic) -> None:
+    with pytest.raises(ValueError, match="."):
+        of_answer(topic, b"<html>Bad Gateway</html>", STREAM)
+
+
 # What breaks off
 
 
@@ -559,9 +572,9 @@ def test_any_json_object_is_told(document: dict[str, Any], topic: Topic) -> None
 @given(sent=st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode(errors="replace")))
 def test_any_bytes_are_told_or_an_error(sent: bytes) -> None:
     for topic in Topic:
-        for tell in (lambda: of_request(topic, sent), lambda: of_answer(topic, sent, STREAM)):  # noqa: B023
+        for tell in (of_request, partial(of_answer, content_type=STREAM)):
             try:
-                told = tell()
+                told = tell(topic, sent)
             except ValueError:
                 continue
             shown(told).encode()
