@@ -10,7 +10,7 @@ from flask.views import MethodView
 from manager import audit, audit_search, db
 from manager.actions import audit as actions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Label, Moment, PageQuery, sort_field
+from manager.api.fields import Label, Moment, PageQuery, RequestId, sort_field
 from manager.audit_export import MEDIA_TYPES, Shape
 from manager.audit_verification import Report
 from manager.current import scope, services
@@ -32,7 +32,7 @@ class AuditFilters(ma.Schema):
     project_id = ma.fields.UUID(load_default=None)
     token_id = ma.fields.UUID(load_default=None)
     subject_id = ma.fields.UUID(load_default=None, metadata={"description": "What was done to, if neither of these."})
-    request_id = ma.fields.String(load_default=None, validate=ma.validate.Regexp("^[A-Za-z0-9._-]{1,64}$"))
+    request_id = RequestId(load_default=None)
     since = Moment(load_default=None, data_key="from", metadata={"description": "Then or later."})
     until = Moment(load_default=None, metadata={"description": "Before."})
     text = Label(

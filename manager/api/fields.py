@@ -162,6 +162,16 @@ class Exact(ma.fields.String):
         super().__init__(**{"load_default": None, "validate": [length, none], "metadata": said, **more})
 
 
+class RequestId(ma.fields.String):
+    """What a request is called in answers, logs and records."""
+
+    PATTERN = "^[A-Za-z0-9._-]{1,64}$"
+
+    def __init__(self, **more: Any) -> None:
+        exact = ma.validate.Regexp(self.PATTERN.replace("$", r"\Z"))
+        super().__init__(validate=exact, metadata={"pattern": self.PATTERN}, **more)
+
+
 class WholeNumber(ma.fields.Integer):
     """A whole number in a query: digits and nothing else."""
 

@@ -11,7 +11,7 @@ from flask.views import MethodView
 from manager import flow_exports, flows, texts
 from manager.actions import flows as actions
 from manager.api.blueprint import ManageBlueprint
-from manager.api.fields import Exact, Moment, WholeNumber
+from manager.api.fields import Exact, Moment, RequestId, WholeNumber
 from manager.api.prices import Usd
 from manager.current import scope, services
 from manager.flows import Wanted
@@ -21,7 +21,6 @@ from shared.flow_schema import FlowRecord, Message, Phase
 blueprint = ManageBlueprint("flows", "Requests as the inspector's feed has them: redacted, and only the latest ones.")
 _LINKS = {"get": ("get", "/manage/flows/{request_id}", {"request_id": "$response.body#/items/0/request_id"})}
 _ZIP = {flow_exports.MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
-ID_PATTERN = "^[A-Za-z0-9._-]{1,64}$"
 
 
 class _Instant(ma.fields.Float):
@@ -115,7 +114,7 @@ class ExportShape(ma.Schema):
     """Which flows; what is left out or null does not matter."""
 
     request_ids = ma.fields.List(
-        ma.fields.String(metadata={"pattern": ID_PATTERN, "maxLength": 64}),
+        RequestId(),
         allow_none=True,
         load_default=None,
         metadata={"schema": {"minItems": 1, "maxItems": flows.LONGEST_LIST}},

@@ -10,7 +10,7 @@ from manager.ui.shown import duration_short, number, significant
 
 OK, OTHERS = "ok", "others"
 # What ended so was wanted so: by the client, or by an operator.
-_WANTED = (OK, "client_aborted", "cut", "request_cut")
+_WANTED = (OK, "client_aborted", "cut", "request_cut", "request_refused")
 _PERCENTS = (50, 95, 99)
 
 # Amounts by bucket of each moment, see manager/activity.py.
@@ -85,5 +85,5 @@ def _times(found: Mapping[int, float], percents: Sequence[int]) -> list[Cell]:
 
 
 def ended_badly(totals: Mapping[str, int]) -> int:
-    """Return how many requests failed: those that their clients left, or operators cut, have not."""
+    """Return how many requests failed: those that their clients left, or operators cut or refused, have not."""
     return sum(amount for name, amount in totals.items() if name not in _WANTED)

@@ -225,6 +225,17 @@ async def test_one_who_left_just_when_it_was_decided_is_not_served(room: Holding
     assert await finished(*tasks) == [None] and flow.error is not None
 
 
+async def test_what_ended_while_nobody_had_decided_goes_no_further(room: Holding, calls: Calls, caller: Caller) -> None:
+    flow = asked(calls, caller)
+    call = calls.of(flow)
+    tasks = await begun(room, calls, flow, rule=Rule("1", "k", "~all", Action.HOLD, on_deadline=OnDeadline.RELEASE))
+    assert call.attempts.waiter is not None
+    call.ended_by_client = True
+    call.attempts.waiter.set()
+
+    assert await finished(*tasks) == [None] and flow.error is not None
+
+
 async def test_what_was_missed_is_found_on_catching_up(room: Holding, desk: Desk, calls: Calls, caller: Caller) -> None:
     flows = [asked(calls, caller) for _ in range(2)]
     tasks = await begun(room, calls, *flows)

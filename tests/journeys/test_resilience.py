@@ -97,13 +97,14 @@ class Load:
     def _ask(self, session: requests.Session, number: int) -> str:
         url = self._installation.proxy_urls[number % 2] + CHAT
         headers = {"authorization": f"Bearer {self._token.secret}", **behaving(chunk_interval_ms=20)}
-        body, received = {**ASK, "stream": number % 4 == 0}, b""
+        body, received, has_begun = {**ASK, "stream": number % 4 == 0}, b"", False
         try:
             with session.post(url, json=body, headers=headers, timeout=40, stream=True) as answer:
+                has_begun = True
                 for piece in answer.iter_content(None):
                     received += piece
         except requests.RequestException:
-            return "broken" if received else "broken before its first byte"
+            return "broken" if has_begun else "broken before it began"
         if answer.status_code != 200:
             return f"{answer.status_code} {json.loads(received)['error']['code']}"
         return (

@@ -204,7 +204,7 @@ def _is_alive(pid: int) -> bool:
 
 def _is_refused(proxy: Proxy) -> bool:
     try:
-        requests.get(f"http://127.0.0.1:{proxy.port}/", timeout=5)
+        requests.get(f"http://127.0.0.1:{proxy.port}/", timeout=20)
     except requests.ConnectionError:
         return True
     return False

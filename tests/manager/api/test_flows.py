@@ -109,7 +109,12 @@ def test_an_export_is_a_zip_that_the_audit_knows(api: Api, redis_client: redis.R
         assert parts == {name: sha256(file.read(name)).hexdigest() for name in ("flows.mitm", "flows.har")}
     assert manifest["audit_event_id"] == event["id"]
     assert [flow["request_id"] for flow in manifest["flows"]] == [request_id(1)]
-    assert faulty(api.post("flows/export", request_ids=[])) == ["request_ids"]
+
+
+@pytest.mark.parametrize("request_ids", [[], ["a*"], ["a\n"], [""], ["a" * 65], [7]])
+@one_database
+def test_an_export_of_what_is_no_request_id_is_refused(api: Api, request_ids: list[object]) -> None:
+    assert faulty(api.post("flows/export", request_ids=request_ids)) == ["request_ids"]
 
 
 # Deciding
