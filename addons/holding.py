@@ -105,7 +105,7 @@ class Holding:
         try:
             is_over = await patience.wait(call, seconds)
             if is_over and held.decided is None:
-                held.decided = await self._look_up(call.request_id)
+                held.decided = await self._look_up(call.request_id, rule)
         finally:
             self._end(flow, held)
         if held.decided is not None:
@@ -148,10 +148,12 @@ class Holding:
         self._note_held(len(self._held))
         self._onlooker.released(flow)
 
-    async def _look_up(self, request_id: str) -> Decided | None:
+    async def _look_up(self, request_id: str, rule: Rule) -> Decided | None:
         try:
             return await self._store.decision(request_id)
         except StoreUnavailable:
+            if rule.on_deadline is OnDeadline.RELEASE:  # It may have been refused.
+                raise Refused(SERVICE_UNAVAILABLE) from None
             return None
 
     async def _follow(self, flow: http.HTTPFlow, call: Call, decided: Decided) -> None:

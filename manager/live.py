@@ -17,7 +17,7 @@ from manager import flows, status, texts
 from manager.errors import Conflict, Invalid, NotFound
 from manager.principals import EVERYTHING, Scope
 from shared import live_schema, redis_schema
-from shared.flow_schema import EDIT_MS, FlowRecord, decided_key, edit_key
+from shared.flow_schema import DECIDED_MS, FlowRecord, decided_key, edit_key
 from shared.holds_schema import OpenRequest, decode_hold
 from shared.live_schema import RunningRequest, Snapshot, State
 from shared.redis_schema import ContractError, Cut, Decided
@@ -138,9 +138,7 @@ def on_hold(client: "redis.Redis", request_id: str, scope: Scope = EVERYTHING) -
 
 def resume(client: "redis.Redis", request_id: str, body: bytes | None = None) -> None:
     """Let a request go out that is held, with another body unless None. Raises Conflict, RedisError."""
-    if body is not None and not client.set(edit_key(request_id), body, px=EDIT_MS, nx=True):
-        raise Conflict(_DECIDED)
-    _decide(client, Decided(request_id, "resume", body is not None))
+    _decide(client, Decided(request_id, "resume", body is not None), body)
 
 
 def refuse(client: "redis.Redis", request_id: str) -> None:
@@ -148,10 +146,18 @@ def refuse(client: "redis.Redis", request_id: str) -> None:
     _decide(client, Decided(request_id, "refuse"))
 
 
-def _decide(client: "redis.Redis", decided: Decided) -> None:
-    """Tell the workers; the first decision stands, also for a worker that does not listen just now."""
+def _decide(client: "redis.Redis", decided: Decided, body: bytes | None = None) -> None:
+    """Tell the workers; the first decision stands with its body, also for a worker that does not listen just now."""
     told = redis_schema.encode_control(decided)
-    if not client.set(decided_key(decided.request_id), told, px=EDIT_MS, nx=True):
+    keys: dict[str, str | bytes] = {decided_key(decided.request_id): told}
+    if body is not None:
+        keys[edit_key(decided.request_id)] = body
+    with client.pipeline(transaction=True) as pipeline:
+        pipeline.msetnx(keys)
+        for key in keys:
+            pipeline.pexpire(key, DECIDED_MS)
+        is_first, *_ = pipeline.execute()
+    if not is_first:
         raise Conflict(_DECIDED)
     client.publish(redis_schema.CONTROL_CHANNEL, told)
 

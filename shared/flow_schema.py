@@ -11,6 +11,7 @@ from enum import StrEnum
 import msgspec
 
 from shared.redis_schema import PREFIX, ContractError
+from shared.rules_schema import LONGEST_HOLD_SECONDS
 
 FLOWS = f"{PREFIX}flows"
 # How many bytes the entries of the stream have together; kept by `feed.lua`.
@@ -20,10 +21,11 @@ FLOWS_FIELD = "flows"
 HELD_PREFIX = f"{PREFIX}held:"
 # What a held request's body is replaced by, by its id, until the worker has taken it.
 EDIT_PREFIX = f"{PREFIX}edit:"
-EDIT_MS = 60_000
 # What has been decided about a held request, by its id: the same `Decided` as is told on the control channel, for a
-# worker that was not listening just then. It lives as long as an edit, and the first decision stands.
+# worker that was not listening just then. The first decision stands.
 DECIDED_PREFIX = f"{PREFIX}decided:"
+# How long both are kept: longer than any request is held, so that no deadline overtakes a decision.
+DECIDED_MS = (LONGEST_HOLD_SECONDS + 60) * 1000
 # Larger bodies of held requests are not shown whole, and so cannot be edited.
 MOST_EDITED_BYTES = 1 << 20
 

@@ -137,6 +137,7 @@ async def test_the_first_decision_stands(room: Holding, calls: Calls, caller: Ca
         ("refuse", False, OnDeadline.RELEASE, "request_refused"),
         ("resume", False, OnDeadline.REFUSE, None),
         ("resume", True, OnDeadline.REFUSE, "hold_expired"),
+        ("refuse", True, OnDeadline.RELEASE, "service_unavailable"),
     ],
 )
 async def test_at_the_deadline_decisions_are_looked_up(

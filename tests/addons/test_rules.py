@@ -79,7 +79,7 @@ class Operator(Watcher):
 
     def resume(self, request_id: str, body: bytes | None = None) -> None:
         if body is not None:
-            self.redis.set(flow_schema.edit_key(request_id), body, px=flow_schema.EDIT_MS)
+            self.redis.set(flow_schema.edit_key(request_id), body, px=flow_schema.DECIDED_MS)
         self._tell(Decided(request_id, "resume", body is not None))
 
     def refuse(self, request_id: str) -> None:

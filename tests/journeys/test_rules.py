@@ -55,7 +55,7 @@ class Rules:
 
     def resume(self, request_id: str, body: bytes | None = None) -> None:
         if body is not None:
-            self._client.set(flow_schema.edit_key(request_id), body, px=flow_schema.EDIT_MS)
+            self._client.set(flow_schema.edit_key(request_id), body, px=flow_schema.DECIDED_MS)
         self._tell(Decided(request_id, "resume", body is not None))
 
     def refuse(self, request_id: str) -> None:

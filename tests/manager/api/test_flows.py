@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import redis
 
+from manager import live
+from manager.errors import Conflict
 from manager.principals import Principal, Role, Scope
 from shared import flow_schema
 from shared.flow_schema import FlowRecord, Message, Phase, encode_record
 from shared.redis_schema import Decided
+from shared.rules_schema import LONGEST_HOLD_SECONDS
 from tests.flow_records import ASKED, ended, record, request_id, streaming, tell
 from tests.manager.api.conftest import Api, faulty, problem
 from tests.manager.conftest import one_database
@@ -152,6 +155,33 @@ def test_an_edited_body_waits_for_the_worker_before_it_is_told(api: Api, redis_c
     [event] = api.get("audit", action="request.edit").json["items"]
     assert event["detail"]["before_sha256"] == sha256(ASKED).hexdigest()
     assert event["detail"]["after_sha256"] == sha256(edited.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("edit", [b"first", None], ids=["edited", "as it was"])
+@one_database
+def test_of_two_who_decide_at_once_the_first_counts_with_its_body(
+    api: Api, redis_client: redis.Redis, ear: Ear, edit: bytes | None
+) -> None:
+    request_id = hold(redis_client).request_id
+    live.resume(redis_client, request_id, edit)
+
+    with pytest.raises(Conflict):
+        live.resume(redis_client, request_id, b"second")
+    with pytest.raises(Conflict):
+        live.refuse(redis_client, request_id)
+
+    assert redis_client.get(flow_schema.edit_key(request_id)) == edit
+    assert ear.heard() == [Decided(request_id, "resume", edit is not None)]
+
+
+@one_database
+def test_a_decision_is_there_for_as_long_as_a_request_may_be_held(api: Api, redis_client: redis.Redis) -> None:
+    held = hold(redis_client)
+
+    api.post(f"live/{held.request_id}/resume", body="{}")
+
+    keys = (flow_schema.decided_key(held.request_id), flow_schema.edit_key(held.request_id))
+    assert min(redis_client.pttl(key) for key in keys) > LONGEST_HOLD_SECONDS * 1000
 
 
 @one_database
