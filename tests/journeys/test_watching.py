@@ -1,35 +1,22 @@
-"""Security staff watch real requests in mitmweb: they appear live, are found, held, edited, killed; and see no secret.
+"""Security staff watch real requests in mitmweb: they appear live, are found, held, edited and killed."""
 
-A provider key, a withering token and the e-mail address of a patient are driven through everything, then every sink is
-searched for them; the provider has had the real ones.
-"""
-
-import base64
-import io
-import json
 import subprocess
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-import requests
 from playwright.sync_api import expect, sync_playwright
 
-from tests.journeys.conftest import Inspector, Installation, StartInspector, Token, kill, until
+from tests.journeys.conftest import Inspector, Installation, Token, until
 from tests.journeys.test_resilience import CUT_SECONDS, Asked
-from tests.journeys.test_secrets import written
 
 CHROMIUM = Path(__file__).parents[2] / "scripts" / "chromium"
 MAIL = "paula.patient@clinic.example"
 WATCHED = {"capture": "full", "hidden": ["emails"]}
-
-type Sinks = dict[str, bytes]
 
 
 @pytest.fixture
@@ -171,7 +158,7 @@ def test_a_stream_of_worker_two_is_watched_found_and_killed(
     secret = str(installation.session.headers["authorization"]).removeprefix("Bearer ")
     words = {"chunks": 100_000, "chunk_interval_ms": 20}
     asked = Asked(installation, watched, worker=1, **words)
-    request_id = until(lambda: _streaming(installation, watched))
+    request_id = until(lambda: streaming(installation, watched))
     inspector.awaits(request_id, lambda flow: "response" in flow)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
@@ -195,89 +182,10 @@ def test_a_stream_of_worker_two_is_watched_found_and_killed(
     assert audited(installation, "request.cut", watched)[0]["detail"]["request_id"] == request_id
 
 
-def _streaming(installation: Installation, token: Token) -> str:
+def streaming(installation: Installation, token: Token) -> str:
     items = installation.manage("GET", f"/manage/live?project_id={token.project_id}")["items"]
     return str(items[0]["request_id"]) if items and items[0]["chunks"] else ""
 
 
 def _abort(inspector: Inspector, request_id: str) -> None:
     inspector.ask("POST", f"/flows/{request_id}/kill").raise_for_status()
-
-
-# Canaries
-
-
-def spellings(secret: str) -> list[bytes]:
-    """A secret as it is, and as it might stand somewhere without being recognised at once."""
-    plain = secret.encode()
-    cut = [base64.b64encode(plain[start:])[3:-4] for start in range(3)]
-    return [plain, plain.hex().encode(), json.dumps(secret)[1:-1].encode(), *[each for each in cut if len(each) > 12]]
-
-
-# (What mitmproxy saves by its own options is the traffic itself: the engine has none.)
-@pytest.mark.parametrize("runner", ["engine"], indirect=True, scope="session")
-def test_no_sink_has_a_key_a_token_or_what_is_to_be_hidden(
-    fresh_installation: Installation, runner: str, start: StartInspector
-) -> None:
-    product = fresh_installation
-    token = product.token(product.project("canary", inspection=WATCHED), label="canary")
-    inspector = start(product=product)
-    client, said = product.client(token), f"I am {MAIL}, my token is {token.secret}, the key {product.provider_key}"
-    asked = chat(said)
-
-    answer = client.chat.completions.create(**asked)
-    pieces = client.chat.completions.create(**asked, stream=True)
-    streamed = "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices)
-    for behaviour in ({"error_rate": 1}, {"abort_rate": 1}, {"fail_first": 1, "seed": 1}):
-        headers = {"x-mock-behaviour": json.dumps(behaviour)}
-        with suppress(openai.APIError):
-            list(client.chat.completions.create(**asked, stream=True, extra_headers=headers))
-    client.files.create(file=("notes.txt", f"of {MAIL}".encode()), purpose="assistants")
-    product.send(token.secret, path=f"/v1/models/{MAIL}?user={MAIL}")
-    product.send(token.secret, "POST", "/v1/chat/completions", data=b"{" + said.encode())
-    endless = Asked(product, token, chunks=100_000, chunk_interval_ms=20)
-    until(lambda: _streaming(product, token))
-    kill(product.supervisor.pids()["proxy-0"])
-    endless.join()
-
-    assert MAIL in str(answer.choices[0].message.content) and MAIL in streamed
-    assert token.secret in streamed and product.provider_key in streamed  # The provider says what it has heard.
-    sinks = gathered(product, inspector, token)
-    product.supervisor.stop()
-    sinks |= written(product.folder)
-    assert sum("flow " in name for name in sinks) >= 10 and any(
-        "[email]" in text.decode(errors="replace") for text in sinks.values()
-    )
-    for secret in (product.provider_key, token.secret, MAIL):
-        forms = spellings(secret)
-        assert [name for name, content in sinks.items() if any(form in content for form in forms)] == []
-
-
-def gathered(product: Installation, inspector: Inspector, token: Token) -> Sinks:
-    """What mitmweb, exports, the API, the admin UI and metrics show."""
-    ended = lambda: len([f for f in inspector.flows().values() if "outcome=" in f["comment"]])  # noqa: E731
-    until(lambda: ended() >= 8, 30)
-    sinks: Sinks = {"flow list": inspector.ask("GET", "/flows").content}
-    for flow_id, flow in inspector.flows().items():
-        for side in ("request", "response"):
-            if side not in flow:
-                continue
-            sinks[f"flow {flow_id} {side}"] = inspector.ask("GET", f"/flows/{flow_id}/{side}/content.data").content
-            for view in ("Auto", "LLM conversation", "LLM answer", "LLM files", "JSON", "Raw"):
-                path = f"/flows/{flow_id}/{side}/content/{view.replace(' ', '%20')}.json"
-                sinks[f"flow {flow_id} {side} {view}"] = inspector.ask("GET", path).content
-        sinks[f"api flow {flow_id}"] = json.dumps(product.manage("GET", f"/manage/flows/{flow_id}")).encode()
-        sinks[f"ui request {flow_id}"] = product.session.get(
-            f"{product.manager_url}/ui/requests/{flow_id}", timeout=20
-        ).content
-    sinks["dump"] = inspector.ask("GET", "/flows/dump").content
-    sinks["events"] = inspector.ask("GET", "/events").content
-    exported = product.session.post(
-        f"{product.manager_url}/manage/flows/export", json={"project_id": token.project_id}, timeout=60
-    )
-    with zipfile.ZipFile(io.BytesIO(exported.content)) as file:
-        sinks |= {f"export {name}": file.read(name) for name in file.namelist()}
-    for path in ("/manage/requests", "/manage/audit", "/manage/flows", "/manage/live", "/manage/tokens", "/metrics"):
-        sinks[path] = product.session.get(product.manager_url + path, timeout=20).content
-    sinks["metrics"] = requests.get(f"{product.metrics_urls[1]}/metrics", timeout=20).content
-    return sinks

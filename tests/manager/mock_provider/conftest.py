@@ -141,6 +141,10 @@ class Socket:
         """Just the connection."""
         self._raw.close()
 
+    def hang_up(self) -> None:
+        """Say nothing more and hear nothing more; whoever waits for an event, in another thread, learns of it."""
+        self._raw.shutdown(socket.SHUT_RDWR)
+
 
 class Remote:
     """A served provider, spoken to over real connections that are closed with the test."""
