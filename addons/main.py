@@ -67,7 +67,7 @@ from addons.telemetry import Telemetry  # noqa: E402
 from addons.uploads import Uploads  # noqa: E402
 from addons.upstream import Upstream  # noqa: E402
 from addons.usage_log import UsageLog  # noqa: E402
-from shared import logs, settings  # noqa: E402
+from shared import core_dumps, logs, settings  # noqa: E402
 from shared.providers import ProviderTableError  # noqa: E402
 
 
@@ -78,7 +78,8 @@ class Posture:
         self._configuration = configuration
 
     def load(self, loader: Loader) -> None:
-        """Connect to providers only after all checks, print no flows, offer no side entrances."""
+        """Connect to providers only after all checks, print no flows, offer no side entrances, leave no core dumps."""
+        core_dumps.forbid()
         ctx.options.update(connection_strategy="lazy", rawtcp=False, upstream_cert=False)
         # The engine has none of these.
         ctx.options.update_known(onboarding=False, flow_detail=0, termlog_verbosity="error", web_open_browser=False)

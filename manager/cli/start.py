@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 import click
 
-from shared import logs
+from shared import core_dumps, logs
 from shared.settings import Plane, Settings, SettingsError, load
 
 
 def start(plane: Plane, fallback: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of this plane; ends the command with exit code 2 if they are faulty."""
+    core_dumps.forbid()
     try:
         settings = load(plane, fallback)
     except SettingsError as error:

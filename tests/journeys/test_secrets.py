@@ -53,6 +53,15 @@ def test_neither_key_nor_token_is_written_anywhere(fresh_installation: Installat
     assert 200 in {answer.status_code for answer in answers}
 
 
+def test_no_crash_leaves_a_core_dump(installation: Installation) -> None:
+    pids = installation.supervisor.pids()
+    ours = {name: pid for name, pid in pids.items() if name.startswith(("proxy", "manager", "jobs"))}
+    limits = {name: Path(f"/proc/{pid}/limits").read_text() for name, pid in ours.items()}
+    sizes = {name: text.partition("Max core file size")[2].split()[:2] for name, text in limits.items()}
+
+    assert len(sizes) >= 4 and set(map(tuple, sizes.values())) == {("0", "0")}
+
+
 @pytest.mark.parametrize("runner", ["mitmdump"], indirect=True, scope="session")
 def test_saved_flows_show_the_mask_and_can_be_read(fresh_installation: Installation) -> None:
     token = fresh_installation.token(fresh_installation.project("flows"))
