@@ -3,6 +3,7 @@
 What the feed tells last wins: it is what has happened.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from shared.flow_schema import FlowRecord, Phase, remark
 class Known:
     """A request: its last record (without bodies), the flow that shows it, and what was written on that by hand.
 
+    `told_at` is when that record came, by the monotonic clock, in seconds.
     `reason` is why somebody is about to do something, and who (by session) says so. `edited` is what its body is to be
     replaced by. `trouble` is why something that was asked for has not been done.
     """
@@ -28,6 +30,7 @@ class Known:
     record: FlowRecord
     request: Body
     response: Body | None
+    told_at: float
     is_whole: bool = False
     edited: str | None = None
     mark: str | None = None
@@ -42,6 +45,7 @@ class Book:
         self._view = view
         self._ledger = Ledger(bounds)
         self._known: dict[str, Known] = {}
+        self._running: set[str] = set()
         self._manager_url = manager_url
 
     def __len__(self) -> int:
@@ -59,6 +63,12 @@ class Book:
     def flows(self) -> Iterator[HTTPFlow]:
         """All flows, oldest first."""
         return (known.flow for known in list(self._known.values()))
+
+    def quiet(self, seconds: float) -> list[Known]:
+        """Return the requests that have not ended, and of which nothing was told for so long."""
+        oldest = time.monotonic() - seconds
+        running = (self._known[request_id] for request_id in self._running)
+        return [known for known in running if known.told_at <= oldest]
 
     def take(self, records: Iterable[FlowRecord]) -> None:
         """Take in what a worker tells. What is older than what is known of the same request says nothing new."""
@@ -104,6 +114,11 @@ class Book:
         self._forget_writing(known)
         self._changed(known)
 
+    def ended_untold(self, known: Known, outcome: str) -> None:
+        """Show that a request has ended, as far as anybody can say how, until its worker tells something else."""
+        if self._known.get(known.record.request_id) is known and known.record.phase is not Phase.ENDED:
+            self._note(known, msgspec.structs.replace(known.record, phase=Phase.ENDED, outcome=outcome))
+
     def comment(self, known: Known, session: str, text: str) -> None:
         """Remember why somebody is about to do something."""
         said = text.replace(remark(known.record), "").replace(_said(known), "").strip()
@@ -131,8 +146,9 @@ class Book:
 
     def _add(self, record: FlowRecord) -> None:
         request, response = _bodies(record, None)
-        known = Known(flows.flow_of(record), _without_bodies(record), request, response)
+        known = Known(flows.flow_of(record), _without_bodies(record), request, response, time.monotonic())
         self._known[record.request_id] = known
+        self._note_phase(record)
         link = f"{self._manager_url}/ui/requests/{record.request_id}"
         flows.show(known.flow, known.record, request, response, link)
         self._ledger.note(record.request_id, _entry(known))
@@ -140,11 +156,22 @@ class Book:
 
     def _renew(self, known: Known, record: FlowRecord) -> None:
         known.request, known.response = _bodies(record, known)
-        known.record, known.trouble = _without_bodies(record), ""
+        known.told_at = time.monotonic()
+        self._note(known, _without_bodies(record))
+
+    def _note(self, known: Known, record: FlowRecord) -> None:
+        known.record, known.trouble = record, ""
+        self._note_phase(record)
         if record.phase is not Phase.HELD:
             self._forget_writing(known)
         if known.edited is None:
             self.refresh(known)
+
+    def _note_phase(self, record: FlowRecord) -> None:
+        if record.phase is Phase.ENDED:
+            self._running.discard(record.request_id)
+        else:
+            self._running.add(record.request_id)
 
     def _forget_writing(self, known: Known) -> None:
         known.edited, known.reason, known.is_whole = None, None, False
@@ -164,6 +191,7 @@ class Book:
     def _make_room(self) -> None:
         for request_id in self._ledger.surplus():
             known = self._known.pop(request_id)
+            self._running.discard(request_id)
             known.flow.live = False  # Nothing to be killed: it is only no longer shown.
             self._view.remove([known.flow])
 

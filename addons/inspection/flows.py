@@ -14,11 +14,14 @@ METADATA = "llm_proxy"
 # A body is decoded when we get it. mitmproxy would decode it once more, to any size, if its head still said so.
 _ENCODING, _WAS_ENCODING = "content-encoding", "content-encoding-was"
 _MISSED = "not shown: it went by before this inspector looked"
+# How a request has ended of whose end nobody has told, though its worker is there.
+UNTOLD = "untold"
 _BROKEN = {
     Outcome.CLIENT_ABORTED: "The client has gone.",
     Outcome.UPSTREAM_ABORTED: "The provider broke off.",
     Outcome.CUT: "Cut by an operator.",
     Outcome.LOST: "Its worker died.",
+    UNTOLD: "It has ended; how, has not been told.",
 }
 _FACTS = (
     *("request_id", "provider", "dialect", "route", "model", "status", "outcome", "prompt_tokens", "completion_tokens"),
@@ -125,7 +128,7 @@ def _response(record: FlowRecord, body: Body | None) -> http.Response:
 
 
 def _error(record: FlowRecord) -> Error | None:
-    told = _BROKEN.get(Outcome(record.outcome)) if record.outcome in set(Outcome) else None
+    told = _BROKEN.get(record.outcome)
     if record.phase is not Phase.ENDED or (told is None and record.status):
         return None
     code = f" ({record.error_code})" if record.error_code else ""

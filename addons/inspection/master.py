@@ -20,6 +20,7 @@ from addons.inspection.control import Control
 from addons.inspection.feed import Feed
 from addons.inspection.guard import Guard
 from addons.inspection.manager_line import ManagerLine, manager_url
+from addons.inspection.missing import Missing
 from addons.inspection.notices import Notices
 from addons.inspection.page import Page
 from addons.inspection.sign_in import CONFIRM_SECONDS, Confirming, Entrance, Sessions
@@ -68,6 +69,7 @@ class InspectorMaster(WebMaster):
         pool = redis_servers.async_pool(settings.redis_url, REDIS_SECONDS, _REDIS_CONNECTIONS)
         client = redis.asyncio.Redis.from_pool(pool)
         self.feed = Feed(client, self.book.take, self.book.take_held, self.events)  # type: ignore[arg-type]
+        self._missing = Missing(client, self.book)
         guard = Guard(settings.inspector_host, settings.inspector_url)
         self.app = Page(self, guard, self.sessions, entrance, control, bool(settings.inspector_password))  # type: ignore[assignment]
 
@@ -98,6 +100,7 @@ class InspectorMaster(WebMaster):
         )
         self._server.listen(self._settings.inspector_port, self._settings.inspector_host)
         self.feed.running()
+        self._missing.start()
         self._confirming.start()
         await self.addons.trigger_event(hooks.RunningHook())
         logger.info("inspector_listens", url=self._settings.inspector_url)
@@ -106,6 +109,7 @@ class InspectorMaster(WebMaster):
         """Let go of everything."""
         self._server.stop()
         await self._confirming.stop()
+        await self._missing.stop()
         await self.feed.done()
         for session in self.sessions:
             self.sessions.end(session)
