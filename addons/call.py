@@ -65,13 +65,14 @@ class Call:
     Once it `is_judged`, rules have been asked: they gave it `tags`, and one `rule` has decided. `held_until` is there
     while it is held. If it `is_hidden`, none of its bodies is shown to anybody; `hidden` has what its shown body has
     placeholders for.
+    `started` is on the monotonic clock.
     `offered` are the providers at the host that the client came for; None if it came to our own address.
     """
 
     request_id: str = field(default_factory=lambda: uuid_utils.uuid7().hex)
     correlation_id: str = ""
     occurred_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    started: float = field(default_factory=time.perf_counter)
+    started: float = field(default_factory=time.monotonic)
     presented: list[tuple[str, str]] = field(default_factory=list, repr=False)
     head: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     candidates: Mapping[str, Route] = field(default_factory=dict)
@@ -122,7 +123,7 @@ class Call:
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request's head arrived."""
-        return (time.perf_counter() - self.started) * 1000
+        return (time.monotonic() - self.started) * 1000
 
 
 class Calls:

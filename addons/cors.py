@@ -25,7 +25,7 @@ from addons.store import StoreUnavailable
 # How long a browser may remember a preflight: so long does an origin that was taken off still cost a request.
 MAX_AGE_SECONDS = 600
 _EXPOSED = ("x-request-id", "request-id", "retry-after", "x-should-retry")
-_EXPOSED_OWN = ("x-llm-proxy-request-id", "x-llm-proxy-attempts")
+_EXPOSED_OWN = ("x-llm-proxy-request-id", "x-llm-proxy-attempts", "server-timing")
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+(?:[ \t]*,[ \t]*[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 _LONGEST = 4096

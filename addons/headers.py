@@ -8,12 +8,13 @@ a provider lay down rules for this host's name: other addresses (Alt-Svc), HTTPS
 """
 
 import re
+import time
 from collections.abc import Callable
 from functools import lru_cache
 
 from mitmproxy import http
 
-from addons.call import Calls
+from addons.call import Call, Calls
 from addons.redaction import KEY_PROTOCOL
 from addons.refusal import Refused, fail_closed, invalid_request
 
@@ -142,6 +143,16 @@ def for_client(response: http.Response, correlation_id: str, request_id: str) ->
     return passed
 
 
+def timing(call: Call, now: float) -> bytes:
+    """Return a `Server-Timing` (W3C): ms until the request was sent, and from then to the head of its answer.
+
+    The former is ours, but for what the client took to send a body and what rules held it; the latter has connecting,
+    waiting for a connection and failed attempts in it.
+    """
+    sent = call.attempts.started
+    return b"proxy;dur=%.2f, upstream;dur=%.2f" % ((sent - call.started) * 1000, (now - sent) * 1000)
+
+
 class Headers:
     """Applies the above to requests that have been admitted, and to answers of providers."""
 
@@ -169,3 +180,4 @@ class Headers:
         if flow.response is not None and call.refused_with is None:
             own = call.correlation_id or call.request_id
             flow.response.headers = for_client(flow.response, own, call.request_id)
+            flow.response.headers.fields += ((b"server-timing", timing(call, time.monotonic())),)

@@ -1,5 +1,6 @@
 """Rules of what headers carry across, in both directions."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -156,6 +157,21 @@ def test_the_client_gets_the_providers_id_if_there_is_one(fields: Fields, expect
     passed = given_back(*fields)
 
     assert (passed["x-request-id"], passed["x-llm-proxy-request-id"]) == (expected, "our-id")
+
+
+async def test_the_client_sees_whose_time_it_was_beside_what_the_provider_says(
+    calls: Calls, admitted: tuple[http.HTTPFlow, Call]
+) -> None:
+    flow, call = admitted
+    call.started, call.attempts.started = time.monotonic() - 3, time.monotonic() - 2
+    flow.response = http.Response.make(200, headers={"server-timing": "cache;desc=hit"})
+
+    Headers(calls).responseheaders(flow)
+
+    theirs, ours = flow.response.headers.get_all("server-timing")
+    (proxy, upstream) = (float(part.partition("dur=")[2]) for part in ours.split(", "))
+    assert theirs == "cache;desc=hit" and ours.startswith("proxy;dur=") and ", upstream;dur=" in ours
+    assert proxy == pytest.approx(1000, abs=1) and 2000 <= upstream < 3000
 
 
 async def test_a_websocket_on_another_route_is_refused(calls: Calls, admitted: tuple[http.HTTPFlow, Call]) -> None:
