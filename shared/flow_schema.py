@@ -153,11 +153,15 @@ def decided_key(request_id: str) -> str:
     return DECIDED_PREFIX + request_id
 
 
+# What a remark may say of a request.
+REMARKS = tuple("request project token provider route model tokens cost outcome code rule tag state".split())
+
+
 def remark(record: FlowRecord) -> str:
     """Return the line that stands beside a flow wherever flows are shown, and that filters find it by.
 
-    Rules see the same line of a request that is about to go out, as far as it is known then. What clients name is
-    quoted, so that none can write a word of ours into it.
+    Rules see the same line of a request that is about to go out, as far as it is known then. It has `name=value` for
+    each fact, with names of `REMARKS`. In a value stands no `=`, so that none passes for another fact.
     """
     words = [f"request={record.request_id}", f"project={_word(record.project_name or record.project_id)}"]
     words += [f"token={_word(record.token_label or record.token_id)}", f"provider={record.provider}"]
@@ -172,11 +176,15 @@ def remark(record: FlowRecord) -> str:
     words += [f"code={record.error_code}"] if record.error_code else []
     words += [f"rule={_word(record.rule)}"] if record.rule else []
     words += [f"tag={_word(tag)}" for tag in record.tags]
-    words += ["held"] if record.phase is Phase.HELD else []
+    words += ["state=held"] if record.phase is Phase.HELD else []
     return " ".join(words)
 
 
 def _word(text: str) -> str:
-    """Return a text as one word: plain if it is one, else quoted, with nothing in it that could end the quotes."""
     is_plain = text.isprintable() and text != "" and not any(mark in text for mark in ' "=\\')
-    return text if is_plain else msgspec.json.encode(text).decode()
+    return text if is_plain else quoted(text)
+
+
+def quoted(text: str) -> str:
+    """Return a text as one word of a remark, with nothing in it that could end the word or pass for another one."""
+    return msgspec.json.encode(text).decode().replace("=", r"\u003d")

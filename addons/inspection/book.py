@@ -11,10 +11,10 @@ import msgspec
 from mitmproxy.addons.view import View
 from mitmproxy.http import HTTPFlow
 
-from addons.inspection import flows
+from addons.inspection import comment, flows
 from addons.inspection.bounds import Bounds, Entry, Ledger
 from addons.inspection.flows import Body
-from shared.flow_schema import FlowRecord, Phase, remark
+from shared.flow_schema import FlowRecord, Phase
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Known:
 
     `told_at` is when that record came, by the monotonic clock, in seconds.
     `reason` is why somebody is about to do something, and who (by session) says so. `edited` is what its body is to be
-    replaced by. `trouble` is why something that was asked for has not been done.
+    replaced by, and `editor` whose session wrote that. `trouble` is why something that was asked for has not been done.
     """
 
     flow: HTTPFlow
@@ -33,6 +33,7 @@ class Known:
     told_at: float
     is_whole: bool = False
     edited: str | None = None
+    editor: str = ""
     mark: str | None = None
     reason: tuple[str, str] | None = None
     trouble: str = ""
@@ -89,17 +90,17 @@ class Book:
         self.refresh(known)
         self._make_room()
 
-    def edit(self, known: Known, text: str) -> None:
+    def edit(self, known: Known, session: str, text: str) -> None:
         """Show a held request with another body, which it will have when it is resumed."""
         known.flow.backup()
-        known.edited = text
+        known.edited, known.editor = text, session
         known.flow.request.content = text.encode()
         self._changed(known)
         self._make_room()
 
     def revert(self, known: Known) -> None:
         """Show a held request as it came."""
-        known.edited = None
+        known.edited, known.editor = None, ""
         self.refresh(known)
 
     def released(self, known: Known) -> None:
@@ -120,8 +121,8 @@ class Book:
             self._note(known, msgspec.structs.replace(known.record, phase=Phase.ENDED, outcome=outcome))
 
     def comment(self, known: Known, session: str, text: str) -> None:
-        """Remember why somebody is about to do something."""
-        said = text.replace(remark(known.record), "").replace(_said(known), "").strip()
+        """Remember why somebody is about to do something, until it is done or the request has ended."""
+        said = comment.said(text, known.flow.comment)
         known.reason = (session, said) if said else None
         self._words(known)
 
@@ -162,8 +163,10 @@ class Book:
     def _note(self, known: Known, record: FlowRecord) -> None:
         known.record, known.trouble = record, ""
         self._note_phase(record)
-        if record.phase is not Phase.HELD:
+        if record.phase is Phase.ENDED:
             self._forget_writing(known)
+        elif record.phase is not Phase.HELD:
+            self._forget_edit(known)
         if known.edited is None:
             self.refresh(known)
 
@@ -174,12 +177,15 @@ class Book:
             self._running.add(record.request_id)
 
     def _forget_writing(self, known: Known) -> None:
-        known.edited, known.reason, known.is_whole = None, None, False
+        known.reason = None
+        self._forget_edit(known)
+
+    def _forget_edit(self, known: Known) -> None:
+        known.edited, known.editor, known.is_whole = None, "", False
         known.flow._backup = None
 
     def _words(self, known: Known) -> None:
-        trouble = f" NOT DONE: {known.trouble}" if known.trouble else ""
-        known.flow.comment = remark(known.record) + _said(known) + trouble
+        known.flow.comment = comment.line(known.record, known.reason[1] if known.reason else "", known.trouble)
         self._changed(known)
 
     def _changed(self, known: Known) -> None:
@@ -210,10 +216,6 @@ def _without_bodies(record: FlowRecord) -> FlowRecord:
     request = msgspec.structs.replace(record.request, body=None)
     response = msgspec.structs.replace(record.response, body=None) if record.response else None
     return msgspec.structs.replace(record, request=request, response=response)
-
-
-def _said(known: Known) -> str:
-    return f" reason={msgspec.json.encode(known.reason[1]).decode()}" if known.reason else ""
 
 
 def _entry(known: Known) -> Entry:

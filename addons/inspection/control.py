@@ -17,6 +17,7 @@ DEFAULT_REASON = "in mitmweb"
 LONGEST_REASON = 500
 _UNPRINTABLE = re.compile(r"[^\S ]+|[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_NOT_YOURS = "Somebody else has edited this request: revert that, or edit it yourself. Who resumes answers for it."
 _NOT_HELD = "This request is not held. Only the body of a request that is held can be edited."
 
 
@@ -34,6 +35,8 @@ class Control:
         known = self._known(session, request_id)
         if known.record.phase is not Phase.HELD:
             raise Refused(409, "This request is not held.")
+        if known.edited is not None and known.editor != session.id:
+            raise self._failed(session, known, "resume", Refused(409, _NOT_YOURS))
         try:
             await self._manager.resume(session.visitor.token, request_id, _reason(session, known), known.edited)
         except Refused as refusal:
@@ -68,7 +71,7 @@ class Control:
             text = body.decode()
         except UnicodeDecodeError:
             raise Refused(422, "An edited body must be text in UTF-8.") from None
-        self._book.edit(known, text)
+        self._book.edit(known, session.id, text)
 
     def revert(self, session: Session, request_id: str) -> None:
         """Take back what was edited and has not been sent. Raises Refused."""

@@ -151,7 +151,7 @@ def _rows(page: Page) -> Any:
 
 def _look(page: Page) -> None:
     expect(_rows(page)).to_have_count(3)
-    page.get_by_placeholder("Search").fill("~comment token=nightly & !~comment held")
+    page.get_by_placeholder("Search").fill("~comment token=nightly & !~comment state=held")
     expect(_rows(page)).to_have_count(1)
 
 

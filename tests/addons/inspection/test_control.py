@@ -121,6 +121,21 @@ async def test_the_reason_is_what_whoever_acts_has_written_beside_the_flow(
     assert [body["reason"] for _, body in manager.done()] == ["in mitmweb", "runs in   circles"]
 
 
+async def test_nobody_sends_what_somebody_else_has_written(
+    operator: Page, manager: FakeManager, redis_client: redis.Redis
+) -> None:
+    await holding(operator, redis_client)
+    await edit(operator, EDITED.encode())
+    await operator.sign_in(OPERATOR)
+
+    refused = await operator.do("POST", f"{FLOW}/resume")
+    await operator.do("POST", f"{FLOW}/revert")
+    resumed = await operator.do("POST", f"{FLOW}/resume")
+
+    assert (refused.code, resumed.code) == (409, 200) and b"Somebody else" in refused.body
+    assert manager.done() == [(f"{ID}/resume", {"reason": "in mitmweb"})]
+
+
 async def test_a_flow_is_marked(operator: Page, redis_client: redis.Redis) -> None:
     tell(redis_client, record())
     await operator.flow()
@@ -261,7 +276,7 @@ async def test_why_something_was_not_done_is_answered_and_shown(
 
     assert (answer.code, text in answer.body.decode()) == (code, True)
     flow = await operator.flow()
-    assert text in flow["comment"].partition(" NOT DONE: resume: ")[2] and flow["intercepted"] and flow["modified"]
+    assert text in flow["comment"].partition(' failed="resume: ')[2] and flow["intercepted"] and flow["modified"]
     [event] = await operator.json("/events")
     assert text in event["message"] and ID in event["message"] and event["level"] == "error"
 

@@ -21,6 +21,13 @@ def shown(told: FlowRecord) -> HTTPFlow:
     return flow
 
 
+@pytest.mark.parametrize("text", ["x token=nightly", "token=nightly", 'x" token=nightly "', "x\\ntag=approved"])
+def test_no_value_passes_for_another_fact(text: str) -> None:
+    said = remark(record(model=text, token_label="other", tags=["a", text]))
+
+    assert said.count("token=") == 1 and said.count("tag=") == 2
+
+
 def test_a_request_is_shown_as_it_was_told() -> None:
     flow = shown(record())
 
@@ -79,7 +86,7 @@ def test_what_deserves_a_look_is_marked(told: FlowRecord, mark: str) -> None:
 def test_a_held_request_is_intercepted() -> None:
     flow = shown(held())
 
-    assert flow.intercepted and flow.live and flow.comment.endswith("rule=patients tag=clinic held")
+    assert flow.intercepted and flow.live and flow.comment.endswith("rule=patients tag=clinic state=held")
 
 
 def test_a_refusal_without_a_body_is_still_an_answer() -> None:

@@ -14,7 +14,7 @@ from addons.inspection.bounds import Bounds
 from addons.inspection.missing import Missing
 from shared import live_schema, redis_schema, redis_servers
 from shared.live_schema import RunningRequest, Snapshot, State
-from tests.flow_records import ended, record, request_id, streaming
+from tests.flow_records import ended, held, record, request_id, streaming
 
 WORKER = record().worker
 
@@ -64,6 +64,16 @@ async def test_of_a_worker_that_died_nothing_runs(
 
     assert outcome(book) == (False, "lost", "Its worker died.")
     assert outcome(book, 2)[1] == "finished" and "outcome=lost" in book.find(request_id(1)).flow.comment  # type: ignore[union-attr]
+
+
+async def test_what_a_dead_worker_held_is_held_no_longer(missing: Missing, book: Book) -> None:
+    book.take([held(1)])
+
+    await missing.look()
+    await missing.look()
+    book.take([record(number) for number in range(2, 102)])
+
+    assert book.find(request_id(1)) is None, "It goes like any other."
 
 
 async def test_what_a_worker_says_it_runs_runs_and_all_else_has_ended(
