@@ -67,6 +67,7 @@ class Body(Acting):
     def get(self, flow_id: str, message: str) -> None:
         """Download it."""
         looking.raw(self, message)
+        self.note_read(flow_id)
 
     def post(self, flow_id: str, message: str) -> None:
         """Put another one in its place."""

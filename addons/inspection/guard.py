@@ -77,6 +77,16 @@ class Guarded(tornado.web.RequestHandler):
         found: Guard = self.settings["guard"]
         return found
 
+    async def note_saved(self, count: int) -> None:
+        """Tell that whoever asks takes so many flows away. Raises Refused if that cannot be written down."""
+        if self.session is not None:
+            await self.settings["witness"].saved(self.session, count)
+
+    def note_read(self, request_id: str) -> None:
+        """Tell that whoever asks sees a body of a request."""
+        if self.session is not None:
+            self.settings["witness"].read(self.session, request_id)
+
     @property
     def sessions(self) -> Sessions:
         """Of this page."""

@@ -1,5 +1,6 @@
 """What can be looked at: flows, bodies in mitmproxy's content views, and all of them as a file."""
 
+import asyncio
 import sys
 from io import BytesIO
 from itertools import batched
@@ -68,6 +69,7 @@ class Command(Guarded):
             text = export.formats[form](found)
         except (exceptions.CommandError, ValueError) as error:
             return {"error": str(error)}
+        self.note_read(found.id)
         return {"value": text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else text}
 
 
@@ -117,10 +119,19 @@ class Download(Guarded, app.RequestHandler):
         except ValueError as reason:
             self.refuse(Refused(400, str(reason)))
             return
+        wanted: list[Any] = []
+        for some in batched(list(self.view), _AT_ONCE):
+            wanted += [each for each in some if fits is None or fits(each)]
+            await asyncio.sleep(0)
+        try:
+            await self.note_saved(len(wanted))
+        except Refused as refusal:
+            self.refuse(refusal)
+            return
         self.set_header("Content-Type", "application/octet-stream")
         self.set_header("Content-Disposition", "attachment; filename=flows")
-        for some in batched(list(self.view), _AT_ONCE):
-            await _send(self, b"".join(_written(each) for each in some if fits is None or fits(each)))
+        for some in batched(wanted, _AT_ONCE):
+            await _send(self, b"".join(map(_written, some)))
 
     def post(self) -> None:
         """Take none."""
@@ -139,6 +150,7 @@ class Content(Guarded, app.FlowContentView):
         elif body.raw_content is None:
             self.write(_unseen(_note(self, message)))
         else:
+            self.note_read(flow_id)
             most = min(int(lines[:9]), 1_000_000) or None
             shown = self.message_to_json(content_view, body, self.flow, most)  # type: ignore[arg-type]
             note = _note(self, message)
@@ -152,7 +164,7 @@ def _message(handler: app.RequestHandler, name: str) -> http.Request | http.Resp
 
 
 def raw(handler: app.RequestHandler, name: str) -> None:
-    """Answer with a body as a file, never as something that a browser would show."""
+    """Answer with a body as a file, never as something that a browser would show. Raises APIError: there is none."""
     body = _message(handler, name)
     if body is None or body.raw_content is None:
         raise app.APIError(404, "There is no such body, or it is not shown.")

@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
@@ -72,6 +72,14 @@ class ManagerLine:
     async def cut(self, token: str, request_id: str, reason: str) -> None:
         """End a request that is in flight. Raises Refused."""
         await self._ask("POST", f"/manage/live/{quote(request_id, safe='')}/cut", token, {"reason": reason})
+
+    async def read(self, token: str, request_ids: Sequence[str]) -> None:
+        """Have it written down whose bodies somebody has seen. Raises Refused."""
+        await self._ask("POST", "/manage/inspector/readings", token, {"request_ids": list(request_ids)})
+
+    async def saved(self, token: str, count: int) -> None:
+        """Have it written down that somebody takes so many flows away. Raises Refused."""
+        await self._ask("POST", "/manage/inspector/readings", token, {"saved": count})
 
     async def _ask(
         self, method: str, path: str, token: str, body: Mapping[str, object] | None = None

@@ -26,6 +26,7 @@ from addons.inspection.page import Page
 from addons.inspection.sign_in import CONFIRM_SECONDS, Confirming, Entrance, Sessions
 from addons.inspection.throttle import Throttle
 from addons.inspection.updates import Updates
+from addons.inspection.witness import Witness
 from shared import logs, redis_servers
 from shared.settings import Settings
 
@@ -71,7 +72,9 @@ class InspectorMaster(WebMaster):
         self.feed = Feed(client, self.book.take, self.book.take_held, self.events)  # type: ignore[arg-type]
         self._missing = Missing(client, self.book)
         guard = Guard(settings.inspector_host, settings.inspector_url)
-        self.app = Page(self, guard, self.sessions, entrance, control, bool(settings.inspector_password))  # type: ignore[assignment]
+        self._witness, has_password = Witness(self._line), bool(settings.inspector_password)
+        page = Page(self, guard, self.sessions, entrance, control, self._witness, has_password)
+        self.app = page  # type: ignore[assignment]
 
     def _sig_view_add(self, flow: flow.Flow) -> None:
         Updates.broadcast_flow("flows/add", flow)
@@ -101,6 +104,7 @@ class InspectorMaster(WebMaster):
         self._server.listen(self._settings.inspector_port, self._settings.inspector_host)
         self.feed.running()
         self._missing.start()
+        self._witness.start()
         self._confirming.start()
         await self.addons.trigger_event(hooks.RunningHook())
         logger.info("inspector_listens", url=self._settings.inspector_url)
@@ -110,6 +114,7 @@ class InspectorMaster(WebMaster):
         self._server.stop()
         await self._confirming.stop()
         await self._missing.stop()
+        await self._witness.stop()
         await self.feed.done()
         for session in self.sessions:
             self.sessions.end(session)

@@ -14,6 +14,7 @@ from addons.inspection.control import Control
 from addons.inspection.guard import HEADERS, Forbidden, Guard, Missing
 from addons.inspection.sign_in import Entrance, Sessions
 from addons.inspection.updates import Updates
+from addons.inspection.witness import Witness
 
 if TYPE_CHECKING:
     from addons.inspection.master import InspectorMaster
@@ -72,6 +73,7 @@ class Page(tornado.web.Application):
         sessions: Sessions,
         entrance: Entrance,
         control: Control,
+        witness: Witness,
         has_password: bool,
     ) -> None:
         self.master = master
@@ -80,6 +82,7 @@ class Page(tornado.web.Application):
             "sessions": sessions,
             "entrance": entrance,
             "control": control,
+            "witness": witness,
             "has_password": has_password,
             # mitmweb's own handlers ask for it when nobody has come in: no password is right here.
             "is_valid_password": lambda password: False,

@@ -1,8 +1,10 @@
 """Recorded flows: read one by one, and taken away as evidence; and whoever opens mitmweb is told of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy.orm import Session
 
 from manager import audit, flow_exports, flows, live
 from manager.audit import Action
@@ -54,6 +56,20 @@ def open_inspector() -> Principal:
     demand_everything()
     services().transact(lambda session: note(session, Action.INSPECTOR_OPEN, detail={"role": principal().role}))
     return principal()
+
+
+def note_readings(request_ids: Sequence[str], saved: int | None) -> None:
+    """Tell that bodies of requests were seen in mitmweb, or that so many flows were saved there. Raises Forbidden."""
+    demand(Role.AUDITOR)
+    demand_everything()
+
+    def tell(session: Session) -> None:
+        for request_id in request_ids:
+            note(session, Action.FLOWS_READ, detail={"request_id": request_id, "in": "mitmweb"})
+        if saved is not None:
+            note(session, Action.FLOWS_EXPORT, detail={"flows": saved, "in": "mitmweb"})
+
+    services().transact(tell)
 
 
 def _note_read(record: FlowRecord) -> None:

@@ -35,6 +35,10 @@ class FakeManager:
         """What was done to requests, and how."""
         return [(path.removeprefix("/manage/live/"), body) for _, path, body in self.asked if "/live/" in path]
 
+    def told(self) -> list[tuple[str, dict[str, Any]]]:
+        """By whom (their token) what was looked at or saved."""
+        return [(token, body) for token, path, body in self.asked if path == "/manage/inspector/readings"]
+
     async def close(self) -> None:
         self._server.stop()
         await self._server.close_all_connections()

@@ -236,3 +236,22 @@ def test_who_opens_mitmweb_is_told_of(api: Api, signed_in: SignIn) -> None:
     assert api.post("inspector/sessions").json["may_decide"] is False
     signed_in(Principal("bob", Role.ADMIN, Scope(frozenset([uuid.UUID(OWN)]))))
     assert problem(api.post("inspector/sessions")) == (403, "forbidden")
+
+
+@one_database
+def test_what_is_looked_at_and_saved_in_mitmweb_is_told_of(api: Api, signed_in: SignIn) -> None:
+    signed_in(Principal("ann", Role.AUDITOR))
+
+    assert api.post("inspector/readings", request_ids=[request_id(1), request_id(2)]).status_code == 204
+    assert api.post("inspector/readings", saved=7).status_code == 204
+
+    signed_in(Principal("management", Role.ADMIN))
+    found = api.get("audit", actor="ann").json["items"]
+    assert [(event["action"], event["detail"]) for event in found] == [
+        ("flows.export", {"flows": 7, "in": "mitmweb"}),
+        ("flows.read", {"request_id": request_id(2), "in": "mitmweb"}),
+        ("flows.read", {"request_id": request_id(1), "in": "mitmweb"}),
+    ]
+    assert faulty(api.post("inspector/readings", request_ids=["*"])) == ["request_ids"]
+    signed_in(Principal("bob", Role.ADMIN, Scope(frozenset([uuid.UUID(OWN)]))))
+    assert problem(api.post("inspector/readings", saved=1)) == (403, "forbidden")

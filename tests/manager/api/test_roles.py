@@ -52,7 +52,11 @@ def test_nothing_is_open_but_shapes_and_health(app: Flask) -> None:
 
 
 # Something is told of them, and nothing else is changed.
-LOOKS = {("POST", "/manage/flows/export"), ("POST", "/manage/inspector/sessions")}
+LOOKS = {
+    ("POST", "/manage/flows/export"),
+    ("POST", "/manage/inspector/sessions"),
+    ("POST", "/manage/inspector/readings"),
+}
 
 
 def test_who_reads_changes_nothing(app: Flask) -> None:

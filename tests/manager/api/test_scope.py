@@ -132,7 +132,11 @@ ADMINS = {
     ("PUT", "/manage/rules/order"),
 }
 # Something is told of them, and nothing else is changed.
-LOOKS = {("POST", "/manage/flows/export"), ("POST", "/manage/inspector/sessions")}
+LOOKS = {
+    ("POST", "/manage/flows/export"),
+    ("POST", "/manage/inspector/sessions"),
+    ("POST", "/manage/inspector/readings"),
+}
 
 
 @one_database
