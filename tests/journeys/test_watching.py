@@ -1,5 +1,6 @@
 """Security staff watch real requests in mitmweb: they appear live, are found, held, edited and killed."""
 
+import json
 import subprocess
 import threading
 import time
@@ -9,7 +10,7 @@ from typing import Any
 
 import openai
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from tests.journeys.conftest import Inspector, Installation, Token, until
 from tests.journeys.test_resilience import CUT_SECONDS, Asked
@@ -151,41 +152,78 @@ def test_a_held_request_is_refused_by_an_operator(
 # mitmweb
 
 
-def test_a_stream_of_worker_two_is_watched_found_and_killed(
-    installation: Installation, watched: Token, inspector: Inspector
-) -> None:
+@pytest.fixture
+def officer(installation: Installation, inspector: Inspector) -> Iterator[Page]:
+    """mitmweb, as somebody sees it who has signed in."""
     found = subprocess.run([CHROMIUM], capture_output=True, text=True, check=True)
     secret = str(installation.session.headers["authorization"]).removeprefix("Bearer ")
-    words = {"chunks": 100_000, "chunk_interval_ms": 20}
-    asked = Asked(installation, watched, worker=1, **words)
-    request_id = until(lambda: streaming(installation, watched))
-    inspector.awaits(request_id, lambda flow: "response" in flow)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found.stdout.strip(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(30_000)
         page.goto(inspector.url)
         page.get_by_label("operator's token").fill(secret)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_placeholder("Search").fill("~comment token=nightly & ~comment request=" + request_id)
-        expect(page.locator("tbody tr").filter(has_text="POST")).to_have_count(1)
-        page.goto(f"{inspector.url}/#/flows/{request_id}/response")
-        page.reload()
-        expect(page.locator("body")).to_contain_text("LLM answer", timeout=30_000)
-        expect(page.locator("body")).to_contain_text("assistant", timeout=30_000)
-        _abort(inspector, request_id)
-        killed = time.monotonic()
-        asked.join()
-        ended = time.monotonic() - killed
+        expect(page.get_by_placeholder("Search")).to_be_visible()
+        yield page
         browser.close()
-    assert ended < CUT_SECONDS
-    assert audited(installation, "request.cut", watched)[0]["detail"]["request_id"] == request_id
+
+
+def rows(page: Page) -> Locator:
+    return page.locator("tbody tr").filter(has_text="POST")
+
+
+def test_a_stream_of_worker_two_shows_up_live_is_found_and_killed(
+    installation: Installation, watched: Token, officer: Page
+) -> None:
+    other = installation.token(watched.project_id, label="daily")
+    installation.client(other).chat.completions.create(**chat("hello"))
+    expect(rows(officer)).to_have_count(1)
+    asked = Asked(installation, watched, worker=1, chunks=100_000, chunk_interval_ms=20)
+    expect(rows(officer)).to_have_count(2)
+    officer.get_by_placeholder("Search").fill("~comment token=nightly")
+    expect(rows(officer)).to_have_count(1)
+
+    rows(officer).first.click()
+    officer.get_by_text("Response", exact=True).first.click()
+    answer = officer.locator(".contentview, .cm-content, .content-renderer").last
+    expect(answer).to_contain_text("# assistant")
+    before = len(answer.inner_text())
+    until(lambda: len(answer.inner_text()) > before)
+    officer.get_by_text("Flow", exact=True).first.click()
+    officer.get_by_role("button", name="Abort").click()
+    killed = time.monotonic()
+    asked.join()
+
+    assert asked.ended - killed < CUT_SECONDS
+    [event] = audited(installation, "request.cut", watched)
+    assert event["actor"] == "management" and event["detail"]["reason"] == "in mitmweb"
+    expect(rows(officer)).to_have_count(1)
+
+
+def test_a_held_request_is_edited_and_resumed_on_the_page(
+    installation: Installation, watched: Token, rule: Callable[..., None], officer: Page
+) -> None:
+    rule(action="hold", filter="~bq transfer", hold_seconds=120)
+    client = installation.client(watched, 1)
+    thread, results = in_thread(lambda: client.chat.completions.create(**chat(f"transfer 900 to {MAIL}")))
+    officer.get_by_placeholder("Search").fill("~comment state=held")
+    rows(officer).first.click()
+    officer.get_by_text("Request", exact=True).first.click()
+    officer.get_by_text("Edit", exact=True).first.click()
+    officer.locator(".cm-content").first.click()
+    officer.keyboard.press("Control+a")
+    officer.keyboard.insert_text(json.dumps(chat("transfer 1 to [email 1]")))
+    officer.get_by_text("Done", exact=True).first.click()
+    officer.get_by_text("Flow", exact=True).first.click()
+    officer.get_by_role("button", name="Resume").click()
+    thread.join(30)
+
+    assert f"transfer 1 to {MAIL}" in str(results[0].choices[0].message.content)
+    [event] = audited(installation, "request.edit", watched)
+    assert event["actor"] == "management" and event["detail"]["before_sha256"] != event["detail"]["after_sha256"]
 
 
 def streaming(installation: Installation, token: Token) -> str:
     items = installation.manage("GET", f"/manage/live?project_id={token.project_id}")["items"]
     return str(items[0]["request_id"]) if items and items[0]["chunks"] else ""
-
-
-def _abort(inspector: Inspector, request_id: str) -> None:
-    inspector.ask("POST", f"/flows/{request_id}/kill").raise_for_status()
