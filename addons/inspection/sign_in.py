@@ -111,7 +111,7 @@ class Entrance:
         except Refused as refusal:
             if refusal.status == 401:
                 log.warning("inspector_access_denied", address=address)
-            else:
+            elif not self._password_hash:  # Where there is a password, it was one to guess that.
                 self._throttle.forgive(address)
             raise
         self._throttle.forgive(address)

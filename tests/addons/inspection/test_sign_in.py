@@ -118,6 +118,14 @@ async def test_who_guesses_has_to_wait_even_if_the_next_guess_is_right(page: Pag
     assert (await page.get("/flows", Authorization=f"Bearer {OPERATOR}")).code == 429
 
 
+async def test_the_password_is_not_guessed_while_the_manager_is_away(start: Start) -> None:
+    page = await start(LLM_PROXY_INSPECTOR_PASSWORD=HASH, LLM_PROXY_MANAGER_URL="http://127.0.0.1:1")
+
+    codes = [(await page.sign_in(f"a-guess-of-the-password-number-{number}")).code for number in range(6)]
+
+    assert codes == [502] * 5 + [429]
+
+
 async def test_who_is_right_may_come_as_often_as_they_like(page: Page) -> None:
     assert [(await page.sign_in()).code for _ in range(8)] == [303] * 8
 
