@@ -84,6 +84,7 @@ class RuleView(ma.Schema):
     hold_seconds = ma.fields.Integer()
     on_deadline = ma.fields.String()
     is_active = ma.fields.Boolean()
+    version = ma.fields.Integer(metadata={"description": "1 at first; what it was before stands in the audit."})
     expires_at = ma.fields.AwareDateTime(allow_none=True)
     created_at = ma.fields.AwareDateTime()
     updated_at = ma.fields.AwareDateTime()

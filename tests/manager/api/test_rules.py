@@ -65,7 +65,7 @@ def test_a_rule_changes_and_goes(api: Api, redis_client: redis.Redis) -> None:
     path = f"rules/{made['id']}"
 
     changed = api.patch(path, filter="~d example", action="tag", tag="odd")
-    assert (changed.status_code, changed.json["tag"]) == (200, "odd")
+    assert (changed.status_code, changed.json["tag"], changed.json["version"]) == (200, "odd", made["version"] + 1)
     assert [(each.filter, each.tag) for each in in_force(redis_client)] == [("~d example", "odd")]
     assert api.patch(path, is_active=False).status_code == 200 and in_force(redis_client) == []
     assert api.delete(path).status_code == 204 and api.get(path).status_code == 404

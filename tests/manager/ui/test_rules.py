@@ -31,7 +31,18 @@ def test_rules_are_listed_in_order(browse: Browse, api: Api) -> None:
     rows = browse("auditor").get("/ui/rules").texts("tbody tr")
 
     assert rows[0].startswith("no salaries ~bq salary Deny it all active") and "Hold it for 30 s search" in rows[1]
+    assert "version 1" in rows[0]
     assert browse("auditor").get("/ui/rules").all("tbody a.btn") == []
+
+
+def test_what_a_rule_was_is_a_click_away(browse: Browse, api: Api) -> None:
+    rule = made(api)
+    api.patch(f"rules/{rule['id']}", filter="~bq wages")
+
+    link = browse("auditor").get("/ui/rules").one("tbody .beneath a")
+    shown = browse("auditor").get(str(link["href"])).text
+
+    assert link.get_text() == "version 2" and "rule.update" in shown and "rule.create" in shown
 
 
 def test_without_rules_the_page_says_what_to_do(browse: Browse) -> None:
