@@ -8,6 +8,7 @@ import click
 from manager.cli.endings import EndingGroup, debug
 
 _COMMANDS = {
+    "setup": ("manager.cli.setup", "setup"),
     "up": ("manager.cli.up", "up"),
     "doctor": ("manager.cli.doctor", "doctor"),
     "proxy": ("manager.cli.proxy", "proxy"),

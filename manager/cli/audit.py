@@ -8,8 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from manager.cli.resource import Field, Kind, Resource, reading
-from manager.cli.start import start
-from shared.settings import Plane, Settings
+from manager.cli.start import start_here
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from manager.audit_verification import Anchor, Report
@@ -90,7 +90,7 @@ def _database() -> "Iterator[tuple[Settings, Sessions]]":
 
     from manager import db
 
-    settings = start(Plane.CONTROL)
+    settings = start_here()
     engine = db.open_engine(settings)
     try:
         yield settings, db.create_sessions(engine)

@@ -10,8 +10,8 @@ from urllib.parse import quote_plus
 
 import click
 
-from manager.cli.start import start
-from shared.settings import Plane, Settings
+from manager.cli.start import start_here
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -115,7 +115,7 @@ def database() -> Iterator[tuple[Settings, sa.Engine]]:
     from manager import schema
     from manager.db import open_engine, reason
 
-    settings = start(Plane.CONTROL)
+    settings = start_here()
     engine = open_engine(settings)
     try:
         yield settings, engine

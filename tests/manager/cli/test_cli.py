@@ -12,9 +12,9 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "doctor", "proxy", "manager", "jobs", "inspect", "chat", "openai", "project", "key", "token"]
-COMMANDS += ["request", "price", "operator", "provider", "limits", "usage", "live", "flows", "status", "reconcile"]
-COMMANDS += ["mock-provider", "db", "audit", "keys", "backup", "restore", "config", "completion"]
+COMMANDS = ["setup", "up", "doctor", "proxy", "manager", "jobs", "inspect", "chat", "openai", "project", "key"]
+COMMANDS += ["token", "request", "price", "operator", "provider", "limits", "usage", "live", "flows", "status"]
+COMMANDS += ["reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore", "config", "completion"]
 
 
 @pytest.fixture
