@@ -12,6 +12,8 @@ _COMMANDS = {
     "up": ("manager.cli.up", "up"),
     "doctor": ("manager.cli.doctor", "doctor"),
     "proxy": ("manager.cli.proxy", "proxy"),
+    "drain": ("manager.cli.running", "drain"),
+    "reload": ("manager.cli.running", "reload"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
     "inspect": ("manager.cli.inspect", "inspect"),

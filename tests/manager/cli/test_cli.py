@@ -12,9 +12,10 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["setup", "up", "doctor", "proxy", "manager", "jobs", "inspect", "chat", "openai", "project", "key"]
-COMMANDS += ["token", "request", "price", "operator", "provider", "limits", "usage", "live", "flows", "status"]
-COMMANDS += ["reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore", "config", "completion"]
+COMMANDS = ["setup", "up", "doctor", "proxy", "drain", "reload", "manager", "jobs", "inspect", "chat", "openai"]
+COMMANDS += ["project", "key", "token", "request", "price", "operator", "provider", "limits", "usage", "live", "flows"]
+COMMANDS += ["status", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore", "config"]
+COMMANDS += ["completion"]
 
 
 @pytest.fixture
