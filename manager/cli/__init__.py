@@ -11,6 +11,7 @@ _COMMANDS = {
     "setup": ("manager.cli.setup", "setup"),
     "up": ("manager.cli.up", "up"),
     "doctor": ("manager.cli.doctor", "doctor"),
+    "logs": ("manager.cli.logs", "logs"),
     "proxy": ("manager.cli.proxy", "proxy"),
     "drain": ("manager.cli.running", "drain"),
     "reload": ("manager.cli.running", "reload"),

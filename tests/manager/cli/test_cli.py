@@ -12,9 +12,21 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["setup", "up", "doctor", "proxy", "drain", "reload", "manager", "jobs", "inspect", "chat", "openai"]
-COMMANDS += ["project", "key", "token", "request", "price", "operator", "provider", "limits", "usage", "live", "flows"]
-COMMANDS += ["status", "reconcile", "mock-provider", "db", "audit", "keys", "backup", "restore", "config"]
+COMMANDS = ["setup", "up", "doctor", "logs", "proxy", "drain", "reload", "manager", "jobs", "inspect", "chat"]
+COMMANDS += ["openai", "project", "key", "token", "request", "price", "operator", "provider", "limits", "usage"]
+COMMANDS += [
+    "live",
+    "flows",
+    "status",
+    "reconcile",
+    "mock-provider",
+    "db",
+    "audit",
+    "keys",
+    "backup",
+    "restore",
+    "config",
+]
 COMMANDS += ["completion"]
 
 
