@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,9 @@ def followed(logs: Path) -> "Iterator[subprocess.Popen[str]]":
     command = [sys.executable, "-m", "manager.cli", "logs", "--follow", "--json"]
     environment = settings.child_environment(None, {"LLM_PROXY_DATA_DIR": str(logs.parent)})
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    # Another test of this process may have left Ctrl-C ignored, which a child inherits.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed)
     yield process
     process.kill()
     process.wait()
