@@ -45,7 +45,7 @@ def behave(variables: dict[str, str], **how: float) -> None:
 
 def say(chat: Terminal, text: str) -> None:
     """Type something at the next prompt."""
-    chat.expect("> ")
+    chat.expect(">")
     chat.type(text + ENTER)
 
 
@@ -81,7 +81,7 @@ def test_from_nothing_to_a_refusal(variables: dict[str, str]) -> None:
             told(variables, "token", "revoke", again["token"]["id"], "--yes")
             say(chat, "still there?")
             chat.expect("it has been revoked: ask for a new one")
-            chat.expect("> ")
+            chat.expect(">")
             chat.type(CTRL_D)
             assert chat.ended() == 0
 
