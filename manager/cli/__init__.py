@@ -41,6 +41,7 @@ _COMMANDS = {
     "restore": ("manager.cli.backup", "restore"),
     "config": ("manager.cli.config", "config"),
     "completion": ("manager.cli.completion", "completion"),
+    "reference": ("manager.cli.reference", "reference"),
 }
 
 
