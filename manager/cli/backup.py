@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from manager.backup import Secrets
+    from manager.backup_file import Manifest
     from shared.settings import Settings
 
 
@@ -67,7 +68,7 @@ def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool, is_jso
             manifest = restoring.check(file, known, with_pepper=not other_pepper)
             restoring.check_target(engine, replace=replace)
             if is_json:
-                output.as_json({"schema": manifest.schema, "created_at": manifest.created_at.isoformat(), "rows": 0})
+                output.as_json(_about(manifest, is_restored=False))
             else:
                 made_at = f"{manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
                 click.echo(f"fine: schema {manifest.schema}, made {made_at}; nothing changed")
@@ -75,8 +76,8 @@ def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool, is_jso
         now = datetime.now(UTC)
         done = restoring.restore(file, engine, known, now, replace=replace, with_pepper=not other_pepper)
     if is_json:
-        told = {"schema": done.manifest.schema, "created_at": done.manifest.created_at.isoformat(), "rows": done.rows}
-        output.as_json(told | {"kept_revoked": dict(done.kept_revoked)})
+        told = _about(done.manifest, is_restored=True)
+        output.as_json(told | {"rows": done.rows, "kept_revoked": dict(done.kept_revoked)})
         return
     kept = ", ".join(f"{count} {kind}" for kind, count in done.kept_revoked.items() if count)
     moment = f"{done.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -84,6 +85,10 @@ def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool, is_jso
     if kept:
         click.echo(f"taken away since then, and still so: {kept}")
     click.echo("start manager and jobs: everything is published to Redis anew")
+
+
+def _about(manifest: Manifest, *, is_restored: bool) -> dict[str, Any]:
+    return {"is_restored": is_restored, "schema": manifest.schema, "created_at": manifest.created_at.isoformat()}
 
 
 @contextmanager

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from manager.cli import setup_report as report
 from manager.cli import shown
 from manager.cli.doctor import tell
 from manager.cli.endings import hinted
@@ -66,9 +65,9 @@ def setup(
     wanted = _wanted(api_key_file or "", settings.demo_provider_key, given)
     settings, steps, made = _make(wanted, asks)
     if is_json:
-        shown.as_json(_as_json(settings, findings, steps, made))
+        shown.as_json(report.for_programs(settings, findings, steps, made))
         return
-    _show(settings, steps, made)
+    report.for_people(settings, steps, made)
     if starts or (asks and starts is None and click.confirm("\nStart everything now?", default=True)):
         from manager.cli.up import up
 
@@ -161,33 +160,3 @@ def _folder() -> Iterator[Path]:
         with contextlib.suppress(FolderTaken):
             held.enter_context(own_folder(where))
         yield where
-
-
-def _as_json(settings: Settings, findings: list[Finding], steps: list[Step], made: Installed) -> dict[str, Any]:
-    return {
-        "data_dir": settings.data_dir,
-        "base_url": f"{settings.public_url}/v1",
-        "project": {"id": made.project.id, "name": made.project.name, "provider": made.project.provider},
-        "token": {
-            "id": made.token.id,
-            "token": made.secret or None,
-            "masked_token": made.token.masked,
-            "expires_at": made.token.expires_at.isoformat(),
-        },
-        "steps": [asdict(each) for each in steps],
-        "findings": [asdict(each) for each in findings],
-    }
-
-
-def _show(settings: Settings, steps: list[Step], made: Installed) -> None:
-    for step in steps:
-        mark = click.style("+", fg="green") if step.is_new else "="
-        click.echo(f"{mark} {step.subject}: {step.told}{'' if step.is_new else ', left alone'}")
-        if step.fix:
-            click.echo(f"    {step.fix}")
-    click.echo("\nFor this and other shells:\n")
-    click.echo(f"export LLM_PROXY_DATA_DIR={shlex.quote(str(settings.data_dir))}")
-    if made.secret:
-        click.echo(f"export LLM_PROXY_TOKEN={made.secret}   # shown once")
-    click.echo(f"\nApplications   base_url {settings.public_url}/v1, the token as API key")
-    click.echo("Start it       llm-proxy up, then llm-proxy chat in another shell")
