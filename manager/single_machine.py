@@ -41,6 +41,8 @@ class Urls:
         return cls(proxy, manager, health, settings.inspector_url)
 
 
+# The demo's project, when the bundled provider answers: each start of `up` puts that one's address and key into it.
+MOCK_PROJECT = "demo (mock provider)"
 _SERVICES = (programs.manager, programs.jobs, programs.proxy, programs.inspector)
 
 
@@ -122,7 +124,7 @@ def _bundled_provider(supervisor: Supervisor, model: str) -> Target:
             recent = session.get(f"{url}/__mock__/ledger", timeout=5).json()["recent"]
         return sorted({entry["key"] for entry in recent})
 
-    return Target("demo (mock provider)", key, url, model, seen_keys)
+    return Target(MOCK_PROJECT, key, url, model, seen_keys)
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""The workers of one proxy port: kept running, replaced without a dropped request, stopped when their requests end.
+"""The workers of one proxy port: kept running, replaced without a dropped request, drained when that is wanted.
 
 Each has a listening socket of its own (SO_REUSEPORT: the kernel spreads connections over them), which is opened here
 and outlives it: what has connected while a worker is being replaced waits for the next one and is not reset.
@@ -56,7 +56,8 @@ class Workers:
 
     def __init__(self, settings: Settings, count: int) -> None:
         self._settings = settings
-        self._slots = [bound_sockets(settings.listen_host, settings.proxy_port) for _ in range(count)]
+        self._count = count
+        self._slots = self._bound()
         self._current: _Generation | None = None
         self._leaving: list[_Generation] = []
 
@@ -64,18 +65,25 @@ class Workers:
         """Start the workers and wait until all listen. Raises StartError."""
         self._current = self._launch()
 
-    def reload(self) -> None:
-        """Start new workers, then let the old ones finish; if the new ones fail to start, the old ones stay."""
+    def reload(self) -> str:
+        """Start new workers, then let the old ones finish; if the new ones fail to start, the old ones stay.
+
+        What was drained serves again. Returns why it failed, nothing if it did not.
+        """
         try:
+            self._slots = self._slots or self._bound()
             fresh = self._launch()
-        except StartError as error:
+        except (StartError, OSError) as error:
             log.error("reload_failed", reason=str(error))
-            return
+            if self._current is None:
+                self._release()
+            return str(error)
         if self._current is not None:
             self._current.supervisor.begin_stop()
             self._leaving.append(self._current)
         self._current = fresh
         log.info("reloaded", workers=fresh.supervisor.pids())
+        return ""
 
     def pids(self) -> dict[str, int]:
         """Return the process ids of the workers that take new connections."""
@@ -89,18 +97,33 @@ class Workers:
             generation.forget()
             self._leaving.remove(generation)
 
-    def stop(self) -> None:
-        """Take no more connections, and return when all requests have ended, or their time has."""
-        for sockets in self._slots:
-            for each in sockets:
-                each.close()
+    def drain(self) -> None:
+        """Take no more connections, and let requests finish. Go on with `tend` and `is_drained`."""
+        self._release()
         if self._current is not None:
             self._current.supervisor.begin_stop()
             self._leaving.append(self._current)
             self._current = None
-        while self._leaving:
+
+    def is_drained(self) -> bool:
+        """Tell whether no worker is left."""
+        return self._current is None and not self._leaving
+
+    def stop(self) -> None:
+        """Take no more connections, and return when all requests have ended, or their time has."""
+        self.drain()
+        while not self.is_drained():
             self.tend()
             time.sleep(PAUSE_SECONDS)
+
+    def _bound(self) -> list[list[socket.socket]]:
+        return [bound_sockets(self._settings.listen_host, self._settings.proxy_port) for _ in range(self._count)]
+
+    def _release(self) -> None:
+        for sockets in self._slots:
+            for each in sockets:
+                each.close()
+        self._slots = []
 
     def _launch(self) -> _Generation:
         readiness = [ReadyPipe() for _ in self._slots]

@@ -589,6 +589,11 @@ def unset(names: Iterable[str]) -> list[str]:
     return [name for name in names if not os.environ.get(name) and not os.environ.get(f"{name}_FILE")]
 
 
+def wants_no_colour() -> bool:
+    """Tell whether whoever looks wants plain text (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))
+
+
 def child_environment(plane: Plane | None, overrides: Mapping[str, str]) -> dict[str, str]:
     """Return this process's environment for a child of one plane, without the variables that are none of its business.
 

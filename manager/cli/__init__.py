@@ -8,9 +8,13 @@ import click
 from manager.cli.endings import EndingGroup, debug
 
 _COMMANDS = {
+    "setup": ("manager.cli.setup", "setup"),
     "up": ("manager.cli.up", "up"),
     "doctor": ("manager.cli.doctor", "doctor"),
+    "logs": ("manager.cli.logs", "logs"),
     "proxy": ("manager.cli.proxy", "proxy"),
+    "drain": ("manager.cli.running", "drain"),
+    "reload": ("manager.cli.running", "reload"),
     "manager": ("manager.cli.services", "manager"),
     "jobs": ("manager.cli.services", "jobs"),
     "inspect": ("manager.cli.inspect", "inspect"),
@@ -37,6 +41,7 @@ _COMMANDS = {
     "restore": ("manager.cli.backup", "restore"),
     "config": ("manager.cli.config", "config"),
     "completion": ("manager.cli.completion", "completion"),
+    "reference": ("manager.cli.reference", "reference"),
 }
 
 

@@ -7,9 +7,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from manager.cli import shown
+from manager.cli.options import json_option
 from manager.cli.resource import Field, Kind, Resource, reading
-from manager.cli.start import start
-from shared.settings import Plane, Settings
+from manager.cli.start import start_here
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     from manager.audit_verification import Anchor, Report
@@ -26,7 +28,8 @@ def audit() -> None:
 @audit.command()
 @click.option("--anchor", help="The end as an earlier verification told it; it must still be there.")
 @click.option("--begin-anew", is_flag=True, help="Forget the chain, broken or lost, and chain what is there as it is.")
-def verify(anchor: str | None, begin_anew: bool) -> None:
+@json_option
+def verify(anchor: str | None, begin_anew: bool, is_json: bool) -> None:
     """Go along the whole chain; fails if an event was changed, taken out or put in."""
     from manager.audit_chain import Chain
 
@@ -36,10 +39,30 @@ def verify(anchor: str | None, begin_anew: bool) -> None:
         if begin_anew:
             chain.begin_anew()
         report = chain.verify(held)
-    click.echo(f"{report.rows} events fit, from position {report.kept_position + 1} on")
-    if report.unchained:
-        click.echo(f"{report.unchained} events are not in the chain yet, the oldest of {report.unchained_since}")
-    _conclude(report)
+    if is_json:
+        shown.as_json(_told(report))
+    else:
+        click.echo(f"{report.rows} events fit, from position {report.kept_position + 1} on")
+        if report.unchained:
+            click.echo(f"{report.unchained} events are not in the chain yet, the oldest of {report.unchained_since}")
+        if report.fault is None:
+            click.echo(f"the audit is whole; its end is {report.anchor}")
+    if report.fault is not None:
+        where = f" (event {report.fault.id})" if report.fault.id else ""
+        raise click.ClickException(f"the audit is broken: {report.fault.reason}{where}")
+
+
+def _told(report: "Report") -> dict[str, Any]:
+    fault = report.fault
+    return {
+        "is_whole": fault is None,
+        "events": report.rows,
+        "first_position": report.kept_position + 1,
+        "unchained": report.unchained,
+        "unchained_since": report.unchained_since,
+        "anchor": str(report.anchor) if fault is None else None,
+        "fault": None if fault is None else {"reason": fault.reason, "event_id": fault.id},
+    }
 
 
 @audit.command()
@@ -90,7 +113,7 @@ def _database() -> "Iterator[tuple[Settings, Sessions]]":
 
     from manager import db
 
-    settings = start(Plane.CONTROL)
+    settings = start_here()
     engine = db.open_engine(settings)
     try:
         yield settings, db.create_sessions(engine)
@@ -107,14 +130,6 @@ def _anchor(text: str | None) -> "Anchor | None":
         return None if text is None else Anchor.parse(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--anchor") from None
-
-
-def _conclude(report: "Report") -> None:
-    if report.fault is None:
-        click.echo(f"the audit is whole; its end is {report.anchor}")
-        return
-    where = f" (event {report.fault.id})" if report.fault.id else ""
-    raise click.ClickException(f"the audit is broken: {report.fault.reason}{where}")
 
 
 def _aware(moment: datetime | None) -> datetime | None:

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from manager.cli import shown as output
 from manager.cli.database import database, shown
+from manager.cli.options import json_option
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from manager.backup import Secrets
+    from manager.backup_file import Manifest
     from shared.settings import Settings
 
 
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 )
 @click.option("--keep", type=click.IntRange(1), help="Then delete all backups there but the newest so many.")
 @click.option("--encrypt/--no-encrypt", default=None, help="LLM_PROXY_BACKUP_ENCRYPT by default.")
-def backup(folder: Path | None, keep: int | None, encrypt: bool | None) -> None:
+@json_option
+def backup(folder: Path | None, keep: int | None, encrypt: bool | None, is_json: bool) -> None:
     """Make a backup of the database while everything runs; the last line is its path."""
     from manager import backup as backups
     from manager.backup_schedule import folder_of
@@ -35,8 +39,12 @@ def backup(folder: Path | None, keep: int | None, encrypt: bool | None) -> None:
         where, now = folder or folder_of(settings), datetime.now(UTC)
         made = backups.create(engine, known, where, now, is_encrypted=is_encrypted)
         pruned = backups.prune(where, keep, now) if keep else []
-    size = made.path.stat().st_size / 1e6
-    click.echo(f"{made.rows} rows, {size:.1f} MB, {'encrypted' if is_encrypted else 'not encrypted'}")
+    size = made.path.stat().st_size
+    if is_json:
+        told = {"file": made.path, "rows": made.rows, "bytes": size, "is_encrypted": is_encrypted}
+        output.as_json(told | {"deleted": len(pruned)})
+        return
+    click.echo(f"{made.rows} rows, {size / 1e6:.1f} MB, {'encrypted' if is_encrypted else 'not encrypted'}")
     if pruned:
         click.echo(f"deleted {len(pruned)} older ones")
     click.echo(made.path)
@@ -47,7 +55,8 @@ def backup(folder: Path | None, keep: int | None, encrypt: bool | None) -> None:
 @click.option("--dry-run", is_flag=True, help="Check the backup and the database, and change nothing.")
 @click.option("--replace", is_flag=True, help="Put it in the place of what the database holds, which is lost.")
 @click.option("--other-pepper", is_flag=True, help="Take it though its tokens do not work with this TOKEN_PEPPER.")
-def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool) -> None:
+@json_option
+def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool, is_json: bool) -> None:
     """Put the backup FILE into the database of DATABASE_URL, of either kind.
 
     It is checked first: every checksum, every key, the schema. Stop manager and jobs before.
@@ -58,18 +67,28 @@ def restore(file: Path, dry_run: bool, replace: bool, other_pepper: bool) -> Non
         if dry_run:
             manifest = restoring.check(file, known, with_pepper=not other_pepper)
             restoring.check_target(engine, replace=replace)
-            click.echo(
-                f"fine: schema {manifest.schema}, made {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC; nothing changed"
-            )
+            if is_json:
+                output.as_json(_about(manifest, is_restored=False))
+            else:
+                made_at = f"{manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
+                click.echo(f"fine: schema {manifest.schema}, made {made_at}; nothing changed")
             return
         now = datetime.now(UTC)
         done = restoring.restore(file, engine, known, now, replace=replace, with_pepper=not other_pepper)
+    if is_json:
+        told = _about(done.manifest, is_restored=True)
+        output.as_json(told | {"rows": done.rows, "kept_revoked": dict(done.kept_revoked)})
+        return
     kept = ", ".join(f"{count} {kind}" for kind, count in done.kept_revoked.items() if count)
     moment = f"{done.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
     click.echo(f"restored {done.rows} rows of {moment} to {shown(settings.database_url)}")
     if kept:
         click.echo(f"taken away since then, and still so: {kept}")
     click.echo("start manager and jobs: everything is published to Redis anew")
+
+
+def _about(manifest: Manifest, *, is_restored: bool) -> dict[str, Any]:
+    return {"is_restored": is_restored, "schema": manifest.schema, "created_at": manifest.created_at.isoformat()}
 
 
 @contextmanager

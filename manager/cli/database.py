@@ -10,8 +10,10 @@ from urllib.parse import quote_plus
 
 import click
 
-from manager.cli.start import start
-from shared.settings import Plane, Settings
+from manager.cli import shown as output
+from manager.cli.options import json_option
+from manager.cli.start import start_here
+from shared.settings import Settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -25,19 +27,22 @@ def db() -> None:
 
 
 @db.command()
-def upgrade() -> None:
+@json_option
+def upgrade(is_json: bool) -> None:
     """Bring the schema to the version that this release needs. Several may do so at once: one does, others wait."""
     from manager import schema
 
     with database() as (settings, engine):
         schema.upgrade(engine)
-    click.echo(f"schema is current: {shown(settings.database_url)}")
+    url = shown(settings.database_url)
+    _tell(is_json, f"schema is current: {url}", database_url=url, is_current=True)
 
 
 @db.command()
 @click.argument("revision")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def downgrade(revision: str, yes: bool) -> None:
+@json_option
+def downgrade(revision: str, yes: bool, is_json: bool) -> None:
     """Take the schema back to REVISION, as another release needs it; `base` is an empty database.
 
     What only later releases know is lost. Stop manager and jobs before, and make a backup. Refused while Redis has not
@@ -51,24 +56,27 @@ def downgrade(revision: str, yes: bool) -> None:
                 f"Take back the schema of {shown(settings.database_url)}, and lose what it holds?", abort=True
             )
         schema.downgrade(engine, revision)
-    click.echo(f"schema is at {revision}")
+    _tell(is_json, f"schema is at {revision}", revision=revision)
 
 
 @db.command()
-def status() -> None:
+@json_option
+def status(is_json: bool) -> None:
     """Show the schema's version; exit code 1 if it is not the one that this release needs."""
     from manager import schema
 
     with database() as (_, engine), engine.connect() as connection:
         found = schema.status(connection)
-    click.echo(f"schema {found.revision or 'none'}, needed {found.head}")
+    told = {"revision": found.revision, "needed": found.head, "pending": list(found.pending)}
+    _tell(is_json, f"schema {found.revision or 'none'}, needed {found.head}", **told)
     if not found.is_current:
         raise click.ClickException(f"to be applied: {', '.join(found.pending)}; run `llm-proxy db upgrade`")
 
 
 @db.command()
 @click.option("--to", "target", help="URL of the target if it holds no password; LLM_PROXY_COPY_TO by default.")
-def copy(target: str | None) -> None:
+@json_option
+def copy(target: str | None, is_json: bool) -> None:
     """Copy everything in DATABASE_URL to an empty database, such as SQLite to PostgreSQL.
 
     Stop manager and jobs before: what they write meanwhile is not copied.
@@ -88,9 +96,16 @@ def copy(target: str | None) -> None:
             raise click.ClickException(str(error)) from None
         except (sa.exc.ArgumentError, TypeError, ValueError):  # Their words may quote a part of the password.
             raise click.ClickException("the target's URL is malformed") from None
-    for name, count in counts.items():
-        click.echo(f"{count:>10} {name}")
-    click.echo(f"copied and verified; set DATABASE_URL to {shown(url)}")
+    lines = [f"{count:>10} {name}" for name, count in counts.items()]
+    lines.append(f"copied and verified; set DATABASE_URL to {shown(url)}")
+    _tell(is_json, "\n".join(lines), rows=dict(counts), database_url=shown(url))
+
+
+def _tell(is_json: bool, text: str, **told: object) -> None:
+    if is_json:
+        output.as_json(told)
+    else:
+        click.echo(text)
 
 
 def _target(given: str | None, variable: str) -> str:
@@ -115,7 +130,7 @@ def database() -> Iterator[tuple[Settings, sa.Engine]]:
     from manager import schema
     from manager.db import open_engine, reason
 
-    settings = start(Plane.CONTROL)
+    settings = start_here()
     engine = open_engine(settings)
     try:
         yield settings, engine

@@ -31,14 +31,19 @@ def doctor(is_json: bool) -> None:
     for finding in _findings():
         found.append(finding)
         if not is_json:
-            mark, colour = _MARKS[finding.level]
-            click.echo(f"{click.style(mark, fg=colour)} {finding.subject}: {finding.told}")
-            if finding.fix:
-                click.echo(f"    {finding.fix}")
+            tell(finding)
     if is_json:
         shown.as_json([asdict(each) for each in found])
     if any(each.level is Level.FAULT for each in found):
         raise SystemExit(1)
+
+
+def tell(finding: Finding) -> None:
+    """Print a finding: what was looked at, how it is, and what to do unless it is well."""
+    mark, colour = _MARKS[finding.level]
+    click.echo(f"{click.style(mark, fg=colour)} {finding.subject}: {finding.told}")
+    if finding.fix:
+        click.echo(f"    {finding.fix}")
 
 
 def _findings() -> Iterator[Finding]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from shared import settings as environment
+
 INTERRUPTED = 130
 
 
@@ -34,6 +36,8 @@ class EndingGroup(click.Group):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **more: Any
     ) -> Any:
         """Run a command; see the module for exit codes. `--debug` before it shows what went wrong in our own code."""
+        if environment.wants_no_colour():
+            more.setdefault("color", False)
         if not standalone_mode:
             return super().main(args, prog_name, standalone_mode=False, **more)
         try:

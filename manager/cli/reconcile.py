@@ -5,8 +5,7 @@ from typing import NoReturn
 
 import click
 
-from manager.cli.start import start
-from shared.settings import Plane
+from manager.cli.start import start_here
 
 DIFFERS, AWAY, WRONG = 1, 3, 4
 
@@ -32,7 +31,7 @@ def reconcile(context: click.Context, check: bool, adopt: bool, is_json: bool) -
 
     if check and adopt:
         raise click.UsageError("--check changes nothing, and --adopt does.")
-    settings = start(Plane.CONTROL)
+    settings = start_here()
     engine, client = db.open_engine(settings), connect_redis(settings.redis_url)
     try:
         reconciler = Reconciler(client, db.create_sessions(engine))

@@ -164,7 +164,9 @@ def cut(request_id: str, reason: str, url: str | None, is_json: bool) -> None:
 @watch_option
 @remote_options
 def status(watch: float | None, url: str | None, is_json: bool) -> None:
-    """Show how both planes are; exit code 1 if something is not ready."""
+    """Show how both planes are, and the proxies of this machine; exit code 1 if something is not ready."""
+    from manager.cli.running import here
+
     remote = connect(url)
     ready = True
 
@@ -173,12 +175,15 @@ def status(watch: float | None, url: str | None, is_json: bool) -> None:
         found = remote.ask("GET", "/manage/status")
         ready = bool(found["is_ready"])
         if is_json:
-            shown.as_json(found)
+            shown.as_json({**found, "here": here()})
             return
         shown.details({"version": found["version"], "is_ready": found["is_ready"], **found["checks"]})
         for plane in ("data_plane", "control_plane"):
             click.echo(f"\n{plane.replace('_', ' ')}")
             shown.details(found[plane])
+        if proxies := here():
+            click.echo("\non this machine")
+            shown.table(proxies, ("pid", "port", "workers", "phase", "failure"))
 
     shown.repeatedly(show, watch)
     if not ready:

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from shared import settings as environment
+
 # Widest value in a table; the rest is in --json.
 WIDEST = 60
 
@@ -33,9 +35,10 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], nothing: st
         drawn.add_column(column.replace("_", " "), overflow="fold", no_wrap=False)
     for values in found:
         drawn.add_row(*map(Text, values))
-    console = Console(highlight=False)
+    plainly: dict[str, Any] = {"color_system": None} if environment.wants_no_colour() else {}
+    console = Console(highlight=False, **plainly)
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(200, *(sum(map(len, values)) + 40 for values in found)))
+        console = Console(highlight=False, **plainly, width=max(200, *(sum(map(len, values)) + 40 for values in found)))
     console.print(drawn)
 
 

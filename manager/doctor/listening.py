@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from manager import ports as free_ports
 from manager import programs
-from manager.doctor.finding import Finding, fault, well
+from manager.doctor.finding import Finding, fault, warning, well
+from manager.running import Phase, proxies
 from manager.single_machine import FolderTaken, Urls, own_folder
 from shared.settings import Settings
 
@@ -13,9 +14,12 @@ def ports(settings: Settings) -> Iterator[Finding]:
     """Tell whether they are free, or whether those who listen there are ours and well."""
     if _is_running(settings):
         urls = Urls.of(settings)
+        is_drained = _is_drained(settings)
         for name, url in {"manager": f"{urls.manager}/readyz", "proxy": f"{urls.health}/readyz"}.items():
             if programs.is_up(url):
                 yield well(name, f"is running and ready at {url}")
+            elif name == "proxy" and is_drained:
+                yield warning(name, "is drained, and takes nobody", "`llm-proxy reload` puts it back into service")
             else:
                 yield fault(name, f"is running and not ready at {url}", f"see the logs in {settings.data_dir}/logs")
         return
@@ -37,3 +41,11 @@ def _is_running(settings: Settings) -> bool:
         return True
     except OSError:
         return False
+
+
+def _is_drained(settings: Settings) -> bool:
+    try:
+        states = [each.state() for each in proxies(settings.data_dir)]
+    except PermissionError:
+        return False
+    return bool(states) and all(state is None or state.phase in (Phase.DRAINING, Phase.DRAINED) for state in states)

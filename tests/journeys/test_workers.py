@@ -11,17 +11,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 
 from manager import programs
+from manager.cli import main
 from manager.supervisor import Program, Supervisor
 from tests.journeys.conftest import Installation, Token, free_port, kill, until
 
 # Which proxies the installation has beside ours makes no difference here.
 pytestmark = pytest.mark.parametrize("runner", ["engine"], indirect=True, scope="session")
 
+PROVIDERS = Path(__file__).parents[2] / "shared" / "providers.toml"
 DRAIN_SECONDS = 6
 CHAT = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hello"}]}
 HOLD = {"x-mock-behaviour": json.dumps({"hold_after": 2})}
@@ -34,6 +38,8 @@ class Proxy:
     port: int
     supervisor: Supervisor
     token: Token
+    # Its provider table.
+    table: Path
 
     @property
     def pid(self) -> int:
@@ -54,7 +60,10 @@ class Proxy:
 @pytest.fixture
 def proxy(installation: Installation, tmp_path: Path) -> Iterator[Proxy]:
     port, health = free_port(), free_port()
+    table = tmp_path / "providers.toml"
+    table.write_text(PROVIDERS.read_text())
     environment = installation.data_plane | {
+        "LLM_PROXY_PROVIDERS_FILE": str(table),
         "LLM_PROXY_PROXY_PORT": str(port),
         "LLM_PROXY_METRICS_PORT": str(health),
         "LLM_PROXY_DRAIN_SECONDS": str(DRAIN_SECONDS),
@@ -66,7 +75,7 @@ def proxy(installation: Installation, tmp_path: Path) -> Iterator[Proxy]:
     supervisor = Supervisor(installation.folder / "logs")
     try:
         supervisor.start(program)
-        made = Proxy(port, supervisor, installation.token(installation.project(f"workers-{port}")))
+        made = Proxy(port, supervisor, installation.token(installation.project(f"workers-{port}")), table)
         until(lambda: len(made.workers()) == 2)
         time.sleep(0.5)  # The second one may still be loading; no test depends on it.
         yield made
@@ -190,6 +199,68 @@ def test_a_silent_connection_does_not_hold_up_a_stop(proxy: Proxy) -> None:
         until(lambda: not _is_alive(proxy.pid))
 
     assert time.monotonic() - began < DRAIN_SECONDS
+
+
+def test_a_drain_lets_requests_finish_and_a_reload_serves_again(
+    installation: Installation, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_PROXY_DATA_DIR", str(installation.folder))
+    with requests.Session() as session:
+        answer = proxy.ask(session, stream=True, headers=HOLD)
+        lines = (line for line in answer.iter_lines() if line)
+        next(lines)
+
+        assert [state["phase"] for state in _command("drain")] == ["draining"]
+        until(lambda: _is_refused(proxy))
+        assert CliRunner().invoke(main, ["drain", "--timeout", "0.1"]).exit_code == 1
+        installation.release()
+
+        assert list(lines)[-1] == b"data: [DONE]"
+    [drained] = _command("drain", "--wait")
+    assert (drained["pid"], drained["phase"], proxy.workers()) == (proxy.pid, "drained", set())
+
+    [serving] = _command("reload")
+    assert (serving["pid"], serving["phase"], len(proxy.workers())) == (proxy.pid, "serving", 2)
+    with requests.Session() as session:
+        assert proxy.ask(session).status_code == 200
+
+
+def test_the_reload_command_drops_no_request(
+    installation: Installation, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_PROXY_DATA_DIR", str(installation.folder))
+    with load(proxy) as seen:
+        old = proxy.workers()
+
+        assert [state["phase"] for state in _command("reload")] == ["serving"]
+
+        assert len(proxy.workers() - old) == 2
+        until(lambda: not old & proxy.workers())
+    assert (set(seen.answers), seen.failures) == ({200}, [])
+
+
+def test_workers_that_do_not_start_replace_none(
+    installation: Installation, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_PROXY_DATA_DIR", str(installation.folder))
+    old, table = proxy.workers(), proxy.table.read_text()
+    proxy.table.write_text("this is no table")
+    try:
+        failed = CliRunner().invoke(main, ["reload"])
+        assert failed.exit_code == 1 and "The workers were not replaced" in failed.output
+        assert proxy.workers() == old
+    finally:
+        proxy.table.write_text(table)
+
+    assert [state["failure"] for state in _command("reload")] == [""]
+
+
+def _command(*arguments: str) -> list[dict[str, Any]]:
+    """What a command tells of the proxies of this machine."""
+    shown = CliRunner().invoke(main, [*arguments, "--json"])
+    assert shown.exit_code == 0, shown.output
+    found: list[dict[str, Any]] = json.loads(shown.stdout)
+    return found
 
 
 def _signal(proxy: Proxy, number: signal.Signals) -> None:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from click.testing import CliRunner
 
 from manager import db, doctor
 from manager.cli import main
-from manager.doctor import folder, providers, redis_server, sql, tls
+from manager.doctor import folder, listening, providers, redis_server, sql, tls
 from manager.doctor.finding import Finding, Level
+from manager.running import Phase, Post
 from manager.single_machine import own_folder
 from shared import sealing, settings
 from shared.settings import Plane, Settings
@@ -68,6 +70,17 @@ def test_a_new_installation_is_well_and_stays_untouched(given: SettingsOf, tmp_p
 
 
 # Folder and ports
+
+
+def test_a_proxy_that_was_drained_is_not_taken_for_a_broken_one(given: SettingsOf) -> None:
+    configuration = given()
+    with own_folder(configuration.data_dir), closing(Post(configuration.data_dir, 8080, 1)) as post:
+        post.tell(Phase.DRAINED)
+
+        told = {each.subject: each for each in listening.ports(configuration)}
+
+    assert (told["manager"].level, told["proxy"].level) == (Level.FAULT, Level.WARNING)
+    assert "llm-proxy reload" in told["proxy"].fix
 
 
 def test_who_may_enter_the_folder_is_told(given: SettingsOf) -> None:

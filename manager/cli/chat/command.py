@@ -52,7 +52,8 @@ def chat(
     from manager.cli.chat.talk import Talk
 
     is_once = text is not None or not sys.stdin.isatty()
-    screen = screens.Quiet() if is_json else screens.Rendered() if sys.stdout.isatty() else screens.Plain()
+    is_drawn = sys.stdout.isatty() and not environment.wants_no_colour()
+    screen = screens.Quiet() if is_json else screens.Rendered() if is_drawn else screens.Plain()
     settings = _settings()
     where = url or settings.public_url
     line = Line(where, _token(settings, is_once), DIALECTS[dialect], local_http.session())
