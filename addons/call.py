@@ -65,6 +65,7 @@ class Call:
     Once it `is_judged`, rules have been asked: they gave it `tags`, and one `rule` has decided. `held_until` is there
     while it is held. If it `is_hidden`, none of its bodies is shown to anybody; `hidden` has what its shown body has
     placeholders for.
+    `secrets` are all keys that it was tried with, which are never shown, whoever says them.
     `started` is on the monotonic clock.
     `offered` are the providers at the host that the client came for; None if it came to our own address.
     """
@@ -92,6 +93,7 @@ class Call:
     is_stream: bool = False
     path: str = ""
     credential: UpstreamCredential | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
     attempts: Attempts = field(default_factory=Attempts)
     line: Line | None = None
     digest: str = ""
@@ -120,6 +122,13 @@ class Call:
     is_settled: bool = False
     is_logged: bool = False
     is_counted: bool = False
+
+    def use(self, credential: UpstreamCredential) -> None:
+        """Go to the provider with this credential from now on."""
+        self.credential = credential
+        secret = credential.value.rpartition(" ")[2]
+        if secret not in self.secrets:
+            self.secrets = (*self.secrets, secret)
 
     def elapsed_ms(self) -> float:
         """Milliseconds since the request's head arrived."""

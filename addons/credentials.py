@@ -120,7 +120,7 @@ class Credentials:
             if plain is not None:
                 if self._targets.is_kept_away(key):
                     return False
-                call.credential = UpstreamCredential(key.id, credential.header, credential.value(plain))
+                call.use(UpstreamCredential(key.id, credential.header, credential.value(plain)))
                 call.attempts.base_url = url or ""
                 return True
         return False
@@ -138,7 +138,7 @@ class Credentials:
         chosen = await self._choose_key(call, credential)
         if not isinstance(chosen, UpstreamCredential):
             return chosen
-        call.credential = chosen
+        call.use(chosen)
         url = await self._targets.pick_url(call)
         if url is None:
             self._targets.leave_key(call)

@@ -6,6 +6,7 @@ where a word does, so that no run of characters is looked at over and over.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -21,6 +22,13 @@ class Found(NamedTuple):
     start: int
     stop: int
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted(Inspection):
+    """A project's choice for one request, whose own `secrets` are hidden as those of this process are."""
+
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 type Finder = Callable[[str], Iterable[Found]]
@@ -170,8 +178,14 @@ class UnreadablePattern(ValueError):
 @lru_cache(maxsize=256)
 def finders(inspection: Inspection) -> tuple[Finder, ...]:
     """Return what finds in a text what a project wants hidden, keys first. Raises UnreadablePattern."""
+    own = [_secrets(inspection.secrets)] if isinstance(inspection, Wanted) else []
     chosen = [finder for kind, finder in _FINDERS.items() if kind in inspection.hidden]
-    return (keys, *chosen, *(_pattern(pattern) for pattern in inspection.patterns))
+    return (keys, *own, *chosen, *(_pattern(pattern) for pattern in inspection.patterns))
+
+
+def _secrets(secrets: tuple[str, ...]) -> Finder:
+    known = logs.Redactor(secrets)
+    return lambda text: [Found(start, stop, "secret") for start, stop in known.known_in(text)]
 
 
 def _pattern(pattern: str) -> Finder:

@@ -4,14 +4,14 @@ Nothing here is done on a request's way. While that is under way, the room only 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 
 import msgspec
 from mitmproxy import http
 
 from addons.call import Call
-from addons.findings import Finder, UnreadablePattern, find_with, finders
+from addons.findings import Finder, UnreadablePattern, Wanted, find_with, finders
 from addons.hiding import shown, shown_form, shown_path
 from addons.meter import error_code_of, outcome_of, shortened
 from addons.shown_bodies import Tapped, grows, shown_body
@@ -186,6 +186,15 @@ class Words:
         return self._word(name), self._word(value.decode("utf-8", "replace"))
 
 
+@lru_cache(maxsize=256)
+def _wanted(inspection: Inspection, secrets: tuple[str, ...]) -> Inspection:
+    """Return what is hidden of a request that has such secrets of its own."""
+    if not secrets:
+        return inspection
+    chosen = {each.name: getattr(inspection, each.name) for each in fields(Inspection)}
+    return Wanted(**chosen, secrets=secrets)
+
+
 words_of = lru_cache(maxsize=256)(Words)
 
 
@@ -202,7 +211,7 @@ class Draft:
 def draft_of(noted: Noted, worker: str, cost: Callable[[UsageEvent], int | None]) -> Draft:
     """Return the next record of a request, without bodies yet."""
     call = noted.call
-    words, project, event = words_of(noted.inspection), call.project or _STRANGER, call.event
+    words, project, event = words_of(_wanted(noted.inspection, call.secrets)), call.project or _STRANGER, call.event
     has_ended = noted.ended_ms is not None
     has_bodies = noted.has_bodies and not call.is_hidden
     outcome = (event.outcome if event else outcome_of(call, noted.is_broken)) if has_ended else None
@@ -331,15 +340,16 @@ def _types(fields: Fields) -> tuple[str, str]:
 def finish(draft: Draft) -> FlowRecord:
     """Return the record with what may be shown of its bodies; that of a request is told once, and at the end."""
     noted, record = draft.noted, draft.record
+    wanted = _wanted(noted.inspection, noted.call.secrets)
     request, response = record.request, record.response
     if draft.request is not None:
         if noted.has_told_request and record.phase is not Phase.ENDED:
             request = msgspec.structs.replace(request, is_unchanged=True)
         else:
-            request = _with_body(request, draft.request, noted.inspection)
+            request = _with_body(request, draft.request, wanted)
             noted.has_told_request = draft.request.is_over
     if draft.response is not None and response is not None:
-        response = _with_body(response, draft.response, noted.inspection)
+        response = _with_body(response, draft.response, wanted)
     return msgspec.structs.replace(record, request=request, response=response)
 
 

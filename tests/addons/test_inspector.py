@@ -7,6 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 import pytest
 from mitmproxy import http
@@ -88,7 +89,7 @@ class Driver:
         """Its body has come, and it goes out."""
         self.room.request(flow)
         call = self.calls.of(flow)
-        call.credential = UpstreamCredential("key-1", "authorization", PROVIDER_KEY)
+        call.use(UpstreamCredential("key-1", "authorization", PROVIDER_KEY))
         call.attempts.count, call.attempts.base_url = 1, "https://api.openai.com"
         flow.request.scheme, flow.request.host, flow.request.port = "https", "api.openai.com", 443
         return call
@@ -403,6 +404,34 @@ async def test_no_secret_is_told_wherever_it_stands(driver: Driver) -> None:
     assert dict(record.request.headers)["cookie"] == "****"
     assert record.url == "https://api.openai.com/v1/chat/[email]"
     assert record.token_label == "of [email]"
+
+
+@pytest.mark.parametrize("plain", ["0f1e2d3c4b5a69788796a5b4c3d2e1f0", 'odd"key/with+all='], ids=["digits", "marks"])
+@pytest.mark.parametrize("shape", ["json", "stream", "split", "text", "form"])
+async def test_a_key_without_a_known_shape_is_not_told_whatever_it_was_tried_with(
+    driver: Driver, plain: str, shape: str
+) -> None:
+    flow = driver.begin(FULL)
+    call = driver.ask(flow)
+    for secret in ("another-key-that-was-tried-0123", plain):
+        call.use(UpstreamCredential("key-1", "authorization", f"Bearer {secret}"))
+    said = f"no such key: {plain}, nor another-key-that-was-tried-0123"
+    deltas = [said] if shape == "stream" else list(said)
+    bodies = {
+        "json": ("application/json", json.dumps({"error": {"message": said, "inner": json.dumps([said])}})),
+        "text": ("text/plain", said),
+        "form": ("application/x-www-form-urlencoded", urlencode({"said": said})),
+    }
+    events = [{"choices": [{"index": 0, "delta": {"content": delta}}]} for delta in deltas]
+    kind, body = bodies.get(shape) or ("text/event-stream", "".join(f"data: {json.dumps(e)}\n\n" for e in events))
+
+    driver.answer(flow, body.encode(), kind=kind, x_debug=plain)
+    driver.end(flow)
+    [*_, told] = await driver.told()
+
+    assert told.response is not None and told.response.body is not None and b"no" in told.response.body
+    read = unquote_plus(told.response.body.decode() + str(told.response.headers)).replace("\\", "")
+    assert plain.replace("\\", "") not in read and "another-key" not in read
 
 
 async def test_a_head_is_told_as_it_came(driver: Driver) -> None:
