@@ -18,6 +18,8 @@ from shared.rules_schema import LONGEST_FILTER
 # Of brackets and `!` within each other, and of parts.
 DEEPEST = 20
 MOST_PARTS = 100
+# Of all its patterns together, see filter_patterns.py.
+MOST_STEPS = 5000
 
 Test = Callable[[Subject], bool | None]
 
@@ -47,10 +49,14 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An expression that has been read. `fits` gives None if that depends on a body that cannot be read."""
+    """An expression that has been read. `fits` gives None if that depends on a body that cannot be read.
+
+    It takes `steps` for each byte at most.
+    """
 
     fits: Test
     needs_body: bool
+    steps: int = 0
 
 
 def parse(text: str) -> Filter:
@@ -116,6 +122,7 @@ class _Reader:
         self._depth = 0
         self._parts = 0
         self._needs_body = False
+        self._steps = 0
 
     def read(self) -> Filter:
         """Return all of it. What stands side by side must all be so, as in mitmproxy."""
@@ -128,7 +135,7 @@ class _Reader:
             if following == ")":
                 raise self._wrong("This bracket has not been opened.")
             tests.append(self._alternatives())
-        return Filter(_all_of(tests), self._needs_body)
+        return Filter(_all_of(tests), self._needs_body, self._steps)
 
     def _alternatives(self) -> Test:
         tests = [self._together()]
@@ -199,9 +206,13 @@ class _Reader:
         text = self._quoted() if self._text[start] in "\"'" else self._word()
         flags, test_of = _PATTERNS[code]
         try:
-            return test_of(Pattern(text, flags))
+            pattern = Pattern(text, flags)
         except PatternError as error:
             raise FilterError(f"The pattern cannot be used: {error}.", start) from None
+        self._steps += pattern.steps
+        if self._steps > MOST_STEPS:
+            raise FilterError("The patterns up to here are too large together: make their repetitions shorter.", start)
+        return test_of(pattern)
 
     def _word(self) -> str:
         found = _WORD.match(self._text, self._place)
