@@ -51,7 +51,7 @@ async def run(plan: Plan, made: Run, stop: asyncio.Event, watch: Watch = lambda 
     """
     workers: list[_Worker] = []
     try:
-        for number in range(plan.processes):
+        for _ in range(plan.processes):
             workers.append(await _Worker.start())
         await asyncio.gather(*(worker.prepare(plan, number) for number, worker in enumerate(workers)))
         for leg in legs(plan):
@@ -77,10 +77,10 @@ async def _together(workers: Sequence[_Worker], leg: Leg, made: Run, stop: async
         watch(leg, begins, seen)
 
     command = words.Command(leg, begins)
-    async with asyncio.TaskGroup() as group:
-        ends = [group.create_task(worker.run(command, tell)) for worker in workers]
-        stopping = group.create_task(_stopped(stop, workers))
-        await asyncio.wait(ends, return_when=asyncio.FIRST_EXCEPTION)
+    stopping = asyncio.create_task(_stopped(stop, workers))
+    try:
+        await asyncio.gather(*(worker.run(command, tell) for worker in workers))
+    finally:
         stopping.cancel()
 
 
@@ -88,6 +88,9 @@ async def _stopped(stop: asyncio.Event, workers: Sequence[_Worker]) -> None:
     await stop.wait()
     for worker in workers:
         worker.say(words.Command(None))
+    await asyncio.sleep(_PATIENCE_S)
+    for worker in workers:
+        worker.kill()
 
 
 class _Worker:
@@ -134,9 +137,13 @@ class _Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 await self._process.wait()
+        self.kill()
+        await self._process.wait()
+
+    def kill(self) -> None:
+        """End it whatever it does, if it still runs."""
         if self._process.returncode is None:
             self._process.kill()
-            await self._process.wait()
 
     async def _hear(self) -> words.Word:
         text = await self._output.readline()

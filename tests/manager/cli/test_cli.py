@@ -12,8 +12,22 @@ from manager import db, leases
 from manager.cli import main
 from shared import sealing, settings
 
-COMMANDS = ["up", "doctor", "proxy", "manager", "jobs", "inspect", "chat", "openai", "project", "key", "token"]
-COMMANDS += ["request", "price", "operator", "provider", "limits", "usage", "live", "flows", "status", "reconcile"]
+COMMANDS = ["up", "doctor", "proxy", "manager", "jobs", "inspect", "chat", "openai", "benchmark"]
+COMMANDS += [
+    "project",
+    "key",
+    "token",
+    "request",
+    "price",
+    "operator",
+    "provider",
+    "limits",
+    "usage",
+    "live",
+    "flows",
+    "status",
+    "reconcile",
+]
 COMMANDS += ["mock-provider", "db", "audit", "keys", "backup", "restore", "config", "completion"]
 
 
