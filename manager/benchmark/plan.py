@@ -160,12 +160,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Leg:
-    """A turn of one target in one step; `step` -1 is warm-up. It begins `offset_s` after the target's first turn."""
+    """A turn of one target in one step, the `turn`th; `step` -1 is warm-up."""
 
     step: int
     target: int
     load: Step
-    offset_s: float = 0.0
+    turn: int = 0
 
     @property
     def is_warm_up(self) -> bool:
@@ -190,8 +190,7 @@ def legs(plan: Plan) -> Iterator[Leg]:
             part = step.part(turn / turns, (turn + 1) / turns)
             if step.requests is not None:
                 part = replace(part, requests=share(step.requests, turn, turns))
-            offset = turn * (part.seconds or 0)
-            yield from (Leg(index, each, part, offset) for each in (reversed(numbers) if turn % 2 else numbers))
+            yield from (Leg(index, each, part, turn) for each in (reversed(numbers) if turn % 2 else numbers))
 
 
 def _turns(step: Step, targets: int) -> int:

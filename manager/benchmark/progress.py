@@ -63,15 +63,15 @@ class Progress:
         self._mark = _Mark(now, latency.count)
         errors = sum(seen.tally.errors.values())
         share = errors / max(1, errors + latency.count)
-        where = "warm-up" if leg.is_warm_up else f"step {leg.step + 1}/{len(self._plan.steps)}"
-        percentiles = " ".join(f"p{each} {latency.percentile(each) / 1e6:.4g}" for each in (50, 90, 99))
+        where = "warm-up" if leg.is_warm_up else f"{leg.step + 1}/{len(self._plan.steps)}"
+        percentiles = "/".join(f"{latency.percentile(each) / 1e6:.3g}" for each in (50, 90, 99))
         parts = [
             f"{where} {leg.load.name}",
             self._plan.targets[leg.target].name,
+            f"ETA {clock(self.left_s(leg, begins_ns, seen, now))}",
             f"{rate:,.0f}/s",
             f"errors {errors:,} ({share:.1%})",
-            f"{percentiles} ms",
-            f"ETA {clock(self.left_s(leg, begins_ns, seen, now))}",
+            f"p50/90/99 {percentiles} ms",
         ]
         return " · ".join(parts)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -80,12 +80,14 @@ def _joined(parts: Iterable[Markup]) -> Markup:
 
 
 def _tables(document: Document) -> Iterator[Markup]:
-    columns = ["requests/s", "requests", "errors", "MB/s", "connections opened", "reused", *POINTS]
-    yield _table("Latency of good answers in ms", columns, [(each, _row(each)) for each in document.results])
+    columns = ["seconds", "requests/s", "requests", "errors", "MB/s", "connections opened", "reused"]
+    yield _table("Traffic", columns, [(each, _traffic(each)) for each in document.results])
+    rows = [(each, _durations(each.figures["latency_ms"])) for each in document.results]
+    yield _table("Latency of good answers, ms", POINTS, rows)
     for name in DURATIONS:
         seen = [each for each in document.results if f"{name}_ms" in each.figures]
         if seen:
-            rows = [(each, [number(each.figures[f"{name}_ms"][point]) for point in POINTS]) for each in seen]
+            rows = [(each, _durations(each.figures[f"{name}_ms"])) for each in seen]
             yield _table(f"{NAMES[name].capitalize()}, ms", POINTS, rows)
     if more := list(overhead(document)):
         found = {(each["step"], each["target"]): each for each in more}
@@ -94,16 +96,20 @@ def _tables(document: Document) -> Iterator[Markup]:
         yield _table(f"Overhead over {more[0]['over']}, ms", ["p50", "p95", "p99", "throughput"], rows)
 
 
-def _row(result: Result) -> list[str]:
+def _durations(points: Mapping[str, float]) -> list[str]:
+    return [number(points.get(point)) for point in POINTS]
+
+
+def _traffic(result: Result) -> list[str]:
     figures = result.figures
     return [
+        number(result.seconds),
         number(figures["throughput"]),
         f"{figures['requests']:,}",
         f"{figures['errors']:,} ({figures['error_rate']:.3g} %)",
         number(figures["received_mb_per_s"]),
         f"{figures['connections_opened']:,}",
         f"{figures['connections_reused']:,}",
-        *(number(figures["latency_ms"].get(point)) for point in POINTS),
     ]
 
 
@@ -167,25 +173,32 @@ def _curve(result: Result) -> Iterator[tuple[float, float]]:
 def _course(result: Result, interval_s: float, colour: int) -> Iterator[Line]:
     for percent in (50, 99):
         points = [
-            (min((interval + 0.5) * interval_s, result.seconds), histogram.percentile(percent) / 1e6)
+            ((interval + 0.5) * interval_s, histogram.percentile(percent) / 1e6)
             for interval, histogram in sorted(result.tally.latency.items())
+            if interval < _whole(result, interval_s)
         ]
         yield Line(f"{result.target} p{percent}", colour, points, is_thin=percent == 99)
 
 
 def _rates(result: Result, interval_s: float) -> Iterator[tuple[float, float]]:
-    """Give rates of whole intervals: the last one may be a part only."""
-    whole = int(result.seconds / interval_s + 1e-6)
-    for interval in range(whole):
+    for interval in range(_whole(result, interval_s)):
         histogram = result.tally.latency.get(interval)
         yield (interval + 0.5) * interval_s, (histogram.count if histogram else 0) / interval_s
+
+
+def _whole(result: Result, interval_s: float) -> int:
+    """Return how many intervals are whole: of the last one there may be a part only, and after it few answers."""
+    return int(result.seconds / interval_s + 1e-6)
 
 
 def _made(document: Document) -> Markup:
     plan = document.plan
     told = {f"target {each['name']}": each["url"] for each in plan["targets"]}
     told |= {"profile": plan["profile"] or "none", "warm-up": f"{plan['warm_up_s']:g} s"}
-    told |= {"body": f"{plan['body']['bytes']:,} bytes, as a template", "connections kept": str(plan["is_kept"])}
+    told |= {
+        "body": f"{plan['body']['bytes']:,} bytes, as a template",
+        "connections kept": "yes" if plan["is_kept"] else "no",
+    }
     told |= {name: str(value) for name, value in document.generator.items()}
     pairs = _joined(Markup("<dt>{}</dt><dd>{}</dd>").format(name, value) for name, value in told.items())
     return Markup("<dl>{}</dl>").format(pairs)

@@ -54,7 +54,7 @@ class Result:
         requests, seconds = self.latency.count + errors, self.seconds or 1.0
         told = {
             "requests": requests,
-            "throughput": counts["timely"] / seconds,
+            "throughput": self.tally.done / seconds,
             "errors": errors,
             "error_rate": errors / requests * 100 if requests else 0.0,
             "errors_by_kind": dict(self.tally.errors.most_common()),

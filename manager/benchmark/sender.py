@@ -148,8 +148,7 @@ class Sender:
         self.last_ns = last
         tally.answered((last - self.begins_ns) // self.interval_ns, last - exchange.due)
         tally.first_byte.record(exchange.first_at - exchange.due)
-        if last <= self.ends_ns:
-            tally.counts["timely"] += 1
+        tally.done += 1.0 if last <= self.ends_ns else (self.ends_ns - exchange.due) / (last - exchange.due)
         if exchange.gaps is not None:
             tally.first_chunk.record(exchange.first_chunk_at - exchange.due)
             tally.counts["chunks"] += exchange.chunks

@@ -11,14 +11,15 @@ from manager.benchmark.histogram import Histogram, merged
 # Durations beside the latency: until the connection was open, the first byte, the first chunk of a stream; between two
 # reads of one stream; what `Server-Timing` says of proxy and upstream; how late we were with a request that was due.
 DURATIONS = ("connect", "first_byte", "first_chunk", "gap", "proxy", "upstream", "lag")
-COUNTS = ("timely", "chunks", "received", "sent", "opened", "reused")
+COUNTS = ("chunks", "received", "sent", "opened", "reused")
 
 
 class Tally:
     """Counts and histograms. Latencies are kept for each interval of the step, by when the answer was whole.
 
-    `timely` counts good answers that were whole before the load ended: throughput is made of these. `received` and
-    `sent` are bytes of HTTP. `errors` are by kind, `statuses` of all whole answers.
+    `done` counts good answers by the part of their time that lay before the load ended: throughput is made of these, so
+    that an answer which still came after it counts for what was done of it. `received` and `sent` are bytes of HTTP.
+    `errors` are by kind, `statuses` of all whole answers.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Tally:
         self.errors: Counter[str] = Counter()
         self.statuses: Counter[int] = Counter()
         self.counts: Counter[str] = Counter()
+        self.done = 0.0
         self.connect, self.first_byte, self.first_chunk, self.gap = Histogram(), Histogram(), Histogram(), Histogram()
         self.proxy, self.upstream, self.lag = Histogram(), Histogram(), Histogram()
 
@@ -53,6 +55,7 @@ class Tally:
             self.latency.setdefault(interval, Histogram()).merge(histogram)
         for name in ("errors_at", "errors", "statuses", "counts"):
             getattr(self, name).update(getattr(other, name))
+        self.done += other.done
         for name in DURATIONS:
             getattr(self, name).merge(getattr(other, name))
 
@@ -63,6 +66,7 @@ class Tally:
             "errors_at": {str(interval): count for interval, count in sorted(self.errors_at.items())},
             "errors": dict(self.errors),
             "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "done": self.done,
             "counts": {name: self.counts[name] for name in COUNTS},
             "durations": {name: each.as_dict() for name in DURATIONS if (each := getattr(self, name)).count},
         }
@@ -76,6 +80,7 @@ class Tally:
         made.errors.update({str(kind): int(count) for kind, count in told["errors"].items()})
         made.statuses.update({int(status): int(count) for status, count in told["statuses"].items()})
         made.counts.update({name: int(told["counts"][name]) for name in COUNTS})
+        made.done = float(told["done"])
         for name in DURATIONS:
             if name in told["durations"]:
                 setattr(made, name, Histogram.from_dict(told["durations"][name]))

@@ -52,7 +52,7 @@ def plan(wished: Mapping[str, Any], url: str, token: str) -> Plan:
 
 
 def _plan(wished: Mapping[str, Any], url: str, token: str) -> Plan:
-    names = _pairs(wished["target"], "--target") if wished["target"] else {"target": url}
+    names = _pairs(wished["target"], "--target") if wished["target"] else {"proxy": url}
     own = {name: _token(path) for name, path in _pairs(wished["token_file"], "--token-file", set(names)).items()}
     if wished.get("is_unknown"):
         token = tokens.generate()

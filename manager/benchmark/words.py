@@ -26,10 +26,14 @@ class Job:
 
 @dataclass(frozen=True)
 class Command:
-    """Each further line to it: a leg that begins at a time of the machine's monotonic clock; None: stop."""
+    """Each further line to it: a leg that begins at a time of the machine's monotonic clock; None: stop.
+
+    For so many ns its target has had load in its step before.
+    """
 
     leg: Leg | None
     begins_ns: int = 0
+    before_ns: int = 0
 
 
 @dataclass(frozen=True)

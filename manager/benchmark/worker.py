@@ -49,7 +49,7 @@ class Worker:
             if command.leg is None:
                 self.stop()
             else:
-                self._task = asyncio.create_task(self._run(command.leg, command.begins_ns))
+                self._task = asyncio.create_task(self._run(command.leg, command.begins_ns, command.before_ns))
         self.stop()
         if self._task is not None:
             await self._task
@@ -61,10 +61,10 @@ class Worker:
         if self._loop is not None:
             self._loop.stop()
 
-    async def _run(self, leg: Leg, begins_ns: int) -> None:
+    async def _run(self, leg: Leg, begins_ns: int, before_ns: int) -> None:
         sender = self._senders[leg.target]
         sender.interval_ns = round(self._plan.interval_s * 1e9)
-        sender.begins_ns = begins_ns - round(leg.offset_s * 1e9)
+        sender.begins_ns = begins_ns - before_ns
         part = Part(self._number, leg.workers(self._plan.processes))
         self._loop = (
             ClosedLoop(sender, leg.load, part, begins_ns)

@@ -76,7 +76,7 @@ async def _together(workers: Sequence[_Worker], leg: Leg, made: Run, stop: async
         seen.busy = max(seen.busy, word.busy)
         watch(leg, begins, seen)
 
-    command = words.Command(leg, begins)
+    command = words.Command(leg, begins, before)
     stopping = asyncio.create_task(_stopped(stop, workers))
     try:
         await asyncio.gather(*(worker.run(command, tell) for worker in workers))

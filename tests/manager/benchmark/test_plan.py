@@ -74,9 +74,9 @@ def test_one_target_does_each_step_at_a_stretch_after_warming_up() -> None:
 def test_several_targets_take_turns_and_neither_is_always_first() -> None:
     plan = Plan((DIRECT, PROXY), (Step((4, 4), seconds=12),))
 
-    turns = [(leg.target, leg.offset_s, leg.load.seconds) for leg in legs(plan)]
+    turns = [(leg.target, leg.turn, leg.load.seconds) for leg in legs(plan)]
 
-    assert turns[:5] == [(0, 0, 2), (1, 0, 2), (1, 2, 2), (0, 2, 2), (0, 4, 2)]
+    assert turns[:5] == [(0, 0, 2), (1, 0, 2), (1, 1, 2), (0, 1, 2), (0, 2, 2)]
     assert sum(seconds or 0 for target, _, seconds in turns if target == 0) == pytest.approx(12)
 
 

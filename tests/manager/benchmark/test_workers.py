@@ -41,6 +41,16 @@ async def test_processes_do_together_what_is_planned() -> None:
     assert len({body for _, body in server.requests}) == 63, "requests are numbered, once each"
 
 
+async def test_turns_follow_each_other_in_the_course_of_a_target() -> None:
+    with serving(lambda number: [Say(after=0.1)]) as server, serving() as other:
+        plan = Plan((Target("a", server.url), Target("b", other.url)), (Step((1, 1), requests=12),))
+        made = await ran(plan)
+
+    tally = made.seen[0, 0].tally
+    spread = max(tally.latency) - min(tally.latency)
+    assert spread >= 11 * 0.1 / plan.interval_s - 1 and made.seen[0, 0].window_ns >= 1.2e9
+
+
 async def test_warming_up_does_not_count_and_leaves_its_connections_open() -> None:
     with serving(lambda number: [Say(after=0.01)]) as server:
         plan = Plan((Target("a", server.url),), (Step((2, 2), requests=5),), warm_up_s=0.3)
