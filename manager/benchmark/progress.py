@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from time import monotonic_ns
 from typing import TextIO
 
-from manager.benchmark.plan import Leg, Plan, legs
+from manager.benchmark.legs import Leg, legs
+from manager.benchmark.plan import Plan
 from manager.benchmark.workers import Seen
 
 # How often a line is written where no terminal shows it in the place of the last.

@@ -9,40 +9,12 @@ from typing import Any
 from markupsafe import Markup
 
 from manager.benchmark import plots
-from manager.benchmark.histogram import middle_of
-from manager.benchmark.plots import Line, plot
+from manager.benchmark.drawings import drawings
+from manager.benchmark.report_style import STYLE
 from manager.benchmark.results import POINTS, Document, Result, overhead
 from manager.benchmark.tally import DURATIONS
 from manager.benchmark.wording import NAMES, number, remarks
 
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --page: #fff; --panel: #f6f8fa;
-  --c0: #1b6ec2; --c1: #c2410c; --c2: #15803d; --c3: #7e22ce; --c4: #b45309; --c5: #0f766e; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --soft: #9aa6b5; --line: #333c48; --page: #12171d;
-  --panel: #1a2129; --c0: #6cb2ff; --c1: #ff9b6b; --c2: #6ddc93; --c3: #c99bff; --c4: #f5c04e; --c5: #5fd6c9; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
-  max-width: 1180px; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
-p, dl { color: var(--soft); margin: .25rem 0; } .remark { color: var(--ink); background: var(--panel);
-  border-left: 3px solid var(--c1); padding: .4rem .75rem; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0 1rem; } dd { margin: 0; color: var(--ink);
-  overflow-wrap: anywhere; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
-caption { text-align: left; color: var(--soft); } th, td { padding: .2rem .7rem; text-align: right;
-  border-bottom: 1px solid var(--line); white-space: nowrap; } .text { text-align: left; }
-th { color: var(--soft); font-weight: 600; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(330px, 1fr)); gap: 1rem; }
-svg { width: 100%; background: var(--panel); border-radius: 6px; } svg text { font: 12px system-ui, sans-serif;
-  fill: var(--soft); } svg .title { font-weight: 600; fill: var(--ink); } svg .y, svg .unit { text-anchor: end; }
-svg .x { text-anchor: middle; } .grid { stroke: var(--line); } polyline.line { fill: none; stroke-width: 2; }
-.line.thin { stroke-width: 1; opacity: .75; } .line.dashed { stroke-dasharray: 5 3; }
-.legend { list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: 0; margin: .5rem 0; }
-.legend span { display: inline-block; width: 1.4rem; height: 3px; margin-right: .4rem; vertical-align: middle; }
-""" + "\n".join(
-    f"polyline.c{n} {{ stroke: var(--c{n}); }} circle.c{n}, .legend .c{n} {{ fill: var(--c{n}); "
-    f"background: var(--c{n}); }}"
-    for n in range(plots.COLOURS)
-)
 _TABLE = Markup(
     '<div class="wide"><table><caption>{}</caption><tr><th class="text">load</th><th class="text">target</th>{}</tr>'
     "{}</table></div>"
@@ -66,7 +38,7 @@ def text(document: Document) -> str:
         _PAGE.format(
             title="Benchmark of " + ", ".join(names),
             began=f"Begun {document.began_at}, {document.plan['method']} {document.plan['endpoint']}",
-            style=Markup(_STYLE),  # noqa: S704 - our own
+            style=Markup(STYLE),  # noqa: S704 - our own
             remarks=_joined(said),
             tables=_joined(_tables(document)),
             steps=_joined(_steps(document, colours)),
@@ -141,54 +113,8 @@ def _steps(document: Document, colours: dict[str, int]) -> Iterator[Markup]:
             for each in results
         )
         legend = Markup('<ul class="legend">{}</ul>').format(_joined(items))
-        drawn = _joined(_plots(document, results, colours))
+        drawn = _joined(drawings(results, document.interval_s, colours))
         yield Markup('<h2>{}</h2>{}<div class="plots">{}</div>').format(results[0].load, legend, drawn)
-
-
-def _plots(document: Document, results: list[Result], colours: dict[str, int]) -> Iterator[Markup]:
-    highest = max(each.latency.high for each in results) / 1e6
-    lowest = max(min(each.latency.low for each in results) / 1e6, 1e-3)
-    most = min(5, max(2, len(str(max(each.latency.count for each in results))) - 1))
-    curves = [Line(each.target, colours[each.target], list(_curve(each))) for each in results]
-    up = plots.logarithmic("ms", lowest, highest)
-    yield plot("Latency by percentile", plots.nines("share of requests", most), up, curves)
-    course = [line for each in results for line in _course(each, document.interval_s, colours[each.target])]
-    seconds = max(each.seconds for each in results)
-    top = max((value for line in course for _, value in line.points), default=1.0)
-    yield plot("Latency over time: p50, p99 thin", plots.linear("s", seconds), plots.linear("ms", top), course)
-    rates = [Line(each.target, colours[each.target], list(_rates(each, document.interval_s))) for each in results]
-    top = max((value for line in rates for _, value in line.points), default=1.0)
-    yield plot("Throughput over time", plots.linear("s", seconds), plots.linear("requests/s", top), rates)
-
-
-def _curve(result: Result) -> Iterator[tuple[float, float]]:
-    seen, whole = 0, result.latency.count
-    yield 0.0, result.latency.low / 1e6
-    for bucket in sorted(result.latency.counts):
-        yield seen / whole, min(middle_of(bucket), result.latency.high) / 1e6
-        seen += result.latency.counts[bucket]
-    yield 1.0, result.latency.high / 1e6
-
-
-def _course(result: Result, interval_s: float, colour: int) -> Iterator[Line]:
-    for percent in (50, 99):
-        points = [
-            ((interval + 0.5) * interval_s, histogram.percentile(percent) / 1e6)
-            for interval, histogram in sorted(result.tally.latency.items())
-            if interval < _whole(result, interval_s)
-        ]
-        yield Line(f"{result.target} p{percent}", colour, points, is_thin=percent == 99)
-
-
-def _rates(result: Result, interval_s: float) -> Iterator[tuple[float, float]]:
-    for interval in range(_whole(result, interval_s)):
-        histogram = result.tally.latency.get(interval)
-        yield (interval + 0.5) * interval_s, (histogram.count if histogram else 0) / interval_s
-
-
-def _whole(result: Result, interval_s: float) -> int:
-    """Return how many intervals are whole: of the last one there may be a part only, and after it few answers."""
-    return int(result.seconds / interval_s + 1e-6)
 
 
 def _made(document: Document) -> Markup:

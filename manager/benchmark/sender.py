@@ -14,7 +14,7 @@ from manager.benchmark.tally import Tally
 # How often it is looked for what takes too long.
 SWEEP_S = 0.05
 NOT_CONNECTED, TIMEOUT, NO_FIRST_BYTE = "not connected", "timeout", "first byte timeout"
-NOT_CONNECTED_IN_TIME, TLS = "connect timeout", "TLS"
+NOT_CONNECTED_IN_TIME, TLS, STATUS = "connect timeout", "TLS", "status"
 
 
 class Sender:
@@ -138,7 +138,7 @@ class Sender:
         if not kind:
             tally.statuses[exchange.status] += 1
             is_good = exchange.status in self._expected if self._expected else 200 <= exchange.status < 300
-            kind = "" if is_good else f"status {exchange.status}"
+            kind = "" if is_good else f"{STATUS} {exchange.status}"
         if not kind:
             self._count(exchange)
         self._over(exchange, kind)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from manager.benchmark import results, workers
 from manager.benchmark.plan import Plan
 from manager.benchmark.results import Document
-from manager.benchmark.sender import NOT_CONNECTED, NOT_CONNECTED_IN_TIME, TLS
+from manager.benchmark.sender import STATUS
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -56,11 +56,11 @@ async def _hold(plan: Plan, made: workers.Run, watch: workers.Watch) -> tuple[bo
 
 
 def unanswered(document: Document) -> tuple[str, bool] | None:
-    """Return of a target that gave no good answer at all what it did instead, and whether it could not be reached."""
+    """Return of a target that gave no good answer at all what it did instead, and whether it gave none whatever."""
     for target in dict.fromkeys(each.target for each in document.results):
         seen = [each.tally for each in document.results if each.target == target]
         kinds = {kind for tally in seen for kind in tally.errors}
         if kinds and not any(tally.latency for tally in seen):
-            is_away = kinds <= {NOT_CONNECTED, NOT_CONNECTED_IN_TIME, TLS}
+            is_away = not any(kind.startswith(STATUS) for kind in kinds)
             return f"{target} gave no good answer: {', '.join(sorted(kinds))}.", is_away
     return None

@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from manager.benchmark.plan import Leg, Plan
+from manager.benchmark.legs import Leg
+from manager.benchmark.plan import Plan
 
 # A line may hold a body or a tally.
 LONGEST = 256 * 1024 * 1024

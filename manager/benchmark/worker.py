@@ -12,8 +12,10 @@ from time import monotonic_ns
 import uvloop
 
 from manager.benchmark import request, words
-from manager.benchmark.load import ClosedLoop, OpenLoop, Part
-from manager.benchmark.plan import Leg, Plan, Target
+from manager.benchmark.arrivals import Part
+from manager.benchmark.legs import Leg
+from manager.benchmark.load import ClosedLoop, OpenLoop
+from manager.benchmark.plan import Plan, Target
 from manager.benchmark.sender import Sender
 from manager.benchmark.tally import Tally
 
@@ -49,7 +51,7 @@ class Worker:
             if command.leg is None:
                 self.stop()
             else:
-                self._task = asyncio.create_task(self._run(command.leg, command.begins_ns, command.before_ns))
+                self._task = asyncio.create_task(self._run(*self._prepared(command, command.leg)))
         self.stop()
         if self._task is not None:
             await self._task
@@ -61,18 +63,22 @@ class Worker:
         if self._loop is not None:
             self._loop.stop()
 
-    async def _run(self, leg: Leg, begins_ns: int, before_ns: int) -> None:
+    def _prepared(self, command: words.Command, leg: Leg) -> tuple[Sender, ClosedLoop | OpenLoop]:
+        """Make a leg ready; from now on it can be stopped."""
         sender = self._senders[leg.target]
         sender.interval_ns = round(self._plan.interval_s * 1e9)
-        sender.begins_ns = begins_ns - before_ns
+        sender.begins_ns = command.begins_ns - command.before_ns
         part = Part(self._number, leg.workers(self._plan.processes))
         self._loop = (
-            ClosedLoop(sender, leg.load, part, begins_ns)
+            ClosedLoop(sender, leg.load, part, command.begins_ns)
             if leg.load.rate is None
-            else OpenLoop(sender, leg.load, part, begins_ns, self._plan.timeouts.total_s)
+            else OpenLoop(sender, leg.load, part, command.begins_ns, self._plan.timeouts.total_s)
         )
+        return sender, self._loop
+
+    async def _run(self, sender: Sender, loop: ClosedLoop | OpenLoop) -> None:
         used, began = time.process_time_ns(), monotonic_ns()
-        running = asyncio.create_task(self._loop.run())
+        running = asyncio.create_task(loop.run())
         while not running.done():
             await asyncio.wait({running}, timeout=TELL_S)
             self._tell(sender)

@@ -11,7 +11,8 @@ from time import monotonic_ns
 from typing import cast
 
 from manager.benchmark import words
-from manager.benchmark.plan import Leg, Plan, legs
+from manager.benchmark.legs import Leg, legs
+from manager.benchmark.plan import Plan
 from manager.benchmark.tally import Tally
 
 # So long after it was told a leg begins, for all processes at the same time.
@@ -55,10 +56,10 @@ async def run(plan: Plan, made: Run, stop: asyncio.Event, watch: Watch = lambda 
             workers.append(await _Worker.start())
         await asyncio.gather(*(worker.prepare(plan, number) for number, worker in enumerate(workers)))
         for leg in legs(plan):
-            await _together(workers[: leg.workers(plan.processes)], leg, made, stop, watch)
             if stop.is_set():
                 return
-        made.is_whole = True
+            await _together(workers[: leg.workers(plan.processes)], leg, made, stop, watch)
+        made.is_whole = not stop.is_set()
     finally:
         await asyncio.gather(*(worker.end() for worker in workers))
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _PROFILES = ("smoke", "baseline", "stress", "soak", "spike", "stream", "reject")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-_SUFFIXES = (".json", ".csv", ".html")
 _file = click.Path(path_type=Path)
 
 
@@ -88,13 +87,16 @@ def benchmark(is_json: bool, **wished: Any) -> None:
 
 
 def _run(given: dict[str, Any], kept: Document | None, is_json: bool) -> None:
-    from manager.benchmark import conditions, session, wishes
+    from manager.benchmark import conditions, outputs, session, wishes
     from manager.benchmark.progress import Progress
 
     wished = wishes.settled(given)
     plan, limits = _asked(wished)
-    places = [*wished["outputs"], *filter(None, [wished["save_baseline"]])]
-    _check(wished["outputs"], places)
+    places = outputs.Places(wished["outputs"] or (), wished["save_baseline"])
+    try:
+        places.check()
+    except outputs.NoPlace as error:
+        raise click.UsageError(str(error)) from None
     progress = None if wished["quiet"] else Progress(plan, sys.stderr)
     try:
         held = session.hold(plan, progress or (lambda leg, begins_ns, seen: None))
@@ -107,10 +109,10 @@ def _run(given: dict[str, Any], kept: Document | None, is_json: bool) -> None:
     comparison = _compared(kept, document, wished) if kept is not None else None
     faults = list(conditions.faults(limits, document))
     _show(document, comparison, faults, is_json)
-    for path in wished["outputs"]:
-        _write(path, document)
-    if wished["save_baseline"] and document.is_whole:
-        _write(wished["save_baseline"], document, ".json")
+    try:
+        places.write(document)
+    except outputs.NoPlace as error:
+        raise click.ClickException(str(error)) from None
     _end(held, comparison, faults)
 
 
@@ -126,16 +128,6 @@ def _asked(wished: dict[str, Any]) -> tuple[Plan, list[Condition]]:
         raise click.UsageError(str(error)) from None
     except PlanError as error:
         raise click.UsageError(hinted(f"{str(error)[:1].upper()}{str(error)[1:]}.", "see docs/benchmark.md")) from None
-
-
-def _check(outputs: tuple[Path, ...], places: list[Path]) -> None:
-    """Find out before a long run what could not be written after it."""
-    for path in outputs or ():
-        if path.suffix not in _SUFFIXES:
-            raise click.UsageError(hinted(f"Nobody knows what {path} is to be.", f"end it with {', '.join(_SUFFIXES)}"))
-    for path in places:
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise click.UsageError(f"{path} cannot be written: there is no such folder, or it is one.")
 
 
 def _compared(before: Document, after: Document, wished: dict[str, Any]) -> Comparison:
@@ -168,21 +160,6 @@ def _show(document: Document, comparison: Comparison | None, faults: list[str], 
     if comparison is not None:
         click.echo("\nAgainst the baseline")
         benchmark_tables.show_comparison(comparison)
-
-
-def _write(path: Path, document: Document, suffix: str = "") -> None:
-    import json
-
-    from manager.benchmark import report_csv, report_html
-
-    kind = suffix or path.suffix
-    try:
-        if kind == ".json":
-            path.write_text(json.dumps(document.as_dict(), ensure_ascii=False) + "\n", encoding="utf-8")
-        else:
-            path.write_text((report_csv if kind == ".csv" else report_html).text(document), encoding="utf-8")
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}") from None
 
 
 def _end(held: Session, comparison: Comparison | None, faults: list[str]) -> None:

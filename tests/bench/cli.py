@@ -109,7 +109,7 @@ def _do(chosen: argparse.Namespace) -> None:
         _write(content, chosen.json)
         print(management.as_markdown(content))
     elif chosen.load_generator:
-        content = load_generator.measured(chosen.rounds or (1 if chosen.quick else 5), 2 if chosen.quick else 5)
+        content = load_generator.measured(chosen.rounds or (1 if chosen.quick else 9), 2 if chosen.quick else 3)
         _write(content, chosen.json)
         print(load_generator.as_markdown(content))
     elif chosen.inspector is not None:

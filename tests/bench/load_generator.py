@@ -50,9 +50,12 @@ def measured(rounds: int, seconds: float) -> dict[str, Any]:
     port = free_port()
     with _server(cores, port, "manager.cli", "mock-provider", "--port", str(port)):
         endpoint = Endpoint(port, bearer(_KEY))
-        content["others"] = [row for each in CONNECTIONS for row in _turns(endpoint, each, rounds, seconds)]
+        others = [row for each in CONNECTIONS for row in _turns("busy", endpoint, each, rounds, seconds)]
     port = free_port()
     with _server(cores, port, "tests.bench.known_server", "--port", str(port)):
+        slow = Endpoint(port, bearer(_KEY), path="/known")
+        content["others"] = others + _turns("slow", slow, max(CONNECTIONS), rounds, seconds)
+        requests.get(f"http://127.0.0.1:{port}/taken", timeout=30)
         content["known"] = _known(port)
         content["stall"] = _stall(port)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
@@ -79,26 +82,41 @@ def _server(cores: machine.Cores, port: int, *module: str) -> Iterator[None]:
         process.wait(30)
 
 
-def _turns(endpoint: Endpoint, connections: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
-    """Let the loads take turns; a row for each of them."""
+def _turns(server: str, endpoint: Endpoint, connections: int, rounds: int, seconds: float) -> list[dict[str, Any]]:
+    """Let the loads take turns; a row for each of them, with how far it is from wrk, by the median of the rounds."""
     seen: dict[str, list[Outcome]] = {}
     for _ in range(rounds):
         seen.setdefault("wrk", []).append(wrk.run(endpoint, _BODY, connections, seconds))
         if h2load.is_there():
             seen.setdefault("h2load", []).append(h2load.run(endpoint, _BODY, connections, seconds))
         seen.setdefault("llm-proxy", []).append(_ours(endpoint, connections, seconds))
-    return [{"load": load, "connections": connections} | _median(found) for load, found in seen.items()]
+    return [
+        {"server": server, "connections": connections, "load": load} | _median(found) | _ratios(found, seen["wrk"])
+        for load, found in seen.items()
+    ]
 
 
 def _ours(endpoint: Endpoint, connections: int, seconds: float) -> Outcome:
     url = f"http://127.0.0.1:{endpoint.port}"
-    figures = ours(url, _KEY, "--concurrency", str(connections), "--duration", f"{seconds:g}s")["figures"]
+    more = ("--endpoint", endpoint.path, "--concurrency", str(connections), "--duration", f"{seconds:g}s")
+    figures = ours(url, _KEY, *more)["figures"]
     latency = figures["latency_ms"]
     return Outcome(figures["throughput"], latency["p50"], latency["p99"], figures["requests"], figures["errors"], 0)
 
 
+_FIGURES = ("rps", "p50_ms", "p99_ms")
+
+
+def _ratios(found: Sequence[Outcome], others: Sequence[Outcome]) -> dict[str, float]:
+    pairs = list(zip(found, others, strict=True))
+    return {
+        f"{name} / wrk": statistics.median(getattr(one, name) / getattr(other, name) for one, other in pairs)
+        for name in _FIGURES
+    }
+
+
 def _median(found: Sequence[Outcome]) -> dict[str, float]:
-    told = {name: statistics.median(getattr(each, name) for each in found) for name in ("rps", "p50_ms", "p99_ms")}
+    told = {name: statistics.median(getattr(each, name) for each in found) for name in _FIGURES}
     return told | {"errors": sum(each.other + each.broken for each in found)}
 
 
@@ -150,11 +168,14 @@ def _most(url: str, seconds: float) -> list[dict[str, Any]]:
     return found
 
 
+_OTHERS = ("server", "connections", "load", *_FIGURES, *(f"{name} / wrk" for name in _FIGURES), "errors")
+
+
 def as_markdown(content: Mapping[str, Any]) -> str:
     """Return the figures as tables."""
     found = content["load_generator"]
     return "\n\n".join([
-        _table(found["others"], "load", "connections", "rps", "p50_ms", "p99_ms", "errors"),
+        _table(found["others"], *_OTHERS),
         _table(found["known"], "load", "point", "told", "true"),
         _table(found["stall"], "load", "requests", "p50", "p90", "p99", "max"),
         _table(found["most"], "kind", "rps", "chunks", "busy", "lag_p99_ms", "errors"),

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from manager.benchmark.arrivals import Part, amount_due, due_ns
 from manager.benchmark.connection import timings
-from manager.benchmark.load import ClosedLoop, OpenLoop, Part, amount_due, due_ns
+from manager.benchmark.load import ClosedLoop, OpenLoop
 from manager.benchmark.plan import Step, Target, Timeouts
 from manager.benchmark.sender import Sender
 from manager.benchmark.tally import Tally

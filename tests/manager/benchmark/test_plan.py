@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from manager.benchmark.plan import Leg, Plan, PlanError, Step, Target, legs, share
+from manager.benchmark.legs import Leg, legs, share
+from manager.benchmark.plan import Plan, PlanError, Step, Target
 
 DIRECT, PROXY = Target("direct", "http://127.0.0.1:1"), Target("proxy", "https://proxy.example.org/llm/v1/", "secret")
 

@@ -4,7 +4,8 @@ import io
 
 import pytest
 
-from manager.benchmark.plan import Plan, Step, Target, legs
+from manager.benchmark.legs import legs
+from manager.benchmark.plan import Plan, Step, Target
 from manager.benchmark.progress import Progress
 from manager.benchmark.workers import Seen
 from tests.manager.benchmark.runs import tally

@@ -10,7 +10,8 @@ import pytest
 import trustme
 
 from manager.benchmark import workers
-from manager.benchmark.plan import Leg, Plan, Step, Target
+from manager.benchmark.legs import Leg
+from manager.benchmark.plan import Plan, Step, Target
 from manager.benchmark.template import DEFAULT
 from manager.benchmark.workers import LoadError, Run, Seen
 from tests.manager.benchmark.server import Say, serving
