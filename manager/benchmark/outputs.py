@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +36,8 @@ class Places:
             if path.suffix not in _KINDS:
                 raise NoPlace(f"Nobody knows what {path} is to be.\nHint: end it with {', '.join(_KINDS)}")
         for path in (*self.reports, *([self.baseline] if self.baseline else [])):
-            if path.is_dir() or not path.absolute().parent.is_dir():
-                raise NoPlace(f"{path} cannot be written: there is no such folder, or it is one.")
+            if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+                raise NoPlace(f"{path} cannot be written: its folder is none of yours, or it is one.")
 
     def write(self, document: Document) -> None:
         """Write all of them; a run that was ended before its end is no baseline. Raises NoPlace."""

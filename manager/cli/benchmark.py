@@ -108,11 +108,12 @@ def _run(given: dict[str, Any], kept: Document | None, is_json: bool) -> None:
     document = held.document
     comparison = _compared(kept, document, wished) if kept is not None else None
     faults = list(conditions.faults(limits, document))
-    _show(document, comparison, faults, is_json)
     try:
         places.write(document)
     except outputs.NoPlace as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        _show(document, comparison, faults, is_json)
     _end(held, comparison, faults)
 
 

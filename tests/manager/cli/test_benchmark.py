@@ -2,11 +2,14 @@
 
 import csv
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -242,22 +245,71 @@ def test_bad_input_is_told_before_anybody_is_asked(run: Run, case: str) -> None:
     assert "Traceback" not in result.output
 
 
+@contextmanager
+def started(server: Server, folder: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
+    """The command as a process, for an hour unless it ends before."""
+    command = [sys.executable, "-m", "manager.cli", "benchmark", "--target", f"a={server.url}", "--duration", "1h"]
+    environment = settings.child_environment(None, {"LLM_PROXY_TOKEN": TOKEN})
+    process = subprocess.Popen(
+        [*command, "--warm-up", "0", *more],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(30)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_what_was_seen_and_no_baseline(tmp_path: Path, number: signal.Signals) -> None:
     with serving(lambda number: [Say(after=0.01)]) as server:
-        command = [sys.executable, "-m", "manager.cli", "benchmark", "--target", f"a={server.url}", "--duration", "1h"]
-        command += ["--warm-up", "0", "--output", "r.json", "--output", "r.html", "--save-baseline", "base"]
-        environment = settings.child_environment(None, {"LLM_PROXY_TOKEN": TOKEN})
-        process = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        while len(server.requests) < 300 and process.poll() is None:
-            pass
-        process.send_signal(number)
-        shown, said = process.communicate(timeout=60)
+        outputs = ("--output", "r.json", "--output", "r.html", "--save-baseline", "base")
+        with started(server, tmp_path, *outputs) as process:
+            while len(server.requests) < 300 and process.poll() is None:
+                time.sleep(0.01)
+            process.send_signal(number)
+            shown, said = process.communicate(timeout=60)
 
     assert (process.returncode, said.strip()) == (130, "Interrupted.")
     assert "partial results" in shown
     kept: Any = read(tmp_path / "r.json")
     assert not kept.is_whole and kept.results[0].latency.count > 100 and kept.results[0].seconds < 3600
     assert "partial results" in (tmp_path / "r.html").read_text() and not (tmp_path / "base").exists()
+
+
+def test_a_load_process_that_dies_fails_the_run_and_keeps_what_was_seen(tmp_path: Path) -> None:
+    with serving(lambda number: [Say(after=0.01)]) as server:
+        with started(server, tmp_path, "--output", "r.json", "--processes", "2") as process:
+            while len(server.requests) < 300 and process.poll() is None:
+                time.sleep(0.01)
+            time.sleep(1)  # What was seen is told twice each second.
+            [child, *_] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(child), signal.SIGKILL)
+            _, said = process.communicate(timeout=60)
+
+    assert (process.returncode, said) == (1, "Error: A load process has ended unexpectedly.\n")
+    kept = read(tmp_path / "r.json")
+    assert not kept.is_whole and kept.results[0].latency.count > 100
+
+
+def test_the_share_of_the_proxy_is_told_where_answers_tell_it(run: Run) -> None:
+    answer = whole(headers="server-timing: proxy;dur=1, upstream;dur=3\r\n")
+    with serving(lambda number: [Say(answer)]) as server:
+        shown = run(*short(server)).stdout
+
+    assert "Time within the proxy, a, 8 connections: 25 %" in shown and "upstream, as the proxy says" in shown
+
+
+def test_the_open_loop_sends_what_is_due(run: Run, server: Server) -> None:
+    told = json.loads(run("--target", f"a={server.url}", "--rate", "50-150", "--duration", "1s", "--json").stdout)
+
+    assert told["results"][0]["figures"]["requests"] == 100 and told["results"][0]["load"] == "50–150/s"
+
+
+def test_every_option_and_profile_is_in_the_documentation() -> None:
+    told = (Path(__file__).parents[3] / "docs" / "benchmark.md").read_text()
+
+    options = {name for parameter in benchmark.benchmark.params for name in parameter.opts}
+    assert not [name for name in sorted(options) if f"`{name}" not in told and f" {name}" not in told]
+    assert not [name for name in PROFILES if f"| `{name}` |" not in told]
