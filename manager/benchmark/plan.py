@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -144,8 +145,8 @@ class Plan:
         return max(_SHORTEST_INTERVAL_S, longest / _INTERVALS)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as a report may have it: without tokens, and the body by its size and digest alone."""
-        told = asdict(self)
+        """Return it as JSON has it in a report: without tokens, and the body by its size and digest alone."""
+        told: dict[str, Any] = json.loads(json.dumps(asdict(self)))
         told["targets"] = [{"name": each.name, "url": each.url} for each in self.targets]
         told["body"] = {"bytes": len(self.body.encode()), "sha256": hashlib.sha256(self.body.encode()).hexdigest()}
         told["headers"] = [name for name, _ in self.headers]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from manager.benchmark import report_csv
+from manager.benchmark.compare import SAME, compare
 from manager.benchmark.results import NotRead, overhead, read
 from manager.benchmark.tally import Tally
 from manager.benchmark.wording import number, remarks
@@ -61,7 +62,8 @@ def test_a_file_holds_all_of_it(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps(made.as_dict()))
 
-    assert read(path).as_dict() == json.loads(path.read_text())
+    assert read(path).as_dict() == json.loads(path.read_text()) == made.as_dict()
+    assert compare(read(path), made).verdict == SAME
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"format": "llm-proxy benchmark 1"}', '{"format": "old"}'])
