@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 420, 240
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 24, 30, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 32, 30, 40
 # As many as are told apart with ease; further lines begin anew, dashed.
 COLOURS = 6
 _ROW = Markup('<line class="grid" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/><text class="y" x="{3}" y="{4}">{5}</text>')

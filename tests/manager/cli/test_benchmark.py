@@ -252,7 +252,7 @@ def started(server: Server, folder: Path, *more: str) -> Iterator[subprocess.Pop
     environment = settings.child_environment(None, {"LLM_PROXY_TOKEN": TOKEN})
     process = subprocess.Popen(
         [*command, "--warm-up", "0", *more],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0,
     )  # fmt: skip
     try:
         yield process
@@ -268,7 +268,7 @@ def test_ctrl_c_keeps_what_was_seen_and_no_baseline(tmp_path: Path, number: sign
         with started(server, tmp_path, *outputs) as process:
             while len(server.requests) < 300 and process.poll() is None:
                 time.sleep(0.01)
-            process.send_signal(number)
+            os.killpg(process.pid, number)  # As a terminal does.
             shown, said = process.communicate(timeout=60)
 
     assert (process.returncode, said.strip()) == (130, "Interrupted.")
