@@ -309,7 +309,8 @@ class Settings:
         _port, Plane.CONTROL | Plane.SUPERVISOR | Plane.INSPECTOR | Plane.CLIENT,
     )  # fmt: skip
     client_token: str = _variable(
-        "LLM_PROXY_TOKEN", "", "Withering token that `llm-proxy chat` shows to the proxy; empty: it asks for one.",
+        "LLM_PROXY_TOKEN", "",
+        "Withering token that `llm-proxy chat` and `benchmark` show to the proxy; empty: chats ask for one.",
         str, Plane.CLIENT, is_secret=True,
     )  # fmt: skip
     operator_token: str = _variable(

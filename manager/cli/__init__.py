@@ -20,6 +20,7 @@ _COMMANDS = {
     "inspect": ("manager.cli.inspect", "inspect"),
     "chat": ("manager.cli.chat.command", "chat"),
     "openai": ("manager.cli.chat.command", "openai"),
+    "benchmark": ("manager.cli.benchmark", "benchmark"),
     "project": ("manager.cli.resources", "project"),
     "key": ("manager.cli.resources", "key"),
     "token": ("manager.cli.resources", "token"),

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from manager.supervisor import StartError
 from shared import logs
-from tests.bench import document, inspection, management, peers, profile, report, rounds, session, wrk
+from tests.bench import document, inspection, load_generator, management, peers, profile, report, rounds, session, wrk
 from tests.bench.management_rows import Size
 from tests.bench.rounds import Pace
 from tests.bench.scenario import SUBJECTS, Scenario
@@ -43,6 +43,7 @@ def parser() -> Parser:
     made.add_argument("--profile", type=int, metavar="SECONDS", help="show where the engine's time goes, nothing else")
     made.add_argument("--management", action="store_true", help="lists and sums of the management API, nothing else")
     made.add_argument("--inspector", type=int, metavar="N", help="N flows through the inspector, nothing else")
+    made.add_argument("--load-generator", action="store_true", help="`llm-proxy benchmark` beside wrk, nothing else")
     made.add_argument(
         "--docs", type=Path, metavar="FILE", help="put tables and pictures of a JSON file into docs/, nothing else"
     )
@@ -107,6 +108,10 @@ def _do(chosen: argparse.Namespace) -> None:
         content = management.measured(_size(chosen), chosen.rounds or (5 if chosen.quick else 20))
         _write(content, chosen.json)
         print(management.as_markdown(content))
+    elif chosen.load_generator:
+        content = load_generator.measured(chosen.rounds or (1 if chosen.quick else 9), 2 if chosen.quick else 3)
+        _write(content, chosen.json)
+        print(load_generator.as_markdown(content))
     elif chosen.inspector is not None:
         content = inspection.measured(chosen.inspector)
         _write(content, chosen.json)

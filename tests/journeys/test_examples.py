@@ -44,6 +44,15 @@ IN_PLACE_OF = {
     "llm-proxy chat --dialect anthropic": 'LLM_PROXY_TOKEN="$ANTHROPIC_TOKEN" llm-proxy chat --dialect anthropic',
     # What comes afterwards needs the proxy.
     "llm-proxy drain --wait": "llm-proxy drain --wait && llm-proxy reload",
+    # A second tells whether it works, and this machine may be slow.
+    "--profile baseline": "--profile baseline --duration 1s --warm-up 0s",
+    "--duration 5m": "--duration 1s",
+    "--duration 1m": "--duration 1s",
+    "'p99>250ms'": "'p99>60s'",
+    "'error_rate>1%'": "'error_rate>99%'",
+    "--target direct=http://127.0.0.1:9000": "--duration 1s --token-file direct=key.txt --target direct=$MOCK_URL",
+    "proxy=http://127.0.0.1:8080": "proxy=http://127.0.0.1:$LLM_PROXY_PROXY_PORT",
+    "--compare": "--duration 1s --save-baseline before.json\ncp before.json after.json\nllm-proxy benchmark --compare",
 }
 
 
@@ -105,6 +114,7 @@ def _prepare(shell: Shell) -> None:
     url = shell.say(f"llm-proxy project get 'demo (mock provider)' --json | {take} base_url")
     shell.say(f"llm-proxy project create --name claude --provider anthropic --base-url {url} --api-key-file key.txt")
     variables = shell.variables
+    variables["MOCK_URL"] = url
     token = f"llm-proxy token create --project claude --expires-in PT1H --json | {take} token"
     variables["ANTHROPIC_TOKEN"] = shell.say(token)
     # Else the provider takes no key but the demo's.

@@ -13,21 +13,9 @@ from manager.cli import main
 from shared import sealing, settings
 
 COMMANDS = ["setup", "up", "doctor", "logs", "proxy", "drain", "reload", "manager", "jobs", "inspect", "chat"]
-COMMANDS += ["openai", "project", "key", "token", "request", "price", "operator", "provider", "limits", "usage"]
-COMMANDS += [
-    "live",
-    "flows",
-    "status",
-    "reconcile",
-    "mock-provider",
-    "db",
-    "audit",
-    "keys",
-    "backup",
-    "restore",
-    "config",
-]
-COMMANDS += ["completion"]
+COMMANDS += ["openai", "benchmark", "project", "key", "token", "request", "price", "operator", "provider", "limits"]
+COMMANDS += ["usage", "live", "flows", "status", "reconcile", "mock-provider", "db", "audit", "keys", "backup"]
+COMMANDS += ["restore", "config", "completion"]
 
 
 @pytest.fixture
