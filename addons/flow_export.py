@@ -37,6 +37,8 @@ def flow(record: FlowRecord) -> HTTPFlow:
     request, response = body_of(record.request, None), record.response and body_of(record.response, None)
     show(made, record, request, response or None, "")
     made.live = made.intercepted = False
+    if made.response is not None and made.response.raw_content is None:
+        made.response.headers["content-length"] = "0"  # Whoever answers with it would promise bytes that are not there.
     return made
 
 

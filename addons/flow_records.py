@@ -14,13 +14,12 @@ from addons.call import Call
 from addons.findings import Finder, UnreadablePattern, Wanted, find_with, finders
 from addons.hiding import shown, shown_form, shown_path
 from addons.meter import error_code_of, outcome_of, shortened
+from addons.secret_names import is_secret_name
 from addons.shown_bodies import Tapped, grows, shown_body
 from shared.flow_schema import FlowRecord, Message, Phase
 from shared.inspection import MOST_BODY_BYTES, Capture, Inspection
 from shared.models import Project, UsageEvent
 
-# Whose values are never shown, whatever they look like.
-_NEVER_SHOWN = frozenset({"cookie", "set-cookie", "cookie2", "set-cookie2"})
 _UNREADABLE = "(what is to be hidden cannot be read)"
 _WITHHELD = "withheld by a rule"
 _STRANGER = Project("", "", True, "", (), 0)
@@ -173,7 +172,7 @@ class Words:
     def _head(self, fields: Fields) -> list[tuple[str, str]]:
         text = b"\0".join([part for field in fields for part in field]).decode("utf-8", "replace")
         parts = text.split("\0")
-        if len(parts) != 2 * len(fields) or "ookie" in text.lower() or self._may_hide(text):
+        if len(parts) != 2 * len(fields) or any(map(is_secret_name, parts[::2])) or self._may_hide(text):
             return [self._header(name.decode("utf-8", "replace"), value) for name, value in fields]
         return list(zip(parts[::2], parts[1::2], strict=True))
 
@@ -181,9 +180,10 @@ class Words:
         return self._finders is None or bool(self._inspection.patterns) or bool(find_with(self._finders, text))
 
     def _header(self, name: str, value: bytes) -> tuple[str, str]:
-        if name.lower().replace("_", "-") in _NEVER_SHOWN:
-            return name, "****"
-        return self._word(name), self._word(value.decode("utf-8", "replace"))
+        text = value.decode("utf-8", "replace")
+        if is_secret_name(name) and "****" not in text:  # Keys that callers are known by have been masked before.
+            return self._word(name), "****"
+        return self._word(name), self._word(text)
 
 
 @lru_cache(maxsize=256)

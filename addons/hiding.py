@@ -11,6 +11,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from addons.findings import Put, covered, unescaped
 from addons.json_hiding import is_json_like, leaf_without_hidden, put_back, without_hidden
+from addons.secret_names import is_secret_name
 from shared import tokens
 from shared.inspection import Inspection
 
@@ -95,7 +96,17 @@ def shown_path(path: str, inspection: Inspection) -> str:
 
 def shown_form(form: str, inspection: Inspection) -> str:
     """Return what may be shown of a query or of a form (application/x-www-form-urlencoded)."""
-    return "&".join("=".join(_form_part(part, inspection) for part in pair.split("=")) for pair in form.split("&"))
+    return "&".join(_pair(pair, inspection) for pair in form.split("&"))
+
+
+def _pair(pair: str, inspection: Inspection) -> str:
+    name, *values = pair.split("=")
+    told = [_form_part(name, inspection)]
+    if values and is_secret_name(unquote_plus(name)) and any(values):
+        told += ["****"]
+    else:
+        told += [_form_part(value, inspection) for value in values]
+    return "=".join(told)
 
 
 def _form_part(part: str, inspection: Inspection) -> str:

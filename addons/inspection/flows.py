@@ -13,6 +13,8 @@ from shared.models import Outcome
 METADATA = "llm_proxy"
 # A body is decoded when we get it. mitmproxy would decode it once more, to any size, if its head still said so.
 _ENCODING, _WAS_ENCODING = "content-encoding", "content-encoding-was"
+# Nor is a body as long as it was, where something in it is hidden.
+_LENGTH, _WAS_LENGTH = "content-length", "content-length-was"
 _MISSED = "not shown: it went by before this inspector looked"
 # How a request has ended of whose end nobody has told, though its worker is there.
 UNTOLD = "untold"
@@ -105,7 +107,7 @@ def _request(record: FlowRecord, body: Body) -> http.Request:
         b"",
         _bytes(path),
         _bytes(record.http_version),
-        _headers(record.request),
+        _headers(record.request, body),
         body.content,
         None,
         record.started_at,
@@ -119,7 +121,7 @@ def _response(record: FlowRecord, body: Body | None) -> http.Response:
         _bytes(record.http_version),
         record.status,
         _bytes(status_codes.RESPONSES.get(record.status, "")),
-        _headers(record.response) if record.response else http.Headers(),
+        _headers(record.response, body or Body()) if record.response else http.Headers(),
         body.content if body else None,
         None,
         record.started_at + (record.first_byte_ms or record.duration_ms or 0) / 1000,
@@ -135,8 +137,12 @@ def _error(record: FlowRecord) -> Error | None:
     return Error((told or "It ended without an answer.") + code, record.started_at + (record.duration_ms or 0) / 1000)
 
 
-def _headers(message: Message) -> http.Headers:
+def _headers(message: Message, body: Body) -> http.Headers:
     fields = [(_WAS_ENCODING if name.lower() == _ENCODING else name, value) for name, value in message.headers]
+    length = None if body.content is None else str(len(body.content))
+    if any(name.lower() == _LENGTH and value != length for name, value in fields):
+        fields = [(_WAS_LENGTH if name.lower() == _LENGTH else name, value) for name, value in fields]
+        fields += [] if length is None else [(_LENGTH, length)]
     return http.Headers([(_bytes(name), _bytes(value)) for name, value in fields])
 
 

@@ -1,6 +1,7 @@
 """Requests in flight: ended by their ids, and those that are held decided about."""
 
 import hashlib
+import json
 from typing import Any
 
 from manager import audit, live, texts
@@ -23,7 +24,8 @@ def resume(request_id: str, reason: str = "", body: str | None = None) -> None:
     """Write down who lets a request go out that is held, and why, and have it go out, with another body unless None.
 
     What stands for what is hidden in the body that was shown may stay in it: the worker puts it back. Raises Forbidden,
-    Invalid, Conflict for a body that was not shown whole, NotFound, RedisError.
+    Invalid for one that is no JSON object where one was shown, Conflict for a body that was not shown whole, NotFound,
+    RedisError.
     """
     demand(Role.OPERATOR)
     why, found = live.check_reason(reason), live.on_hold(services().redis, request_id, scope())
@@ -52,7 +54,16 @@ def _edited(found: One, body: str) -> bytes | None:
     if len(edited) > MOST_EDITED_BYTES:
         raise Invalid("body", f"Must have at most {MOST_EDITED_BYTES} bytes.")
     before = _shown(found.record)
+    if edited != before and _is_object(before) and not _is_object(edited):
+        raise Invalid("body", "Must be a JSON object, as the body was that is held.")
     return None if edited == before else edited
+
+
+def _is_object(body: bytes) -> bool:
+    try:
+        return isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _shown(record: FlowRecord | None) -> bytes:

@@ -82,13 +82,13 @@ def replay(
 def path_of(url: str) -> str:
     """Return the path that a client asks the proxy for: of where a request went, what is before /v1 is the provider's.
 
-    >>> path_of("https://eu.example.org/llm/v1/models?limit=3")
+    >>> path_of("https://eu.example.org/v1/acct/openai/v1/models?limit=3")
     '/v1/models?limit=3'
     """
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
-    start = max(parts.path.find("/v1/"), 0)
+    start = max(parts.path.rfind("/v1/"), 0)
     return parts.path[start:] + (f"?{parts.query}" if parts.query else "")
 
 

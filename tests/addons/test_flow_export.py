@@ -55,6 +55,20 @@ def test_the_manifest_has_checksums_and_what_it_was_told() -> None:
     assert [(flow["is_ended"], flow["is_cut"]) for flow in told["flows"]] == [(True, False), (False, True)]
 
 
+@pytest.mark.parametrize(
+    ("body", "length"),
+    [(b'{"text":"[email]"}', "18"), (None, "0"), (b"x" * 400, "400")],
+    ids=["hidden", "none", "same"],
+)
+def test_an_answer_promises_the_bytes_that_are_there(body: bytes | None, length: str) -> None:
+    head = [("content-type", "application/json"), ("Content-Length", "400")]
+
+    made = flow_export.flow(ended(response=Message(head, 400, body)))
+
+    assert made.response is not None and made.response.headers.get_all("content-length") == [length]
+    assert made.response.headers.get("content-length-was") == (None if length == "400" else "400")
+
+
 def test_nothing_is_an_export_as_well() -> None:
     parts = exported()
 

@@ -406,6 +406,43 @@ async def test_no_secret_is_told_wherever_it_stands(driver: Driver) -> None:
     assert record.token_label == "of [email]"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [b"x-auth-token", b"CF-Access-Client-Secret", b"X-Amz-Security-Token", b"private-token", b"cookie", b"Set_Cookie"],
+)
+def test_what_stands_under_the_name_of_a_credential_is_not_told(name: bytes) -> None:
+    told = Words(Inspection()).head(((b"accept", b"*/*"), (name, b"9c1185a5c5e9fc54612808977ee8f548b2258d31")))
+
+    assert told == [("accept", "*/*"), (name.decode(), "****")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("x-ratelimit-remaining-tokens", "149"),
+        ("anthropic-ratelimit-tokens-limit", "8"),
+        ("idempotency-key", "order-4711"),
+        ("x-api-key", "sk-llmp-****h0N0"),
+        ("openai-processing-ms", "12"),
+    ],
+)
+def test_what_only_sounds_like_a_credential_is_told(name: str, value: str) -> None:
+    assert Words(Inspection()).head(((name.encode(), value.encode()),)) == [(name, value)]
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("api_key=0f1e2d&limit=3", "api_key=****&limit=3"),
+        ("X-Amz-Signature=ab%3D&x=1", "X-Amz-Signature=****&x=1"),
+        ("key=", "key="),
+        ("max_tokens=3&token=a=b", "max_tokens=3&token=****"),
+    ],
+)
+def test_parameters_that_are_credentials_by_their_name_are_not_told(query: str, told: str) -> None:
+    assert Words(Inspection()).path(f"/v1/models?{query}".encode(), has_query=True) == f"/v1/models?{told}"
+
+
 @pytest.mark.parametrize("plain", ["0f1e2d3c4b5a69788796a5b4c3d2e1f0", 'odd"key/with+all='], ids=["digits", "marks"])
 @pytest.mark.parametrize("shape", ["json", "stream", "split", "text", "form"])
 async def test_a_key_without_a_known_shape_is_not_told_whatever_it_was_tried_with(

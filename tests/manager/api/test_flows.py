@@ -184,6 +184,25 @@ def test_a_decision_is_there_for_as_long_as_a_request_may_be_held(api: Api, redi
     assert min(redis_client.pttl(key) for key in keys) > LONGEST_HOLD_SECONDS * 1000
 
 
+@pytest.mark.parametrize("edited", ["", "no JSON", "[]", "{", '"text"', "[" * 100_000])
+@one_database
+def test_what_the_proxy_would_not_take_costs_the_client_nothing(
+    api: Api, redis_client: redis.Redis, ear: Ear, edited: str
+) -> None:
+    held = hold(redis_client)
+
+    assert faulty(api.post(f"live/{held.request_id}/resume", body=edited)) == ["body"]
+    assert ear.heard() == [] and api.get(f"live/{held.request_id}").json["is_held"]
+
+
+@one_database
+def test_a_body_that_was_no_json_may_become_any_text(api: Api, redis_client: redis.Redis, ear: Ear) -> None:
+    held = hold(redis_client, request=Message([], 4, b"text"))
+
+    assert api.post(f"live/{held.request_id}/resume", body="other text").status_code == 202
+    assert ear.heard() == [Decided(held.request_id, "resume", True)]
+
+
 @one_database
 def test_the_same_body_is_no_edit(api: Api, redis_client: redis.Redis, ear: Ear) -> None:
     held = hold(redis_client)

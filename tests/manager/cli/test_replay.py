@@ -101,6 +101,13 @@ def test_a_refusal_is_one(run: Run, redis_client: redis.Redis, monkeypatch: pyte
 def test_an_export_plays_the_provider(run: Run, redis_client: redis.Redis, tmp_path: Path) -> None:
     said = b'{"choices":[]}'
     tell(redis_client, ended(1, body=said, **chat("hi")))
+    head = [("content-type", "application/json"), ("content-length", "400"), ("content-encoding", "gzip")]
+    shortened = Message(head, 400, b'{"mail":"[email]"}')
+    tell(
+        redis_client,
+        ended(2, response=shortened, **chat("hidden")),
+        ended(3, response=Message(head, 400), **chat("no")),
+    )
     file, port = tmp_path / "evidence.zip", free_port()
     assert run("export", "--output", str(file)).exit_code == 0
     command = [sys.executable, "-m", "manager.cli", "flows", "serve", str(file), "--port", str(port)]
@@ -113,12 +120,15 @@ def test_an_export_plays_the_provider(run: Run, redis_client: redis.Redis, tmp_p
         url = f"http://127.0.0.1:{port}/v1/chat/completions"
         headers = {"content-type": "application/json"}
         same = requests.post(url, data=chat("hi")["request"].body, headers=headers, timeout=20)
+        hidden = requests.post(url, data=chat("hidden")["request"].body, headers=headers, timeout=20)
+        untold = requests.post(url, data=chat("no")["request"].body, headers=headers, timeout=20)
         other = requests.post(url, data=chat("bye")["request"].body, headers=headers, timeout=20)
     finally:
         process.terminate()
         process.wait(20)
 
     assert (same.status_code, same.content) == (200, said) and other.status_code == 404
+    assert (hidden.content, untold.content) == (b'{"mail":"[email]"}', b"")
 
 
 def test_a_file_that_is_no_export_is_refused(run: Run, tmp_path: Path) -> None:
