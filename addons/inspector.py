@@ -20,9 +20,10 @@ from addons.held_requests import HeldRequests
 from addons.meter import broke_off, status_of
 from addons.presence import own_name
 from addons.store import Store
+from addons.words import STRANGERS
 from shared import logs
 from shared.flow_schema import FlowRecord, encode_record
-from shared.inspection import Capture, Inspection
+from shared.inspection import Capture
 from shared.models import UsageEvent
 
 PAUSE_SECONDS = 0.1
@@ -38,7 +39,6 @@ MOST_TAPPED_BYTES = 64 << 20
 AT_ONCE = 16
 
 _BESIDE = "_llm_proxy_noted"
-_STRANGERS = Inspection()
 
 log = logs.get("inspector")
 
@@ -134,7 +134,7 @@ class Inspector:
 
     def _begin(self, flow: http.HTTPFlow) -> Noted | None:
         call = self.calls.of(flow)
-        inspection = call.project.inspection if call.project else _STRANGERS
+        inspection = call.project.inspection if call.project else STRANGERS
         if inspection.capture is Capture.OFF:
             return None
         noted = Noted(flow.request, flow.client_conn.peername, call, inspection)
@@ -244,7 +244,7 @@ class Inspector:
         if noted is not None:
             noted.is_held = True
             self._note(noted)
-        inspection = call.project.inspection if call.project else _STRANGERS
+        inspection = call.project.inspection if call.project else STRANGERS
         seen = Noted(flow.request, flow.client_conn.peername, call, inspection, is_held=True)
         record = draft_of(seen, self._worker, self._cost).record
         record = msgspec.structs.replace(record, rule=rule_name, held_until=until)

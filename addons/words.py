@@ -5,10 +5,12 @@ from functools import lru_cache
 from addons.call import Call
 from addons.findings import UnreadablePattern
 from addons.hiding import shown, shown_path
-from shared.inspection import Inspection
+from shared.inspection import Hidden, Inspection
 
 # Of a project with a pattern that nobody can read, nothing is shown that it may have meant.
 _HIDDEN = "[hidden]"
+# Of whoever was not let in nobody knows what their project would hide.
+STRANGERS = Inspection(hidden=tuple(Hidden))
 
 
 def word(call: Call, name: str | None) -> str | None:
@@ -25,7 +27,8 @@ def path(call: Call, asked: str) -> str:
 
 def _hiding(call: Call) -> Inspection | None:
     """Return what is hidden of a call, None for nothing: so it is with most, and costs nothing."""
-    inspection = call.caller.project.inspection if call.caller else None
+    project = call.caller.project if call.caller else call.project
+    inspection = project.inspection if project else STRANGERS
     return inspection if inspection and (inspection.hidden or inspection.patterns) else None
 
 

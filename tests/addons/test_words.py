@@ -48,5 +48,12 @@ def test_paths_are_shown_alike(admitted: tuple[http.HTTPFlow, Call], caller: Cal
 
     assert words.path(call, f"/v1/models/{MAIL}") == "/v1/models/[email]"
     assert (words.word(call, None), words.word(call, "")) == (None, "")
-    call.caller = None
+    call.caller = of(caller, Inspection())
     assert words.path(call, f"/v1/models/{MAIL}") == f"/v1/models/{MAIL}"
+
+
+def test_of_whoever_was_not_let_in_nothing_personal_is_shown() -> None:
+    stranger = Call()
+
+    assert words.path(stranger, f"/v1/models/{MAIL}") == "/v1/models/[email]"
+    assert words.word(stranger, MAIL) == "[email]"
