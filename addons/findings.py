@@ -49,6 +49,9 @@ _CREDENTIAL = re.compile(r"(?i:bearer|basic)(?:\s|\\[nrt])+((?=[a-z._~+/-]*[A-Z0
 _SCHEMES = ("bearer", "basic")
 _KEY_HINTS = ("sk-", tokens.OPERATOR_PREFIX)
 _EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)++")
+# As URLs and HTML write them.
+_CODED_EMAIL = re.compile(r"(?<![\w.+'-])[\w.+'-]++(?:%40|&#64;|&#x40;|&commat;)[\w-]++(?:\.[\w-]++)++", re.IGNORECASE)
+_CODED_HINTS = ("%40", "&#", "&commat;")
 _BETWEEN = r"[ \u00a0\u2010-\u2015-]"
 _DIGITS = re.compile(rf"\d(?:{_BETWEEN}{{0,3}}\d)*+")
 _GROUP = re.compile(r"\d+")
@@ -107,6 +110,8 @@ def emails(text: str) -> Iterator[Found]:
     """Find e-mail addresses."""
     if "@" in text:
         yield from (Found(*found.span(), "email") for found in _EMAIL.finditer(text))
+    if any(hint in text for hint in _CODED_HINTS):
+        yield from (Found(*found.span(), "email") for found in _CODED_EMAIL.finditer(text))
 
 
 def cards(text: str) -> Iterator[Found]:

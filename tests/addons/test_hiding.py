@@ -280,6 +280,23 @@ def test_originals_are_escaped_where_they_come_back() -> None:
 # Paths and forms
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://app.example/?mail=jane%40clinic.example&x=1",
+        "mail%3Djane%40clinic.example",
+        "<a>jane&#64;clinic.example</a>",
+        "jane&#x40;clinic.example",
+        "jane&commat;clinic.example",
+    ],
+)
+def test_an_address_is_found_as_urls_and_html_write_it(text: str) -> None:
+    hiding = Inspection(hidden=(Hidden.EMAILS,))
+
+    for document in (text, json.dumps({"url": text, "inner": json.dumps([text])})):
+        assert "clinic" not in shown_document(document, hiding).lower()
+
+
 def test_what_is_written_in_percents_is_read() -> None:
     assert shown_path("/v1/users/jane%40clinic.example/a%20b", EVERYTHING) == "/v1/users/[email]/a%20b"
     assert shown_form("q=a+b&to=jane%40clinic.example&k=%73k-proj-0123456789abcdef", EVERYTHING) == (
@@ -293,7 +310,7 @@ def test_what_is_written_in_percents_is_read() -> None:
 @pytest.mark.parametrize(
     "piece",
     ["a", "ask-", "@", "a@", "a.", "4 ", "4111 ", "+4", "DE89", '"', '{"a":', "[", "\\", "\\u0041", '\\"', "://a:",
-     "basic ", "eyJ", "Bearer  ", "0 1"],
+     "basic ", "eyJ", "Bearer  ", "0 1", "%40", "a&#64;"],
 )  # fmt: skip
 def test_nothing_takes_long(piece: str) -> None:
     inspection = Inspection(hidden=tuple(Hidden), json_paths=("**.a.**.b",), patterns=("(a*)*b",))
