@@ -5,7 +5,7 @@ They are read as mitmproxy reads its own: case does not matter, and bytes count 
 
 import re2
 
-# Of instructions in a compiled pattern: at its slowest, it takes as many steps for each byte, of some 3 ns each.
+# Of instructions in a compiled pattern: at its slowest, it takes as many steps for each byte.
 MOST_STEPS = 1000
 _WORD_OF = {
     "missing )": "a closing bracket is missing",
@@ -29,11 +29,6 @@ class Pattern:
         self._of_text = _compiled(text, flags, re2.Options.Encoding.UTF8)
         # Other characters would be several there, and cases would be mixed up between them.
         self._of_bytes = _compiled(text, flags, re2.Options.Encoding.LATIN1) if text.isascii() else None
-
-    @property
-    def steps(self) -> int:
-        """How many steps it takes at most for each byte of a text."""
-        return int(self._of_text.programsize + (self._of_bytes.programsize if self._of_bytes is not None else 0))
 
     def fits(self, text: bytes) -> bool:
         """Tell whether the pattern is found anywhere in a text."""

@@ -18,8 +18,6 @@ from shared.rules_schema import LONGEST_FILTER
 # Of brackets and `!` within each other, and of parts.
 DEEPEST = 20
 MOST_PARTS = 100
-# Of all its patterns together, see filter_patterns.py.
-MOST_STEPS = 5000
 
 Test = Callable[[Subject], bool | None]
 
@@ -49,14 +47,10 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An expression that has been read. `fits` gives None if that depends on a body that cannot be read.
-
-    It takes `steps` for each byte at most.
-    """
+    """An expression that has been read. `fits` gives None if that depends on a body that cannot be read."""
 
     fits: Test
     needs_body: bool
-    steps: int = 0
 
 
 def parse(text: str) -> Filter:
@@ -122,7 +116,6 @@ class _Reader:
         self._depth = 0
         self._parts = 0
         self._needs_body = False
-        self._steps = 0
 
     def read(self) -> Filter:
         """Return all of it. What stands side by side must all be so, as in mitmproxy."""
@@ -135,7 +128,7 @@ class _Reader:
             if following == ")":
                 raise self._wrong("This bracket has not been opened.")
             tests.append(self._alternatives())
-        return Filter(_all_of(tests), self._needs_body, self._steps)
+        return Filter(_all_of(tests), self._needs_body)
 
     def _alternatives(self) -> Test:
         tests = [self._together()]
@@ -206,13 +199,9 @@ class _Reader:
         text = self._quoted() if self._text[start] in "\"'" else self._word()
         flags, test_of = _PATTERNS[code]
         try:
-            pattern = Pattern(text, flags)
+            return test_of(Pattern(text, flags))
         except PatternError as error:
             raise FilterError(f"The pattern cannot be used: {error}.", start) from None
-        self._steps += pattern.steps
-        if self._steps > MOST_STEPS:
-            raise FilterError("The patterns up to here are too large together: make their repetitions shorter.", start)
-        return test_of(pattern)
 
     def _word(self) -> str:
         found = _WORD.match(self._text, self._place)

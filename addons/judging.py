@@ -5,8 +5,7 @@ cannot be looked at.
 """
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,9 +15,8 @@ from shared.rules_schema import Action, Rule
 
 MOST_TAGS = 16
 LONGEST_TAG = 64
-# What takes more steps may take longer than others on the same worker should wait, or than anybody should.
-AT_ONCE_STEPS = 4_000_000
-MOST_STEPS = 1_000_000_000
+# Searching a larger body may take longer than others on the same worker should wait.
+AT_ONCE_BYTES = 32 << 10
 # After this time, in seconds, a body counts as one that cannot be read.
 SECONDS = 3.0
 _THREADS = 2
@@ -35,21 +33,10 @@ class Verdict:
     hits: tuple[Rule, ...]
 
 
-class Overdue(Exception):
-    """There was no time to ask all rules."""
-
-
-def judge(
-    rules: Sequence[CompiledRule], subject: Subject, now_ms: int, is_overdue: Callable[[], bool] = lambda: False
-) -> Verdict:
-    """Ask the rules that have not expired, in their order; later ones see the tags that earlier ones gave.
-
-    Raises Overdue when it is.
-    """
+def judge(rules: Sequence[CompiledRule], subject: Subject, now_ms: int) -> Verdict:
+    """Ask the rules that have not expired, in their order; later ones see the tags that earlier ones gave."""
     hits: list[Rule] = []
     for each in rules:
-        if is_overdue():
-            raise Overdue
         rule = each.rule
         if 0 < rule.expires_at_ms <= now_ms or not _fits(each, subject):
             continue
@@ -73,11 +60,6 @@ def _add(tags: list[str], tag: str) -> None:
         tags.append(tag)
 
 
-def steps_of(rules: Iterable[CompiledRule], subject: Subject) -> int:
-    """Return how many steps it takes at most to ask rules about a body."""
-    return sum(each.filter.steps for each in rules if each.filter.needs_body) * len(subject.body or b"")
-
-
 class Judges:
     """Asks about requests with large bodies beside the event loop, and not for longer than `seconds`."""
 
@@ -86,17 +68,12 @@ class Judges:
         self._threads = ThreadPoolExecutor(_THREADS, "judge")
 
     async def judge(self, rules: Sequence[CompiledRule], subject: Subject, now_ms: int) -> Verdict:
-        """As the function does. A body that would take too long counts as one that cannot be read."""
-        if steps_of(rules, subject) > MOST_STEPS:
-            return judge(rules, subject.unread(), now_ms)
-        until = time.monotonic() + self._seconds
-        asked = asyncio.get_running_loop().run_in_executor(
-            self._threads, judge, rules, subject, now_ms, lambda: time.monotonic() > until
-        )
+        """As the function does."""
+        asked = asyncio.get_running_loop().run_in_executor(self._threads, judge, rules, subject, now_ms)
         try:
             async with asyncio.timeout(self._seconds):
                 return await asked
-        except (TimeoutError, Overdue):
+        except TimeoutError:
             return judge(rules, subject.unread(), now_ms)
 
     def done(self) -> None:

@@ -35,15 +35,11 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """The rules for one project, in the order in which they are asked. With one that redacts, it `hides`.
-
-    All of them together take `steps` for each byte of a body at most.
-    """
+    """The rules for one project, in the order in which they are asked. With one that redacts, it `hides`."""
 
     rules: tuple[CompiledRule, ...] = ()
     needs_body: bool = False
     hides: bool = False
-    steps: int = 0
 
 
 def compiled(rules: Iterable[Rule]) -> list[CompiledRule]:
@@ -62,8 +58,7 @@ def chapters(rules: Sequence[CompiledRule]) -> Mapping[str, Chapter]:
 def _chapter(rules: Sequence[CompiledRule]) -> Chapter:
     # What is held has to be whole, since it may be changed.
     needs_body = any(each.filter.needs_body or each.rule.action is Action.HOLD for each in rules)
-    hides = any(each.rule.action is Action.REDACT for each in rules)
-    return Chapter(tuple(rules), needs_body, hides, sum(each.filter.steps for each in rules))
+    return Chapter(tuple(rules), needs_body, any(each.rule.action is Action.REDACT for each in rules))
 
 
 class RuleBook:

@@ -11,7 +11,7 @@ from mitmproxy import http
 
 from addons.call import Call, Calls
 from addons.holding import Holding
-from addons.judging import AT_ONCE_STEPS, Judges, Verdict, judge
+from addons.judging import AT_ONCE_BYTES, Judges, Verdict, judge
 from addons.refusal import REQUEST_DENIED, SERVICE_UNAVAILABLE, Refused, fail_closed
 from addons.rule_book import Chapter, RuleBook
 from addons.rule_subject import subject_of
@@ -83,7 +83,7 @@ class Rules:
         if not chapter.rules:
             call.is_judged = True
             return None
-        if len(flow.request.raw_content or b"") * chapter.steps > AT_ONCE_STEPS and chapter.needs_body:
+        if len(flow.request.raw_content or b"") > AT_ONCE_BYTES and chapter.needs_body:
             return self._ask_apart(flow, call, chapter)
         return self._apply(flow, call, judge(chapter.rules, subject_of(flow, call), _now_ms()))
 

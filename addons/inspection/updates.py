@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import time
-from itertools import batched
 from typing import Any
 
 import tornado.websocket
 from mitmproxy import flow, http
-from mitmproxy.flowfilter import TFilter
 from mitmproxy.tools.web import app
 
 from addons.inspection import filters
@@ -19,9 +16,6 @@ from addons.inspection.notices import Notices
 MOST_MESSAGES = 20_000
 MOST_BYTES = 32 << 20
 MOST_FILTERS = 10
-# How long flows are looked through for a filter, and how many before others have their turn.
-MOST_SECONDS = 20.0
-FLOWS_AT_ONCE = 50
 OVER = 1008
 
 
@@ -37,7 +31,6 @@ class Updates(Guarded, app.ClientConnection):
     """The WebSocket of one browser."""
 
     _waiting = 0
-    _searches: set["asyncio.Task[None]"]
     _is_slow = False
 
     async def prepare(self) -> None:
@@ -58,15 +51,12 @@ class Updates(Guarded, app.ClientConnection):
     def open(self, *arguments: str, **named: str) -> None:
         """Begin; the end of the session will be the end."""
         super().open(*arguments, **named)  # type: ignore[no-untyped-call]
-        self._searches = set()
         if self.session is not None:
             self.session.ending.append(self._over)
 
     def on_close(self) -> None:
         """End."""
         super().on_close()  # type: ignore[no-untyped-call]
-        for search in self._searches:
-            search.cancel()
         if self.session is not None and self._over in self.session.ending:
             self.session.ending.remove(self._over)
 
@@ -100,32 +90,7 @@ class Updates(Guarded, app.ClientConnection):
                 self.send(self._json_dumps({"type": "events/add", "payload": _notice(str(reason))}))
             else:
                 self.filters[name] = found
-                self._search(name, found)
-                return
-        self._tell_fitting(name, fitting)
-
-    def _search(self, name: str, found: TFilter) -> None:
-        task = asyncio.get_running_loop().create_task(self._find(name, found))
-        self._searches.add(task)
-        task.add_done_callback(self._searches.discard)
-
-    async def _find(self, name: str, found: TFilter) -> None:
-        """Look through all flows beside the loop, a few at a time, and for so long only."""
-        fitting: list[str] = []
-        flows, until = list(self.application.master.view), time.monotonic() + MOST_SECONDS
-        for some in batched(flows, FLOWS_AT_ONCE):
-            fitting += await asyncio.to_thread(lambda some: [each.id for each in some if found(each)], some)
-            if self.filters.get(name) is not found:
-                return  # Something else is looked for by now.
-            if time.monotonic() > until:
-                text = f"Not all flows were looked through: that would take longer than {MOST_SECONDS:.0f} s."
-                self.send(self._json_dumps({"type": "events/add", "payload": _notice(text)}))
-                break
-        known = {each.id for each in flows}  # What came meanwhile is there as well.
-        fitting += [each.id for each in self.application.master.view if each.id not in known and found(each)]
-        self._tell_fitting(name, fitting)
-
-    def _tell_fitting(self, name: str, fitting: list[str] | None) -> None:
+                fitting = [each.id for each in self.application.master.view if found(each)]
         self.send(
             self._json_dumps({"type": "flows/filterUpdate", "payload": {"name": name, "matching_flow_ids": fitting}})
         )

@@ -70,21 +70,8 @@ def test_no_pattern_takes_long() -> None:
         "!" * 50 + "~all",
         "a" * 501,
         "~b",
-        '~b "a[ab]{1000}[ab]{1000}c"',
-        " | ".join(f"~b a[ab]{{{count}}}c" for count in range(40, 60)),
     ],
-    ids=[
-        "open",
-        "look ahead",
-        "back reference",
-        "unknown",
-        "deep",
-        "not not",
-        "long",
-        "nothing",
-        "slow",
-        "slow together",
-    ],
+    ids=["open", "look ahead", "back reference", "unknown", "deep", "not not", "long", "nothing"],
 )
 def test_what_cannot_be_used_is_refused_soon(text: str) -> None:
     began = time.monotonic()
