@@ -265,3 +265,9 @@ def test_words_are_not_too_large_together() -> None:
     words = " ".join(f"~b {word}" for word in ("occupational", "remunerations", "Straßenbahnen", "désolées") * 24)
 
     assert LONGEST_FILTER * 0.65 < len(words) and flow_filters.parse(words).body_steps
+
+
+def test_json_in_json_evades_nothing() -> None:
+    body = rb'{"tool_calls":[{"function":{"arguments":"{\"a\":\"k\\u0065epme\"}"}}]}'
+
+    assert fits("~b keepme", body=body) is True
