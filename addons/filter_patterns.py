@@ -5,7 +5,8 @@ They are read as mitmproxy reads its own: case does not matter, and bytes count 
 
 import re2
 
-# Of instructions in a compiled pattern: at its slowest, it takes as many steps for each byte.
+# Of instructions in a compiled pattern: at its slowest, RE2 takes as many steps for each byte. A step takes 4 to 6 ns,
+# measured with `a[ab]{400}c` and `(a|b)*a(a|b){100}x` on random a and b. Most patterns take a fiftieth of that.
 MOST_STEPS = 1000
 _WORD_OF = {
     "missing )": "a closing bracket is missing",
@@ -29,6 +30,8 @@ class Pattern:
         self._of_text = _compiled(text, flags, re2.Options.Encoding.UTF8)
         # Other characters would be several there, and cases would be mixed up between them.
         self._of_bytes = _compiled(text, flags, re2.Options.Encoding.LATIN1) if text.isascii() else None
+        # Steps for each byte, at the slowest: some texts are searched with both.
+        self.size: int = self._of_text.programsize + (self._of_bytes.programsize if self._of_bytes else 0)
 
     def fits(self, text: bytes) -> bool:
         """Tell whether the pattern is found anywhere in a text."""

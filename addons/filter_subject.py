@@ -1,17 +1,23 @@
 """A request as filters see it: what will go out, however its parts may be read; it knows no proxy."""
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from urllib.parse import urlsplit
 
 from addons import readings
 
+# A single search is not begun if it could take more steps, which is some 10 seconds: nothing can end it.
+MOST_STEPS_AT_A_TIME = 2_000_000_000
+
 
 class Subject:
     """`url` is where the request goes to, `source` the client's address and port, `headers` are those that go out.
 
     `body` None: it cannot be read. If it is not `is_whole`, it goes on where it ends here, or may mean something else.
-    `remark` gives the line of shared/flow_schema.py, with the tags that the request has got so far.
+    `remark` gives the line of shared/flow_schema.py, with the tags that the request has got so far. Nothing is searched
+    any more when it is `until`, on the clock of time.monotonic().
     """
 
     def __init__(
@@ -30,12 +36,28 @@ class Subject:
         self.source = source.encode()
         self.body = body
         self.is_whole = is_whole and body is not None
+        self.until = math.inf
         self.tags: list[str] = []
         self._remark = remark
 
     def unread(self) -> "Subject":
         """Return the same request, with a body that cannot be read."""
         return Subject(self.method.decode(), self.url, self.headers, self.source.decode(), None, False, self._remark)
+
+    def affords(self, steps: int) -> bool:
+        """Tell whether there is time for a search of so many steps."""
+        return steps <= MOST_STEPS_AT_A_TIME and time.monotonic() < self.until
+
+    @property
+    def head_bytes(self) -> int:
+        """How long the longest of what is searched besides the body can be, roughly."""
+        lines = sum(len(name) + len(value) + 4 for name, value in self.headers)
+        return max(lines, 2 * len(self.url), len(self.remark))
+
+    @property
+    def body_bytes(self) -> int:
+        """How long the body is, in all ways in which it may be read."""
+        return sum(map(len, self.bodies))
 
     @cached_property
     def urls(self) -> tuple[bytes, ...]:

@@ -4,7 +4,8 @@ mitmproxy's own reader takes endless time for brackets within brackets, its patt
 neither says where an expression is wrong. What is written here means the same in mitmweb; a few things that mitmproxy
 takes in a way that hardly anybody means are refused, with how to write them.
 
-A body may be impossible to read. What a filter that looks at it then says is neither yes nor no, but None.
+A body may be impossible to read, or there may be no time for a search. What a filter says then is neither yes nor no,
+but None.
 """
 
 import re
@@ -18,6 +19,8 @@ from shared.rules_schema import LONGEST_FILTER
 # Of brackets and `!` within each other, and of parts.
 DEEPEST = 20
 MOST_PARTS = 100
+# Of all its patterns together, in instructions. 2000 characters of words have fewer.
+MOST_STEPS = 5000
 
 Test = Callable[[Subject], bool | None]
 
@@ -47,10 +50,15 @@ class FilterError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """An expression that has been read. `fits` gives None if that depends on a body that cannot be read."""
+    """An expression that has been read. `fits` gives None if that depends on what cannot be read, or takes too long.
+
+    For each byte of the body it takes `body_steps` at most, and `head_steps` for each of the head.
+    """
 
     fits: Test
     needs_body: bool
+    body_steps: int = 0
+    head_steps: int = 0
 
 
 def parse(text: str) -> Filter:
@@ -58,13 +66,31 @@ def parse(text: str) -> Filter:
     return _Reader(text).read()
 
 
-def _any_of(pattern: Pattern, texts: Iterable[bytes]) -> bool:
-    return any(pattern.fits(text) for text in texts)
+def _of(texts_of: Callable[[Subject], Iterable[bytes]]) -> Callable[[Pattern], Test]:
+    def test_of(pattern: Pattern) -> Test:
+        def test(subject: Subject) -> bool | None:
+            verdict: bool | None = False
+            for text in texts_of(subject):
+                if not subject.affords(pattern.size * len(text)):
+                    verdict = None
+                elif pattern.fits(text):
+                    return True
+            return verdict
+
+        return test
+
+    return test_of
+
+
+_of_bodies = _of(lambda subject: subject.bodies)
 
 
 def _of_body(pattern: Pattern) -> Test:
+    test_of_known = _of_bodies(pattern)
+
     def test(subject: Subject) -> bool | None:
-        return True if _any_of(pattern, subject.bodies) else (False if subject.is_whole else None)
+        found = test_of_known(subject)
+        return None if found is False and not subject.is_whole else found
 
     return test
 
@@ -72,13 +98,13 @@ def _of_body(pattern: Pattern) -> Test:
 # The flags are those with which mitmproxy compiles each.
 _PATTERNS: dict[str, tuple[str, Callable[[Pattern], Test]]] = {
     **dict.fromkeys(("b", "bq"), ("s", _of_body)),
-    **dict.fromkeys(("h", "hq"), ("m", lambda pattern: lambda subject: pattern.fits(subject.head))),
-    **dict.fromkeys(("t", "tq"), ("", lambda pattern: lambda subject: _any_of(pattern, subject.content_types))),
-    "comment": ("m", lambda pattern: lambda subject: pattern.fits(subject.remark)),
-    "d": ("", lambda pattern: lambda subject: _any_of(pattern, subject.hosts)),
-    "m": ("", lambda pattern: lambda subject: pattern.fits(subject.method)),
-    "src": ("", lambda pattern: lambda subject: pattern.fits(subject.source)),
-    "u": ("", lambda pattern: lambda subject: _any_of(pattern, subject.urls)),
+    **dict.fromkeys(("h", "hq"), ("m", _of(lambda subject: (subject.head,)))),
+    **dict.fromkeys(("t", "tq"), ("", _of(lambda subject: subject.content_types))),
+    "comment": ("m", _of(lambda subject: (subject.remark,))),
+    "d": ("", _of(lambda subject: subject.hosts)),
+    "m": ("", _of(lambda subject: (subject.method,))),
+    "src": ("", _of(lambda subject: (subject.source,))),
+    "u": ("", _of(lambda subject: subject.urls)),
 }
 
 
@@ -116,6 +142,7 @@ class _Reader:
         self._depth = 0
         self._parts = 0
         self._needs_body = False
+        self._body_steps = self._head_steps = 0
 
     def read(self) -> Filter:
         """Return all of it. What stands side by side must all be so, as in mitmproxy."""
@@ -128,7 +155,7 @@ class _Reader:
             if following == ")":
                 raise self._wrong("This bracket has not been opened.")
             tests.append(self._alternatives())
-        return Filter(_all_of(tests), self._needs_body)
+        return Filter(_all_of(tests), self._needs_body, self._body_steps, self._head_steps)
 
     def _alternatives(self) -> Test:
         tests = [self._together()]
@@ -199,9 +226,22 @@ class _Reader:
         text = self._quoted() if self._text[start] in "\"'" else self._word()
         flags, test_of = _PATTERNS[code]
         try:
-            return test_of(Pattern(text, flags))
+            pattern = Pattern(text, flags)
         except PatternError as error:
             raise FilterError(f"The pattern cannot be used: {error}.", start) from None
+        self._count(code, pattern.size, start)
+        return test_of(pattern)
+
+    def _count(self, code: str, steps: int, start: int) -> None:
+        if code in _OF_BODIES:
+            self._body_steps += steps
+        else:
+            self._head_steps += steps
+        if self._body_steps + self._head_steps > MOST_STEPS:
+            message = (
+                "Up to this pattern, they are too large together: make their repetitions shorter, or several rules."
+            )
+            raise FilterError(message, start)
 
     def _word(self) -> str:
         found = _WORD.match(self._text, self._place)

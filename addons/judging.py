@@ -1,25 +1,29 @@
 """Asks rules about a request, one after the other, until one decides. Pure but for who does it: see `Judges`.
 
 A filter that looks at a body which cannot be read fits, unless its rule allows: nobody gets past a rule by sending what
-cannot be looked at.
+cannot be looked at, or what takes too long.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from addons.filter_subject import Subject
-from addons.rule_book import CompiledRule
+from addons.rule_book import Chapter, CompiledRule
 from shared.rules_schema import Action, Rule
 
 MOST_TAGS = 16
 LONGEST_TAG = 64
-# Searching a larger body may take longer than others on the same worker should wait.
+# Reading a larger body may take longer than others on the same worker should wait, and so may more steps of searching:
+# these are 10 ms at the slowest (see addons/filter_patterns.py), and much less with most patterns.
 AT_ONCE_BYTES = 32 << 10
+AT_ONCE_STEPS = 2_000_000
 # After this time, in seconds, a body counts as one that cannot be read.
 SECONDS = 3.0
-_THREADS = 2
+_THREADS = 4
 _DECIDING = (Action.ALLOW, Action.HOLD, Action.DENY)
 
 
@@ -60,21 +64,49 @@ def _add(tags: list[str], tag: str) -> None:
         tags.append(tag)
 
 
+def is_quick(chapter: Chapter, subject: Subject) -> bool:
+    """Tell whether others can wait until a request has been judged."""
+    if subject.body is not None and len(subject.body) > AT_ONCE_BYTES and chapter.needs_body:
+        return False
+    steps = chapter.body_steps and chapter.body_steps * subject.body_bytes
+    steps += chapter.head_steps and chapter.head_steps * subject.head_bytes
+    return steps <= AT_ONCE_STEPS
+
+
 class Judges:
-    """Asks about requests with large bodies beside the event loop, and not for longer than `seconds`."""
+    """Asks beside the event loop about requests that take long, and not for longer than `seconds`.
+
+    There is one thread for a project at a time, so that its rules keep only its own requests waiting. A search that has
+    begun cannot be ended, and holds the thread until it is over.
+    """
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(_THREADS, "judge")
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def judge(self, rules: Sequence[CompiledRule], subject: Subject, now_ms: int) -> Verdict:
+    async def judge(self, chapter: Chapter, subject: Subject, now_ms: int, project_id: str) -> Verdict:
         """As the function does."""
-        asked = asyncio.get_running_loop().run_in_executor(self._threads, judge, rules, subject, now_ms)
+        subject.until = time.monotonic() + self._seconds
         try:
             async with asyncio.timeout(self._seconds):
-                return await asked
+                return await self._judge_in_turn(chapter, subject, now_ms, project_id)
         except TimeoutError:
-            return judge(rules, subject.unread(), now_ms)
+            unread = subject.unread()
+            if not is_quick(chapter, unread):
+                unread.until = 0.0
+            return judge(chapter.rules, unread, now_ms)
+
+    async def _judge_in_turn(self, chapter: Chapter, subject: Subject, now_ms: int, project_id: str) -> Verdict:
+        turn = self._turns.setdefault(project_id, asyncio.Lock())
+        await turn.acquire()
+        try:
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, judge, chapter.rules, subject, now_ms)
+        except RuntimeError:  # The worker ends.
+            turn.release()
+            raise
+        asked.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(asked)
 
     def done(self) -> None:
         """Wait for nobody who is still searching."""

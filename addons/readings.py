@@ -1,10 +1,14 @@
 """The ways in which a text may be read: what stands there, and what is meant where something in it is escaped.
 
-A filter that looks for `@` is not to be evaded by `\\u0040` in JSON, nor by `%40` in a URL or a form.
+A filter that looks for `@` is not to be evaded by `\\u0040` in JSON, nor by `%40` in a URL or a form. Strings in JSON
+may be JSON themselves, as the arguments of tools are, and have strings in turn.
 """
 
+from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
+# As deep as what is shown is read, see addons/json_hiding.py.
+_DEEPEST = 4
 # RFC 8259 section 7, without \uXXXX.
 _ESCAPES = (
     *((b'\\"', b'"'), (b"\\/", b"/"), (b"\\n", b"\n"), (b"\\r", b"\r")),
@@ -25,10 +29,28 @@ def of_url(url: str) -> tuple[bytes, ...]:
 
 
 def of_body(body: bytes, content_type: str) -> tuple[bytes, ...]:
-    """Return a body as it stands, and with the escapes of JSON, or of a form of this content type, undone."""
+    """Return a body as it stands, and with the escapes of JSON, or of a form of this content type, undone.
+
+    >>> of_body(rb'{"arguments":"{\\"a\\":\\"\\\\u0040\\"}"}', "application/json")[1:]
+    (b'{"arguments":"{"a":"\\\\u0040"}"}', b'{"arguments":"{"a":"@"}"}')
+    """
     if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
-        return body, unquote_to_bytes(body.replace(b"+", b" "))
-    return (body, unescaped(body)) if b"\\" in body and _is_text(body) else (body,)
+        plain = unquote_to_bytes(body.replace(b"+", b" "))
+        return body, plain, *_inner(plain)
+    return body, *_inner(body)
+
+
+def _inner(body: bytes) -> Iterator[bytes]:
+    """Give what a body says with one more level of escapes undone each time, as long as there are any."""
+    if b"\\" not in body or not _is_text(body):
+        return
+    for _ in range(_DEEPEST):
+        outer, body = body, unescaped(body)
+        if body == outer:
+            return
+        yield body
+        if b"\\" not in body:
+            return
 
 
 def unescaped(body: bytes) -> bytes:

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from mitmproxy import http
 
 from addons.call import Call, Calls
+from addons.filter_subject import Subject
 from addons.holding import Holding
-from addons.judging import AT_ONCE_BYTES, Judges, Verdict, judge
+from addons.judging import Judges, Verdict, is_quick, judge
 from addons.refusal import REQUEST_DENIED, SERVICE_UNAVAILABLE, Refused, fail_closed
 from addons.rule_book import Chapter, RuleBook
 from addons.rule_subject import subject_of
@@ -83,12 +84,13 @@ class Rules:
         if not chapter.rules:
             call.is_judged = True
             return None
-        if len(flow.request.raw_content or b"") > AT_ONCE_BYTES and chapter.needs_body:
-            return self._ask_apart(flow, call, chapter)
-        return self._apply(flow, call, judge(chapter.rules, subject_of(flow, call), _now_ms()))
+        subject = subject_of(flow, call)
+        if not is_quick(chapter, subject):
+            return self._ask_apart(flow, call, chapter, subject)
+        return self._apply(flow, call, judge(chapter.rules, subject, _now_ms()))
 
-    async def _ask_apart(self, flow: http.HTTPFlow, call: Call, chapter: Chapter) -> None:
-        verdict = await self._judges.judge(chapter.rules, subject_of(flow, call), _now_ms())
+    async def _ask_apart(self, flow: http.HTTPFlow, call: Call, chapter: Chapter, subject: Subject) -> None:
+        verdict = await self._judges.judge(chapter, subject, _now_ms(), call.project_id)
         if (rest := self._apply(flow, call, verdict)) is not None:
             await rest
 

@@ -116,6 +116,11 @@ def has_bodies(record: FlowRecord) -> bool:
     return any(message is not None and message.body is not None for message in (record.request, record.response))
 
 
+def was_admitted(record: FlowRecord) -> bool:
+    """Tell whether a request was let in by its token: only then it has got its route."""
+    return record.route != ""
+
+
 class _Reading:
     def __init__(self, wanted: Wanted, limit: int, most_kept: int, bodies: bool) -> None:
         self._wanted = wanted

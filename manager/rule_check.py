@@ -2,7 +2,10 @@
 
 import base64
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
 import msgspec
 
@@ -18,13 +21,36 @@ log = logs.get("rules")
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is told of a filter: where it is wrong and why (`position` counts from 0), and the ids of what it fits."""
+    """What is told of a filter: where it is wrong and why (`position` counts from 0), and the ids of what it fits.
+
+    About those in `unsure` nobody can say: see `Doubt`.
+    """
 
     is_valid: bool
     position: int | None = None
     message: str = ""
     matched: list[str] = []
+    unsure: list[str] = []
     looked_at: int = 0
+
+
+class Doubt(StrEnum):
+    """Why it is not known whether a filter fits a request."""
+
+    # It looks at the body, of which nothing was recorded.
+    NOT_RECORDED = "body_not_recorded"
+    # Nothing of what was recorded of the body fits, and it went on.
+    CUT = "body_cut"
+    # It was not searched, or did not get to an end.
+    TOO_LONG = "search_too_long"
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Of how many requests it is not known for one reason."""
+
+    reason: Doubt
+    count: int
 
 
 class _Question(msgspec.Struct):
@@ -62,6 +88,19 @@ class RuleCheck:
         verdict = self.of(filter)
         if not verdict.is_valid:
             raise Invalid("filter", said(verdict))
+
+
+def doubts(verdict: Verdict, records: Sequence[FlowRecord]) -> Sequence[Doubts]:
+    """Return why it is not known whether a filter fits some of these records."""
+    unsure = set(verdict.unsure)
+    counts = Counter(_doubt(record) for record in records if record.request_id in unsure)
+    return [Doubts(reason, counts[reason]) for reason in Doubt if counts[reason]]
+
+
+def _doubt(record: FlowRecord) -> Doubt:
+    if record.request.body is None and record.request.size:
+        return Doubt.NOT_RECORDED
+    return Doubt.CUT if record.request.is_cut else Doubt.TOO_LONG
 
 
 def said(verdict: Verdict) -> str:

@@ -1,6 +1,5 @@
 """What can be looked at: flows, bodies in mitmproxy's content views, and all of them as a file."""
 
-import asyncio
 import sys
 from io import BytesIO
 from itertools import batched
@@ -18,16 +17,6 @@ from addons.inspection.updates import encoded
 
 # So many flows are written before others have their turn.
 _AT_ONCE = 100
-# mitmproxy's views that take no longer than a body is long, and unpack nothing.
-VIEWS = frozenset(
-    ("raw", "json", "xml/html", "url-encoded", "multipart form", "image", "hex dump", "hex stream", "query")
-)
-
-
-def keep_safe_views() -> None:
-    """Leave those of mitmproxy's content views that no body can do harm to."""
-    for name in [name for name in contentviews.registry if name not in VIEWS]:
-        del contentviews.registry._by_name[name]
 
 
 class FilterHelp(Guarded, app.FilterHelp):
@@ -115,14 +104,13 @@ class Download(Guarded, app.RequestHandler):
         """Write those that fit a filter, a few at a time."""
         try:
             text = self.get_query_argument("filter", "")
-            fits = filters.parse(text) if text else None
+            flows, fitting = list(self.view), None
+            if text:
+                fitting = await self.settings["searches"].fitting(filters.parse(text), flows)
         except ValueError as reason:
             self.refuse(Refused(400, str(reason)))
             return
-        wanted: list[Any] = []
-        for some in batched(list(self.view), _AT_ONCE):
-            wanted += [each for each in some if fits is None or fits(each)]
-            await asyncio.sleep(0)
+        wanted = [each for each in flows if fitting is None or each.id in fitting]
         try:
             await self.note_saved(len(wanted))
         except Refused as refusal:

@@ -13,7 +13,7 @@ from mitmproxy.tools.web.master import WebMaster
 
 from addons import views
 from addons.endurance import Repeating
-from addons.inspection import looking
+from addons.inspection import safe_views
 from addons.inspection.book import Book
 from addons.inspection.bounds import Bounds
 from addons.inspection.control import Control
@@ -125,6 +125,6 @@ class InspectorMaster(WebMaster):
 
 def _choose_views() -> None:
     """Leave mitmproxy's content views that are safe, and add our own."""
-    looking.keep_safe_views()
+    safe_views.keep_safe_views()
     logging.getLogger("mitmproxy.contentviews").setLevel(logging.CRITICAL)
     views.register()

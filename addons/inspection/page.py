@@ -12,6 +12,7 @@ from mitmproxy.tools.web import app
 from addons.inspection import acting, doors, looking
 from addons.inspection.control import Control
 from addons.inspection.guard import HEADERS, Forbidden, Guard, Missing
+from addons.inspection.searching import Searches
 from addons.inspection.sign_in import Entrance, Sessions
 from addons.inspection.updates import Updates
 from addons.inspection.witness import Witness
@@ -83,6 +84,7 @@ class Page(tornado.web.Application):
             "entrance": entrance,
             "control": control,
             "witness": witness,
+            "searches": Searches(),
             "has_password": has_password,
             # mitmweb's own handlers ask for it when nobody has come in: no password is right here.
             "is_valid_password": lambda password: False,

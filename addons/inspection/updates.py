@@ -9,8 +9,10 @@ from mitmproxy import flow, http
 from mitmproxy.tools.web import app
 
 from addons.inspection import filters
+from addons.inspection.filters import Filter
 from addons.inspection.guard import Guarded
 from addons.inspection.notices import Notices
+from addons.inspection.searching import TOO_SLOW
 
 # What may wait for one browser.
 MOST_MESSAGES = 20_000
@@ -32,6 +34,13 @@ class Updates(Guarded, app.ClientConnection):
 
     _waiting = 0
     _is_slow = False
+    filters: dict[str, Filter]  # type: ignore[assignment]
+
+    def __init__(self, application: app.Application, request: Any, **more: Any) -> None:
+        super().__init__(application, request, **more)
+        self._searches: dict[str, asyncio.Task[None]] = {}
+        # What has been found of flows since a search began, by the name of its filter.
+        self._news: dict[str, dict[str, bool]] = {}
 
     async def prepare(self) -> None:
         """Let nobody pass who may not."""
@@ -57,6 +66,8 @@ class Updates(Guarded, app.ClientConnection):
     def on_close(self) -> None:
         """End."""
         super().on_close()  # type: ignore[no-untyped-call]
+        for search in self._searches.values():
+            search.cancel()
         if self.session is not None and self._over in self.session.ending:
             self.session.ending.remove(self._over)
 
@@ -76,24 +87,56 @@ class Updates(Guarded, app.ClientConnection):
             for connection in list(cls.connections):
                 connection.send(encoded)
 
+    def _broadcast_flow(self, type: Any, f: flow.Flow, flow_json: dict[str, Any]) -> None:
+        fits = {name: wanted(f) for name, wanted in self.filters.items()}
+        self.send(self._json_dumps({"type": type, "payload": {"flow": flow_json, "matching_filters": fits}}))
+        for name, found in self._news.items():
+            found[f.id] = fits.get(name, False)
+        for name in [name for name, wanted in self.filters.items() if wanted.is_slow and name not in self._searches]:
+            self._give_up(name, TOO_SLOW)
+
     def update_filter(self, name: str, expr: str) -> None:
-        """Say which flows fit a filter, now and with each update. One that cannot be used fits none."""
+        """Say which flows fit a filter, soon and with each update. One that cannot be used fits none."""
         if name not in self.filters and len(self.filters) >= MOST_FILTERS:
             raise ValueError("too many filters")
         self.filters.pop(name, None)
-        fitting: list[str] | None = None
-        if expr:
-            try:
-                found = filters.parse(expr)
-            except ValueError as reason:
-                fitting = []
-                self.send(self._json_dumps({"type": "events/add", "payload": _notice(str(reason))}))
-            else:
-                self.filters[name] = found
-                fitting = [each.id for each in self.application.master.view if found(each)]
-        self.send(
-            self._json_dumps({"type": "flows/filterUpdate", "payload": {"name": name, "matching_flow_ids": fitting}})
-        )
+        if name in self._searches:
+            self._searches.pop(name).cancel()
+            del self._news[name]
+        if not expr:
+            self._tell_fitting(name, None)
+            return
+        try:
+            self.filters[name] = filters.parse(expr)
+        except ValueError as reason:
+            self._give_up(name, str(reason))
+        else:
+            self._news[name] = {}
+            self._searches[name] = asyncio.create_task(self._search(name, self.filters[name], self._news[name]))
+
+    async def _search(self, name: str, wanted: Filter, news: dict[str, bool]) -> None:
+        try:
+            flows = self.application.master.view
+            fitting = await self.settings["searches"].fitting(wanted, list(flows))
+        except ValueError as reason:
+            self._give_up(name, str(reason))
+        else:
+            fitting -= news.keys()
+            fitting |= {each for each, fits in news.items() if fits}
+            self._tell_fitting(name, [each.id for each in flows if each.id in fitting])
+        finally:
+            if self._news.get(name) is news:
+                del self._news[name]
+                self._searches.pop(name, None)
+
+    def _give_up(self, name: str, reason: str) -> None:
+        self.filters.pop(name, None)
+        self.send(self._json_dumps({"type": "events/add", "payload": _notice(reason)}))
+        self._tell_fitting(name, [])
+
+    def _tell_fitting(self, name: str, fitting: list[str] | None) -> None:
+        told = {"name": name, "matching_flow_ids": fitting}
+        self.send(self._json_dumps({"type": "flows/filterUpdate", "payload": told}))
 
     def send(self, message: bytes) -> None:
         """Send something after all that waits already."""

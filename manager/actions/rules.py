@@ -14,7 +14,7 @@ from manager.current import demand, demand_everything, note, now, scope, service
 from manager.etags import Expected
 from manager.flows import Wanted
 from manager.principals import Role
-from manager.rule_check import Verdict
+from manager.rule_check import Doubts, Verdict, doubts
 from manager.tables import Rule
 
 # Filters are tried on so many of the latest flows, whose bodies have so many bytes together at most.
@@ -23,10 +23,14 @@ MOST_TRIED, MOST_TRIED_BYTES = 2000, 32 << 20
 
 @dataclass(frozen=True)
 class Trial:
-    """What is to be said of a filter, and whether it was tried on all that there are."""
+    """What is to be said of a filter, and whether it was tried on all that there are.
+
+    `doubts` says why it is not known of some requests whether it fits them.
+    """
 
     verdict: Verdict
     is_whole: bool
+    doubts: Sequence[Doubts]
 
 
 def create(body: Mapping[str, Any], run: Run[Rule] | None = None) -> Rule:
@@ -101,12 +105,16 @@ def order(ids: Sequence[UUID], expected: Expected = ANY) -> Sequence[Rule]:
 
 
 def check(filter: str, project_id: UUID | None = None) -> Trial:
-    """Try a filter on what was recorded lately. Raises Forbidden, Invalid, Unavailable, RedisError."""
+    """Try a filter on what was recorded lately and let in: rules are not asked about other requests.
+
+    Raises Forbidden, Invalid, Unavailable, RedisError.
+    """
     demand(Role.OPERATOR)
     text = flow_rules.check_filter(filter)
-    wanted = Wanted(scope().narrowed(project_id))
+    wanted = Wanted(scope().narrowed(project_id), fits=flows.was_admitted)
     found = flows.find(services().redis, wanted, MOST_TRIED, most_kept=MOST_TRIED_BYTES)
-    return Trial(services().rule_check.of(text, found.records), found.is_whole)
+    verdict = services().rule_check.of(text, found.records)
+    return Trial(verdict, found.is_whole, doubts(verdict, found.records))
 
 
 def _check(body: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from manager.api.fields import Changes, Moment, Name, Truth, Whole, described_te
 from manager.api.once import once
 from manager.current import scope, services
 from manager.principals import Role
+from manager.rule_check import Doubt
 from manager.tables import Rule
 from shared.rules_schema import LONGEST_FILTER, LONGEST_HOLD_SECONDS, Action, OnDeadline
 
@@ -111,6 +112,19 @@ class Check(ma.Schema):
     )
 
 
+class DoubtView(ma.Schema):
+    """Why it is not known of some requests whether a filter fits them."""
+
+    reason = ma.fields.String(
+        validate=ma.validate.OneOf(list(Doubt)),
+        metadata={
+            "description": "Of the body nothing was recorded, as its project's capture or a rule says; or it was cut,"
+            " and what was recorded does not fit; or the search takes too long."
+        },
+    )
+    count = ma.fields.Integer(metadata={"description": "Of how many requests."})
+
+
 class CheckView(ma.Schema):
     """What is to be said of a filter."""
 
@@ -123,13 +137,22 @@ class CheckView(ma.Schema):
     message = ma.fields.String(attribute="verdict.message", metadata={"description": "Why it is wrong."})
     count = ma.fields.Function(
         lambda trial: len(trial.verdict.matched),
-        metadata={"type": "integer", "description": "How many of the recorded flows it fits."},
+        metadata={"type": "integer", "description": "How many of the recorded flows it certainly fits."},
     )
     matched = ma.fields.List(
         ma.fields.String(), attribute="verdict.matched", metadata={"description": "The ids of their requests."}
     )
+    unsure_count = ma.fields.Function(
+        lambda trial: len(trial.verdict.unsure),
+        metadata={"type": "integer", "description": "Of how many nobody can say whether it fits them."},
+    )
+    unsure = ma.fields.List(
+        ma.fields.String(), attribute="verdict.unsure", metadata={"description": "The ids of their requests."}
+    )
+    doubts = ma.fields.List(ma.fields.Nested(DoubtView), metadata={"description": "Why nobody can say."})
     looked_at = ma.fields.Integer(
-        attribute="verdict.looked_at", metadata={"description": "On how many flows it was tried, the latest ones."}
+        attribute="verdict.looked_at",
+        metadata={"description": "On how many flows it was tried, the latest ones that were let in."},
     )
     is_whole = ma.fields.Boolean(metadata={"description": "Whether these are all that the feed has."})
 

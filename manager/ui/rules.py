@@ -19,7 +19,7 @@ from manager.rule_check import said
 from manager.tables import Rule
 from manager.ui.blueprint import blueprint, needs
 from manager.ui.edits import Known, edited
-from manager.ui.forms import Blank, Choice, Field, Form, Kind, handled
+from manager.ui.forms import Blank, Choice, Field, Form, Kind, body_of, handled
 from manager.ui.named_project import NamedProject, UtcMoment, name_of, project_field
 from manager.ui.told import told
 from shared.rules_schema import Action, OnDeadline
@@ -82,7 +82,7 @@ def new_rule() -> ResponseReturnValue:
 
     def create(body: Mapping[str, Any]) -> ResponseReturnValue:
         if "try" in request.form:
-            return _tried(form, "rules/new.html", body["filter"])
+            return _tried(form, "rules/new.html", body["filter"], body.get("project_id"))
         told(f"The rule {body['name']} is in force.", lambda: actions.create(body))
         return redirect(url_for("ui.rules"), 303)
 
@@ -100,7 +100,7 @@ def edit_rule(rule_id: UUID) -> ResponseReturnValue:
     values["expires_at"] = rule.expires_at and rule.expires_at.strftime("%Y-%m-%dT%H:%M:%S")
     form = Form(RuleChangesForm(), _fields(), values=values)
     if form.sent is not None and "try" in request.form:
-        return _tried(form, "rules/edit.html", form.sent.get("filter", ""), rule=rule, state=form.sent.get("state", ""))
+        return _tried_anew(form, rule)
 
     def change(body: Mapping[str, Any], expected: Expected) -> ResponseReturnValue:
         if body:
@@ -136,11 +136,20 @@ def move_rule(rule_id: UUID) -> ResponseReturnValue:
     return redirect(url_for("ui.rules"), 303)
 
 
-def _tried(form: Form, template: str, filter: str, **context: Any) -> ResponseReturnValue:
-    """Show a form again, with what its filter fits of what was recorded lately."""
+def _tried_anew(form: Form, rule: Rule) -> ResponseReturnValue:
+    sent, context = body_of(form), {"rule": rule, "state": request.form.get("state", "")}
+    tried = {"filter": sent.get("filter") or "", "project_id": sent.get("project_id")}
+    body = form.load(tried)
+    if body is None:
+        return render_template("rules/edit.html", form=form, trial=None, **context), 422
+    return _tried(form, "rules/edit.html", body["filter"], body["project_id"], **context)
+
+
+def _tried(form: Form, template: str, filter: str, project_id: UUID | None, **context: Any) -> ResponseReturnValue:
+    """Show a form again, with what its filter fits of what was recorded lately: of its project, if it names one."""
     trial: Trial | None = None
     try:
-        trial = actions.check(filter)
+        trial = actions.check(filter, project_id)
         if not trial.verdict.is_valid:
             form.refuse(Invalid("filter", said(trial.verdict)))
     except Invalid as error:

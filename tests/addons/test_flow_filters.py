@@ -248,3 +248,26 @@ def test_no_pattern_takes_time_without_bounds(pattern: str) -> None:
     found.fits(subject(body=b"a" * 100_000 + b"!"))
 
     assert time.perf_counter() - started < 2
+
+
+def test_what_all_patterns_take_together_is_bounded() -> None:
+    parts = [f"~b a[ab]{{{count}}}c" for count in range(400, 498)]
+    fitting = " | ".join(parts[:6])
+
+    with pytest.raises(FilterError, match="too large together") as refused:
+        flow_filters.parse(" | ".join(parts))
+
+    assert flow_filters.parse(fitting).fits(subject()) is False
+    assert refused.value.position == len(fitting) + len(" | ~b ")
+
+
+def test_words_are_not_too_large_together() -> None:
+    words = " ".join(f"~b {word}" for word in ("occupational", "remunerations", "Straßenbahnen", "désolées") * 24)
+
+    assert LONGEST_FILTER * 0.65 < len(words) and flow_filters.parse(words).body_steps
+
+
+def test_json_in_json_evades_nothing() -> None:
+    body = rb'{"tool_calls":[{"function":{"arguments":"{\"a\":\"k\\u0065epme\"}"}}]}'
+
+    assert fits("~b keepme", body=body) is True

@@ -1,20 +1,30 @@
 """Rules of asking rules: in order, until one decides; large bodies beside the loop and not without end."""
 
+import asyncio
 import random
-import time
 
 import pytest
 
 from addons.filter_subject import Subject
-from addons.judging import LONGEST_TAG, MOST_TAGS, Judges, judge
-from addons.rule_book import CompiledRule, compiled
+from addons.judging import AT_ONCE_BYTES, LONGEST_TAG, MOST_TAGS, Judges, is_quick, judge
+from addons.rule_book import Chapter, CompiledRule, chapters, compiled
 from shared.rules_schema import Action, Rule
 
 NOW = 1_000_000
 
 
-def subject(body: bytes | None = b"a plan") -> Subject:
-    return Subject("POST", "https://api.example/v1/chat", [], "", body, True, lambda tags: " ".join(tags))
+# What RE2 takes its longest for: some 4 µs for each byte.
+SLOW = "a[ab]{900}c"
+RANDOM = bytes(random.Random(1).choices(b"ab", k=300_000))  # noqa: S311
+
+
+def subject(body: bytes | None = b"a plan", **headers: str) -> Subject:
+    lines = list(headers.items())
+    return Subject("POST", "https://api.example/v1/chat", lines, "", body, True, lambda tags: " ".join(tags))
+
+
+def chapter(*written: tuple[str, Action]) -> Chapter:
+    return chapters(rules(*written))[""]
 
 
 def rules(*written: tuple[str, Action]) -> list[CompiledRule]:
@@ -72,21 +82,78 @@ def test_tags_are_bounded() -> None:
     assert len(verdict.tags) == MOST_TAGS and {len(tag) for tag in verdict.tags} == {LONGEST_TAG}
 
 
+@pytest.mark.parametrize(
+    ("written", "about", "expected"),
+    [
+        (["~b salary"] * 20, subject(RANDOM[:2000]), True),
+        (["~b salary"], subject(RANDOM[:AT_ONCE_BYTES]), True),
+        (["~b salary"], subject(RANDOM[: AT_ONCE_BYTES + 1]), False),
+        (["~u files"], subject(RANDOM), True),
+        ([f"~b {SLOW}"], subject(RANDOM[:2000]), False),
+        (["~b salary | ~b wages | ~b bonus"] * 200, subject(RANDOM[:2000]), False),
+        ([f"~h {SLOW}"], subject(x="a" * 20_000), False),
+        ([f"~h {SLOW}"], subject(x="a"), True),
+    ],
+    ids=["usual", "large", "larger", "only heads", "slow", "many rules", "slow for heads", "short head"],
+)
+def test_what_takes_long_is_not_judged_while_others_wait(written: list[str], about: Subject, expected: bool) -> None:
+    assert is_quick(chapter(*[(filter, Action.DENY) for filter in written]), about) is expected
+
+
 async def test_a_search_that_takes_too_long_ends_as_if_the_body_could_not_be_read() -> None:
     judges = Judges(seconds=0.05)
-    body = bytes(random.Random(1).choices(b"ab", k=300_000))  # noqa: S311
-    started = time.perf_counter()
 
-    verdict = await judges.judge(rules(("~b 'a[ab]{900}c'", Action.DENY)), subject(body), NOW)
+    verdict = await judges.judge(chapter((f"~b {SLOW}", Action.DENY)), subject(RANDOM), NOW, "p")
 
     judges.done()
-    assert verdict.decided is not None and time.perf_counter() - started < 30
+    assert verdict.decided is not None
+
+
+async def test_when_the_time_is_over_no_other_search_begins() -> None:
+    judges, about = Judges(seconds=0.05), subject(RANDOM)
+
+    await judges.judge(chapter(*[(f"~b {SLOW}", Action.TAG)] * 500), about, NOW, "p")
+    freed = [asyncio.to_thread(judges._threads.submit(lambda: None).result) for _ in range(8)]
+    await asyncio.wait_for(asyncio.gather(*freed), 60)  # All of the searches would take five minutes.
+
+    judges.done()
+    assert not about.affords(1)
+
+
+async def test_the_searches_of_one_project_do_not_keep_others_waiting() -> None:
+    judges = Judges(seconds=60)
+    asked = chapter((f"~b {SLOW}", Action.DENY))
+    slow = [asyncio.create_task(judges.judge(asked, subject(RANDOM), NOW, "slow")) for _ in range(20)]
+    await asyncio.sleep(0)
+
+    verdict = await judges.judge(chapter(("~b needle", Action.DENY)), subject(b"x" * 100_000 + b"needle"), NOW, "other")
+
+    assert verdict.decided is not None and sum(each.done() for each in slow) < len(slow)
+    for each in slow:
+        each.cancel()
+    judges.done()
+
+
+async def test_heads_that_take_too_long_fit_all_but_what_allows() -> None:
+    judges, about = Judges(seconds=0.0), subject(x="a" * 60_000)
+
+    verdict = await judges.judge(chapter((f"~h {SLOW}", Action.ALLOW), (f"~h {SLOW}", Action.DENY)), about, NOW, "p")
+
+    judges.done()
+    assert [hit.action for hit in verdict.hits] == [Action.DENY]
+
+
+def test_a_search_that_nobody_could_wait_for_is_not_begun() -> None:
+    verdict = judge(rules((f"~b {SLOW}", Action.DENY)), subject(b"a" * 2_000_000), NOW)
+
+    assert verdict.decided is not None
 
 
 async def test_a_large_body_is_judged_like_any_other() -> None:
     judges = Judges()
+    about = subject(b"x" * 5_000_000 + b"needle")
 
-    verdict = await judges.judge(rules(("~b needle", Action.DENY)), subject(b"x" * 5_000_000 + b"needle"), NOW)
+    verdict = await judges.judge(chapter(("~b elsewhere", Action.HOLD), ("~b needle", Action.DENY)), about, NOW, "p")
 
     judges.done()
-    assert verdict.decided is not None
+    assert verdict.decided is not None and verdict.decided.action is Action.DENY

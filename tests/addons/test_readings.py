@@ -1,6 +1,7 @@
-"""Rules of how texts may be read: whatever is escaped is undone, once, and what is not stays as it is."""
+"""Rules of how texts may be read: whatever is escaped is undone, level by level, and what is not stays as it is."""
 
 import json
+from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
@@ -31,6 +32,25 @@ def test_any_text_comes_back_from_json_as_it_was(text: str) -> None:
 )
 def test_escapes_are_undone_once(body: bytes, plain: bytes) -> None:
     assert readings.unescaped(body) == plain
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("in_a_form", [False, True])
+def test_json_in_json_is_read_as_deep_as_it_is_hidden(depth: int, in_a_form: bool) -> None:
+    told = r'{"a":"k\u0065epme"}'
+    for _ in range(depth - 1):
+        told = json.dumps({"arguments": told})
+    body, kind = told.encode(), "application/json"
+    if in_a_form:
+        body, kind = urlencode({"x": told}).encode(), "application/x-www-form-urlencoded"
+
+    assert not any(b"keepme" in reading for reading in (body, *readings.of_body(body, kind)[:-1]))
+    assert b"keepme" in readings.of_body(body, kind)[-1]
+
+
+def test_reading_ends() -> None:
+    assert len(readings.of_body(b"\\" * 1024, "application/json")) == 5
+    assert readings.of_body(rb"\q \d", "") == (rb"\q \d",)
 
 
 @pytest.mark.parametrize("body", [b"plain", b"\\\xff", b""], ids=["nothing escaped", "no text", "empty"])

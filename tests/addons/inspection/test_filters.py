@@ -1,13 +1,17 @@
 """Rules of filters: they mean what they mean in mitmproxy, and take no time worth mentioning."""
 
+import asyncio
 import time
 
 import pytest
-from mitmproxy import flowfilter
+from mitmproxy import contentviews, flowfilter
+from mitmproxy.contentviews import Metadata
+from mitmproxy.contentviews._registry import ContentviewRegistry
 from mitmproxy.http import HTTPFlow
 
-from addons.inspection import filters, flows
+from addons.inspection import filters, flows, safe_views
 from addons.inspection.flows import body_of
+from addons.inspection.searching import Searches
 from shared.flow_schema import FlowRecord
 from tests.flow_records import ended
 
@@ -70,8 +74,21 @@ def test_no_pattern_takes_long() -> None:
         "!" * 50 + "~all",
         "a" * 501,
         "~b",
+        '~b "a[ab]{1000}[ab]{1000}[ab]{1000}[ab]{1000}c"',
+        "~b a[ab]{400}c | ~b a[ab]{401}c | ~b a[ab]{402}c",
     ],
-    ids=["open", "look ahead", "back reference", "unknown", "deep", "not not", "long", "nothing"],
+    ids=[
+        "open",
+        "look ahead",
+        "back reference",
+        "unknown",
+        "deep",
+        "not not",
+        "long",
+        "nothing",
+        "large",
+        "large parts",
+    ],
 )
 def test_what_cannot_be_used_is_refused_soon(text: str) -> None:
     began = time.monotonic()
@@ -80,3 +97,51 @@ def test_what_cannot_be_used_is_refused_soon(text: str) -> None:
         filters.parse(text)
 
     assert time.monotonic() - began < 30
+
+
+def test_a_filter_that_takes_too_long_for_a_flow_is_not_asked_any_more() -> None:
+    found = filters.parse("~b a[ab]{900}c | ~all")
+
+    assert found(FLOW) and not found.is_slow
+    assert not found(shown(ended(body=b"ab" * 100_000))) and found.is_slow
+    assert not found(FLOW)
+
+
+async def test_a_search_gives_way_and_ends() -> None:
+    flows, turns = [FLOW] * 50_000, 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    counting = asyncio.create_task(count())
+    assert await Searches().fitting(filters.parse("~comment nightly"), flows) == {FLOW.id}
+    with pytest.raises(ValueError, match="takes too long"):
+        await Searches(most_seconds=0.0).fitting(filters.parse("~comment nightly"), flows)
+    counting.cancel()
+
+    assert turns > 1
+
+
+async def test_searches_wait_for_each_other() -> None:
+    searches, found = Searches(), filters.parse("~all")
+
+    fitting = await asyncio.gather(*[searches.fitting(found, [FLOW]) for _ in range(3)])
+
+    assert fitting == [{FLOW.id}] * 3
+
+
+def test_views_that_take_long_are_for_short_bodies() -> None:
+    registry = ContentviewRegistry()
+    for view in contentviews._views:
+        registry.register(view)
+    safe_views.keep_safe_views(registry)
+    safe_views.keep_safe_views(registry)
+    form, told = registry["URL-encoded"], Metadata(content_type="application/x-www-form-urlencoded")
+
+    assert form.prettify(b"a=%41", told) == "a: A\n" and form.render_priority(b"a=%41", told) == 1
+    long = b"&".join(b"a%d=%%41" % number for number in range(100_000))
+    assert registry.get_view(long, told).name == "Raw" and "others more" in form.prettify(long, told)
+    assert "protobuf" not in registry

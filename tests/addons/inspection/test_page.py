@@ -5,6 +5,7 @@ import gzip
 import json
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -152,6 +153,35 @@ async def test_a_filter_on_a_token_finds_its_flows_now_and_later(operator: Page,
     assert message["payload"]["matching_filters"] == {"search": True}
     assert await wanted("~b '(?=a)'") == []
     assert await wanted("") is None
+    socket.close()
+
+
+async def test_a_filter_that_takes_long_is_let_go_and_says_so(operator: Page, redis_client: redis.Redis) -> None:
+    slow = "~b a[ab]{900}c"
+    tell(redis_client, ended(1))
+    await until(lambda: len(operator.master.book) == 1)
+    socket = await operator.watch()
+    told: list[dict[str, Any]] = []
+
+    async def next_of(kind: str) -> Any:
+        while not (found := [message for message in told if message["type"] == kind]):
+            told.append(json.loads(str(await asyncio.wait_for(socket.read_message(), 10))))
+        told.remove(found[0])
+        return found[0]["payload"]
+
+    await socket.write_message(json.dumps({"type": "flows/updateFilter", "payload": {"name": "search", "expr": slow}}))
+    assert await next_of("flows/filterUpdate") == {"name": "search", "matching_flow_ids": []}
+    tell(redis_client, ended(2, body=b"ab" * 100_000))
+    assert (await next_of("flows/add"))["matching_filters"] == {"search": False}
+    assert "takes too long" in (await next_of("events/add"))["message"]
+    assert await next_of("flows/filterUpdate") == {"name": "search", "matching_flow_ids": []}
+    tell(redis_client, ended(3))
+    assert (await next_of("flows/add"))["matching_filters"] == {}
+
+    await socket.write_message(json.dumps({"type": "flows/updateFilter", "payload": {"name": "search", "expr": slow}}))
+    assert "takes too long" in (await next_of("events/add"))["message"]
+    refused = await operator.get("/flows/dump?filter=" + quote(slow))
+    assert refused.code == 400 and b"takes too long" in refused.body
     socket.close()
 
 

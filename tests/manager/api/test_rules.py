@@ -8,9 +8,10 @@ import pytest
 import redis
 
 from manager.principals import Principal, Role, Scope
+from shared.flow_schema import Message
 from shared.redis_schema import RulesChanged
 from shared.rules_schema import RULES, Action, OnDeadline, Rule, decode_rules
-from tests.flow_records import ended, request_id, tell
+from tests.flow_records import JSON, ended, request_id, tell
 from tests.manager.api.conftest import Api, created, faulty, problem
 from tests.manager.conftest import one_database
 from tests.manager.live_workers import Ear
@@ -194,3 +195,36 @@ def test_a_filter_is_tried_on_what_was_recorded(api: Api, redis_client: redis.Re
     assert (tried["is_valid"], tried["matched"], tried["count"]) == (True, [request_id(2)], 1)
     assert (tried["looked_at"], tried["is_whole"]) == (2, True)
     assert (wrong["is_valid"], wrong["position"]) == (False, 3) and wrong["message"]
+
+
+@one_database
+def test_a_trial_says_about_which_requests_it_does_not_know_and_why(api: Api, redis_client: redis.Redis) -> None:
+    unseen = [ended(number, request=Message(JSON, 70)) for number in range(1, 6)]
+    cut = ended(6, request=Message(JSON, 900, b"hel", is_cut=True))
+    tell(redis_client, *unseen, cut, ended(7))
+
+    tried = api.post("rules/check", filter="~b hello").json
+
+    assert (tried["count"], tried["unsure_count"], tried["looked_at"]) == (0, 6, 7)
+    assert set(tried["unsure"]) == {request_id(number) for number in range(1, 7)}
+    assert tried["doubts"] == [{"reason": "body_not_recorded", "count": 5}, {"reason": "body_cut", "count": 1}]
+    assert api.post("rules/check", filter="~u chat").json["doubts"] == []
+
+
+@one_database
+def test_a_search_that_takes_too_long_is_not_known(api: Api, redis_client: redis.Redis) -> None:
+    body = b"ab" * 1_500_000
+    tell(redis_client, ended(request=Message(JSON, len(body), body)))
+
+    tried = api.post("rules/check", filter="~b a[ab]{900}c").json
+
+    assert tried["doubts"] == [{"reason": "search_too_long", "count": 1}]
+
+
+@one_database
+def test_a_filter_is_not_tried_on_what_was_not_let_in(api: Api, redis_client: redis.Redis) -> None:
+    tell(redis_client, ended(1), ended(2, route="", outcome="refused"), ended(3, route="", project_id="", token_id=""))
+
+    tried = api.post("rules/check", filter="~all").json
+
+    assert (tried["matched"], tried["looked_at"]) == ([request_id(1)], 1)

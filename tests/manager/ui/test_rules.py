@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from manager.tables import Rule
-from tests.flow_records import ended, request_id, tell
+from shared.flow_schema import Message
+from tests.flow_records import JSON, ended, request_id, tell
 from tests.manager.api.conftest import Api, created
 from tests.manager.conftest import Rows, one_database
 from tests.manager.ui.conftest import Browse
@@ -83,6 +84,29 @@ def test_a_filter_is_tried_before_anything_is_saved(browse: Browse, redis_client
 
     assert page.status == 200 and "It fits 1 of 2 recorded requests" in page.text and request_id(2) in page.text
     assert rows.all(Rule) == []
+
+
+def test_a_trial_says_what_is_not_known(browse: Browse, redis_client: redis.Redis) -> None:
+    tell(redis_client, ended(1), *(ended(number, request=Message(JSON, 70)) for number in range(2, 7)))
+
+    page = browse().submit("/ui/rules/new", **{**DENY, "filter": "~b hello", "try": "1"})
+
+    assert "It fits 0 of 6 recorded requests; of 5 it is not known" in page.text
+    assert "5 not known: it looks at bodies, and these were not recorded" in page.text
+
+
+def test_a_filter_is_tried_on_its_project(browse: Browse, api: Api, redis_client: redis.Redis) -> None:
+    project, path = api.project("search"), f"/ui/rules/{made(api)['id']}/edit"
+    tell(redis_client, ended(1), ended(2, project_id=project["id"]))
+    trial = {"filter": "~u chat", "try": "1"}
+
+    new = browse().submit("/ui/rules/new", **{**DENY, **trial}, project_id="search")
+    edited = browse().submit(path, **trial, project_id="search")
+    unknown = browse().submit(path, **trial, project_id="nobody's")
+
+    assert "It fits 1 of 1" in new.text and request_id(2) in new.text and "It fits 1 of 1" in edited.text
+    assert "It fits 2 of 2" in browse().submit(path, **trial).text
+    assert "no project of this name" in unknown.errors()["project_id"] and "It fits" not in unknown.text
 
 
 def test_a_faulty_filter_that_is_tried_says_where(browse: Browse) -> None:
