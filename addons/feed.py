@@ -1,6 +1,6 @@
-"""The way of records to the inspector: a bounded queue with one writer. Who is told nothing loses nothing but a view.
+"""The way of records to the inspector: bounded queues with a writer each. Who is told nothing loses nothing but a view.
 
-Under pressure it is records that go, those that come while the queue is full, and they are counted.
+Under pressure it is records that go, those that come while a queue is full, and they are counted.
 """
 
 import asyncio
@@ -17,8 +17,9 @@ BATCH_BYTES = 256 << 10
 # So much is kept while Redis is away or slow.
 MOST_BYTES = 8 << 20
 MOST_RECORDS = 20_000
-# Of both, requests that nobody was let in with may take one part in so many: whoever has no token pushes nobody out.
+# Requests that nobody was let in with have a way of their own: a queue of one part in so many, and in Redis as well.
 STRANGERS_PART = 8
+STRANGERS_PART_IN_REDIS, LEAST_IN_REDIS = 16, 1 << 20
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 FLUSH_SECONDS = 1.0
@@ -29,7 +30,7 @@ log = logs.get("feed")
 class Sink(Protocol):
     """Where records go."""
 
-    async def feed(self, batch: bytes, most_bytes: int) -> bool:
+    async def feed(self, batch: bytes, most_bytes: int, is_of_strangers: bool = False) -> bool:
         """Append a batch; False if it is too large. Raises StoreUnavailable."""
 
 
@@ -47,12 +48,10 @@ class Counts(Protocol):
 class _Batch:
     content: bytes
     count: int
-    strangers: int
-    strangers_bytes: int
 
 
 class Feed:
-    """Takes encoded records and sends them in batches; `most_bytes` is what the stream in Redis may have."""
+    """Takes encoded records and sends them in batches; `most_bytes` is what their stream in Redis may have."""
 
     def __init__(
         self,
@@ -60,33 +59,30 @@ class Feed:
         counts: Counts,
         most_bytes: int,
         most_kept: int = MOST_BYTES,
+        most_records: int = MOST_RECORDS,
         flush_seconds: float = FLUSH_SECONDS,
+        is_of_strangers: bool = False,
     ) -> None:
         self._sink = sink
         self._counts = counts
         self._most_bytes = most_bytes
         self._most_kept = most_kept
+        self._most_records = most_records
+        self._is_of_strangers = is_of_strangers
         self._flush_seconds = flush_seconds
         self._open: list[bytes] = []
         self._open_bytes = 0
-        self._open_strangers = 0
-        self._open_strangers_bytes = 0
         self._batches: deque[_Batch] = deque()
         self._bytes = 0
         self._records = 0
-        self._strangers = 0
-        self._strangers_bytes = 0
         self._arrived = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
 
-    def has_room(self, is_stranger: bool) -> bool:
+    def has_room(self) -> bool:
         """Tell whether another record is taken; if not, there is no need to make it."""
-        if self._bytes >= self._most_kept or self._records >= MOST_RECORDS:
-            return False
-        is_theirs = self._strangers < MOST_RECORDS // STRANGERS_PART
-        return not is_stranger or (is_theirs and self._strangers_bytes < self._most_kept // STRANGERS_PART)
+        return self._bytes < self._most_kept and self._records < self._most_records
 
-    def append(self, record: bytes, is_stranger: bool) -> None:
+    def append(self, record: bytes) -> None:
         """Take one."""
         if self._open_bytes + len(record) > BATCH_BYTES:
             self.close()
@@ -94,19 +90,14 @@ class Feed:
         self._open_bytes += len(record)
         self._bytes += len(record)
         self._records += 1
-        if is_stranger:
-            self._open_strangers += 1
-            self._open_strangers_bytes += len(record)
-            self._strangers += 1
-            self._strangers_bytes += len(record)
 
     def close(self) -> None:
         """Let what has been taken go out, without waiting for more."""
         if self._open:
             content = join_records(self._open)
-            self._batches.append(_Batch(content, len(self._open), self._open_strangers, self._open_strangers_bytes))
+            self._batches.append(_Batch(content, len(self._open)))
             self._bytes += len(content) - self._open_bytes
-            self._open, self._open_bytes, self._open_strangers, self._open_strangers_bytes = [], 0, 0, 0
+            self._open, self._open_bytes = [], 0
             self._arrived.set()
 
     def running(self) -> None:
@@ -148,13 +139,46 @@ class Feed:
                 await asyncio.sleep(pause)
 
     async def _send(self, batch: _Batch) -> None:
-        is_taken = await self._sink.feed(batch.content, self._most_bytes)
+        is_taken = await self._sink.feed(batch.content, self._most_bytes, self._is_of_strangers)
         self._batches.popleft()
         self._bytes -= len(batch.content)
         self._records -= batch.count
-        self._strangers -= batch.strangers
-        self._strangers_bytes -= batch.strangers_bytes
         if is_taken:
             self._counts.flows_told(batch.count)
         else:
             self._counts.flows_dropped("too_large", batch.count)
+
+
+class Feeds:
+    """Both ways: that of whoever was let in, and that of strangers. `most_bytes` is what all has in Redis."""
+
+    def __init__(self, sink: Sink, counts: Counts, most_bytes: int) -> None:
+        theirs = max(most_bytes // STRANGERS_PART_IN_REDIS, LEAST_IN_REDIS)
+        most_kept, most_records = MOST_BYTES // STRANGERS_PART, MOST_RECORDS // STRANGERS_PART
+        self._admitted = Feed(sink, counts, max(most_bytes - theirs, LEAST_IN_REDIS))
+        self._strangers = Feed(sink, counts, theirs, most_kept, most_records, is_of_strangers=True)
+
+    def _of(self, is_stranger: bool) -> Feed:
+        return self._strangers if is_stranger else self._admitted
+
+    def has_room(self, is_stranger: bool) -> bool:
+        """Tell whether another record is taken; if not, there is no need to make it."""
+        return self._of(is_stranger).has_room()
+
+    def append(self, record: bytes, is_stranger: bool) -> None:
+        """Take one."""
+        self._of(is_stranger).append(record)
+
+    def close(self) -> None:
+        """Let what has been taken go out, without waiting for more."""
+        self._admitted.close()
+        self._strangers.close()
+
+    def running(self) -> None:
+        """Start sending."""
+        self._admitted.running()
+        self._strangers.running()
+
+    async def done(self) -> None:
+        """Send what is left if that is quick."""
+        await asyncio.gather(self._admitted.done(), self._strangers.done())

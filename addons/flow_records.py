@@ -26,7 +26,7 @@ _STRANGER = Project("", "", True, "", (), 0)
 _MOST_KNOWN, _LONGEST_KNOWN = 2000, 200
 _LONGEST_METHOD = 32
 # Of requests that nobody was let in with: headers, and characters of a header or path.
-_MOST_OF_STRANGER, _LONGEST_OF_STRANGER = 32, 200
+_MOST_OF_STRANGER, _LONGEST_OF_STRANGER = 20, 120
 _HOST_MARKS = frozenset(".-:[]")
 
 type Fields = tuple[tuple[bytes, bytes], ...]

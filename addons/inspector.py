@@ -14,7 +14,7 @@ from mitmproxy import http
 
 from addons.call import Calls
 from addons.endurance import Repeating
-from addons.feed import Feed
+from addons.feed import Feeds
 from addons.flow_records import Allowance, Draft, Noted, Tap, draft_of, finish, most_of, takes_bodies
 from addons.held_requests import HeldRequests
 from addons.meter import broke_off, status_of
@@ -32,7 +32,7 @@ GROWTH_SECONDS = 1.0
 # So many are noted from one turn to the next, and of these so many that were not let in: whoever has no token cannot
 # quickly fill what Redis keeps.
 MOST_NOTED = 10_000
-MOST_STRANGERS = 50
+MOST_STRANGERS = 10
 # So much of bodies is kept of requests that have not been told of to their end; beyond, ends of bodies are not shown.
 MOST_TAPPED_BYTES = 64 << 20
 # Records that are made before others get a turn.
@@ -63,7 +63,7 @@ class Inspector:
         self,
         calls: Calls,
         store: Store,
-        feed: Feed,
+        feed: Feeds,
         cost: Callable[[UsageEvent], int | None],
         note_dropped: Callable[[str, int], None],
         is_on: bool = True,

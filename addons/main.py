@@ -24,7 +24,7 @@ from addons.call import Calls  # noqa: E402
 from addons.control import Control  # noqa: E402
 from addons.cors import Cors, Preflight  # noqa: E402
 from addons.credentials import Credentials  # noqa: E402
-from addons.feed import Feed  # noqa: E402
+from addons.feed import Feeds  # noqa: E402
 from addons.flushing import Flushing  # noqa: E402
 from addons.forward import Forward  # noqa: E402
 from addons.gate import Gate  # noqa: E402
@@ -126,7 +126,7 @@ def compose(configuration: settings.Settings) -> list[object]:
     has_certificate = configuration.tls_file is not None
     forward = Forward(calls, table, has_certificate)
     revocation = Revocation(calls, interrupts, metrics.stream_cut)
-    feed = Feed(store, metrics, configuration.feed_mb << 20)
+    feed = Feeds(store, metrics, configuration.feed_mb << 20)
     body, book = RequestBody(calls), RuleBook(store, metrics.rules_rejected)
     inspector = Inspector(calls, store, feed, prices.cost, metrics.flows_dropped, configuration.inspection)
     holding = Holding(store, inspector, reveal, body.check, metrics.requests_held)

@@ -217,12 +217,13 @@ class Store:
         except _FAULTS as error:
             raise self._failed(f"what is in flight could not be told: {error}") from error
 
-    async def feed(self, batch: bytes, most_bytes: int) -> bool:
-        """Append records of flows, and let the oldest go beyond so many bytes; False if the batch alone has more.
+    async def feed(self, batch: bytes, most_bytes: int, is_of_strangers: bool = False) -> bool:
+        """Append records of flows to one of the two streams, and let its oldest go beyond so many bytes.
 
-        Raises StoreUnavailable. It does not travel on the line that requests wait for.
+        Returns False if the batch alone has more. Raises StoreUnavailable. It does not travel on the line that requests
+        wait for.
         """
-        keys, arguments = flow_schema.encode_feed(batch, most_bytes)
+        keys, arguments = flow_schema.encode_feed(batch, most_bytes, is_of_strangers)
         try:
             return int(await self._scripts["feed"](keys, arguments)) >= 0
         except _FAULTS as error:

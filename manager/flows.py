@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from heapq import merge
 from typing import Any, cast
 
 import msgspec
@@ -78,7 +79,7 @@ def find(
     """Return up to so many records that fit; without bodies, these do not take any memory. Raises RedisError."""
     reading = _Reading(wanted, limit, most_kept, bodies)
     read = 0
-    for moment, entry in _entries(client):
+    for moment, entry in _all_entries(client):
         read += sum(map(len, entry.values()))
         if read > most_bytes:
             return reading.found(is_whole=False)
@@ -174,11 +175,16 @@ class _Reading:
         return Found(list(self._known.values()), is_whole)
 
 
-def _entries(client: "redis.Redis") -> Iterator[tuple[int, dict[bytes, bytes]]]:
-    """Yield the entries of the feed and when they came, in ms since the epoch, the newest first."""
+def _all_entries(client: "redis.Redis") -> Iterator[tuple[int, dict[bytes, bytes]]]:
+    """Yield the entries of both streams and when they came, in ms since the epoch, the newest first."""
+    streams = (_entries(client, stream) for stream in (flow_schema.FLOWS, flow_schema.STRANGERS))
+    return merge(*streams, key=lambda found: found[0], reverse=True)
+
+
+def _entries(client: "redis.Redis", stream: str) -> Iterator[tuple[int, dict[bytes, bytes]]]:
     last = "+"
     while True:
-        batch = cast(Any, client.xrevrange(flow_schema.FLOWS, max=last, count=_ENTRIES))
+        batch = cast(Any, client.xrevrange(stream, max=last, count=_ENTRIES))
         for name, entry in batch:
             yield int(name.partition(b"-")[0]), entry
         if len(batch) < _ENTRIES:

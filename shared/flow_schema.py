@@ -14,8 +14,10 @@ from shared.redis_schema import PREFIX, ContractError
 from shared.rules_schema import LONGEST_HOLD_SECONDS
 
 FLOWS = f"{PREFIX}flows"
-# How many bytes the entries of the stream have together; kept by `feed.lua`.
-FLOWS_BYTES = f"{PREFIX}flows:bytes"
+# The same of requests that nobody was let in with: whoever has no token pushes nobody else out.
+STRANGERS = f"{PREFIX}flows:strangers"
+# How many bytes the entries of each stream have together; kept by `feed.lua`.
+FLOWS_BYTES, STRANGERS_BYTES = f"{FLOWS}:bytes", f"{STRANGERS}:bytes"
 FLOWS_FIELD = "flows"
 # What is known of a request that is held, by its id, as long as it may be: the record with its whole body.
 HELD_PREFIX = f"{PREFIX}held:"
@@ -117,9 +119,12 @@ def join_records(records: Sequence[bytes]) -> bytes:
     return msgspec.msgpack.encode([msgspec.Raw(record) for record in records])
 
 
-def encode_feed(batch: bytes, most_bytes: int) -> tuple[list[str], list[str | bytes | int]]:
-    """Return KEYS and ARGV of the `feed` script, which keeps the stream within so many bytes."""
-    return [FLOWS, FLOWS_BYTES], [most_bytes, FLOWS_FIELD, batch]
+def encode_feed(
+    batch: bytes, most_bytes: int, is_of_strangers: bool = False
+) -> tuple[list[str], list[str | bytes | int]]:
+    """Return KEYS and ARGV of the `feed` script, which keeps a stream within so many bytes."""
+    keys = [STRANGERS, STRANGERS_BYTES] if is_of_strangers else [FLOWS, FLOWS_BYTES]
+    return keys, [most_bytes, FLOWS_FIELD, batch]
 
 
 def decode_batch(entry: Mapping[bytes, bytes]) -> list[FlowRecord]:

@@ -65,9 +65,9 @@ def held(number: int = 1, revision: int = 2, **changes: Any) -> FlowRecord:
     return record(number, revision, Phase.HELD, **told | {"held_until": STARTED + 60} | changes)
 
 
-def tell(client: "redis.Redis", *records: FlowRecord) -> None:
+def tell(client: "redis.Redis", *records: FlowRecord, stream: str = FLOWS) -> None:
     """Put records into the feed, as one entry."""
-    client.xadd(FLOWS, {FLOWS_FIELD: flow_schema.encode_batch(records)})
+    client.xadd(stream, {FLOWS_FIELD: flow_schema.encode_batch(records)})
 
 
 def hold(client: "redis.Redis", told: FlowRecord, body: bytes = ASKED) -> None:

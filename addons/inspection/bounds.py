@@ -1,7 +1,12 @@
-"""How much the inspector keeps: so many flows, and so many bytes of what they show. The oldest go first."""
+"""How much the inspector keeps: so many flows, and so many bytes of what they show. The oldest go first.
+
+Of requests that nobody was let in with a part is kept at most: whoever has no token pushes nobody else out.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+STRANGERS_PART = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +19,11 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A flow that is kept: its size in bytes, and whether somebody has to decide about it."""
+    """A flow that is kept: its size in bytes, whether somebody has to decide about it, and whether it is nobody's."""
 
     size: int
     is_held: bool
+    is_of_stranger: bool = False
 
 
 class Ledger:
@@ -26,6 +32,7 @@ class Ledger:
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._entries: dict[str, Entry] = {}
+        self._strangers: dict[str, None] = {}
         self._size = 0
 
     @property
@@ -42,13 +49,22 @@ class Ledger:
         """Something is kept from now on, or has another size. It does not become younger by that."""
         self._size += entry.size - self._entries.get(name, Entry(0, False)).size
         self._entries[name] = entry
+        if entry.is_of_stranger:
+            self._strangers[name] = None
+        else:
+            self._strangers.pop(name, None)
 
     def surplus(self) -> Iterator[str]:
         """Forget what is too much, and say what that is: the oldest, and those that are held last."""
+        while len(self._strangers) > max(1, self._bounds.flows // STRANGERS_PART):
+            yield self._forget(next(iter(self._strangers)))
         while self._entries and (len(self._entries) > self._bounds.flows or self._size > self._bounds.size):
-            name = next(self._free(), None) or next(iter(self._entries))
-            self._size -= self._entries.pop(name).size
-            yield name
+            yield self._forget(next(self._free(), None) or next(iter(self._entries)))
+
+    def _forget(self, name: str) -> str:
+        self._size -= self._entries.pop(name).size
+        self._strangers.pop(name, None)
+        return name
 
     def _free(self) -> Iterator[str]:
         return (name for name, entry in self._entries.items() if not entry.is_held)

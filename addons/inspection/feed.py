@@ -13,7 +13,7 @@ import redis.exceptions
 from addons.endurance import endure
 from addons.inspection.notices import Notices
 from shared import flow_schema, logs, redis_schema
-from shared.flow_schema import FLOWS, FlowRecord, Phase
+from shared.flow_schema import FLOWS, STRANGERS, FlowRecord, Phase
 
 BEGINNING = "0-0"
 # How long one look waits for news. It is well below what a call to Redis may take.
@@ -42,7 +42,7 @@ class Feed:
         self._take, self._take_held = take, take_held
         self._notices = notices
         self._pause_seconds = pause_seconds
-        self._cursor = BEGINNING
+        self._cursors: dict[str, str] = {FLOWS: BEGINNING, STRANGERS: BEGINNING}
         self._is_away = False
         self._task: asyncio.Task[None] | None = None
 
@@ -76,18 +76,19 @@ class Feed:
 
     async def _find_place(self) -> None:
         """Begin again if Redis has lost what was read: ids of now might be lower than ours."""
-        last = await self._client.xrevrange(FLOWS, count=1)
-        if self._cursor != BEGINNING and (not last or _order(cast(bytes, last[0][0])) < _order(self._cursor)):
-            self._cursor = BEGINNING
+        for stream, cursor in self._cursors.items():
+            last = await self._client.xrevrange(stream, count=1)
+            if cursor != BEGINNING and (not last or _order(cast(bytes, last[0][0])) < _order(cursor)):
+                self._cursors[stream] = BEGINNING
         if self._is_away:
             self._notices.add("info", "Redis is there again.")
             self._is_away = False
 
     async def look(self, block_ms: int = BLOCK_MS) -> int:
         """Read what is new, or wait for it; returns how many entries that was. Raises RedisError, OSError."""
-        entries = _entries(await self._client.xread({FLOWS: self._cursor}, count=ENTRIES, block=block_ms))
-        for entry_id, fields in entries:
-            self._cursor = entry_id.decode()
+        entries = _entries(await self._client.xread(cast(Any, self._cursors), count=ENTRIES, block=block_ms))
+        for stream, entry_id, fields in entries:
+            self._cursors[stream.decode()] = entry_id.decode()
             records = _records(fields)
             self._take(records)
             for request_id in _held(records):
@@ -118,13 +119,14 @@ def _held(records: Iterable[FlowRecord]) -> list[str]:
     return [request_id for request_id, phase in last.items() if phase is Phase.HELD]
 
 
-def _entries(answer: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+def _entries(answer: Any) -> list[tuple[bytes, bytes, dict[bytes, bytes]]]:
+    """Return of each entry its stream, its id and its fields."""
     # The client answers a list under RESP2 and a mapping under RESP3.
     if not answer:
         return []
     if isinstance(answer, dict):
-        return [entry for batches in answer.values() for batch in batches for entry in batch]
-    return [entry for _, entries in answer for entry in entries]
+        return [(name, *entry) for name, batches in answer.items() for batch in batches for entry in batch]
+    return [(name, *entry) for name, entries in answer for entry in entries]
 
 
 def _order(entry_id: bytes | str) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from addons.feed import BATCH_BYTES, MOST_RECORDS, STRANGERS_PART, Feed
+from addons.feed import BATCH_BYTES, MOST_RECORDS, STRANGERS_PART, Feed, Feeds
 from addons.store import Store, StoreUnavailable
 from shared import flow_schema, redis_schema
 from shared.flow_schema import FLOWS, FLOWS_BYTES, FlowRecord, Message, Phase, decode_batch, encode_record
@@ -27,13 +27,15 @@ class Sink:
     def __init__(self) -> None:
         self.taken: list[list[str]] = []
         self.sizes: list[int] = []
+        self.bounds: dict[bool, int] = {}
         self.faults = 0
         self.fits = True
 
-    async def feed(self, batch: bytes, most_bytes: int) -> bool:
+    async def feed(self, batch: bytes, most_bytes: int, is_of_strangers: bool = False) -> bool:
         if self.faults:
             self.faults -= 1
             raise StoreUnavailable("away")
+        self.bounds[is_of_strangers] = most_bytes
         self.taken.append([each.request_id for each in decode_batch({b"flows": batch})])
         self.sizes.append(len(batch))
         return self.fits
@@ -66,12 +68,12 @@ async def test_what_belongs_together_goes_out_together(counts: Counts) -> None:
     sink = Sink()
     feed = Feed(sink, counts, 1 << 20)
     for name in "abc":
-        feed.append(record(name), False)
+        feed.append(record(name))
     feed.close()
 
     feed.running()
     await until(lambda: counts.told == 3)
-    feed.append(record("d"), False)
+    feed.append(record("d"))
     await feed.done()
 
     assert sink.taken == [["a", "b", "c"], ["d"]]
@@ -82,7 +84,7 @@ async def test_no_batch_is_larger_than_it_may_be(counts: Counts) -> None:
     sink = Sink()
     feed = Feed(sink, counts, 1 << 30)
     for number in range(40):
-        feed.append(record(str(number), "x" * 30_000), False)
+        feed.append(record(str(number), "x" * 30_000))
 
     await feed.done()
 
@@ -94,46 +96,49 @@ async def test_while_redis_is_away_a_bounded_number_is_kept_and_told_later(count
     sink = Sink()
     sink.faults = 1
     feed = Feed(sink, counts, 1 << 20, most_kept=1000)
-    feed.append(record("a", "x" * 600), False)
-    had_room = feed.has_room(False)
-    feed.append(record("b", "x" * 600), False)
+    feed.append(record("a", "x" * 600))
+    had_room = feed.has_room()
+    feed.append(record("b", "x" * 600))
     feed.close()
 
     feed.running()
-    is_full = not feed.has_room(False)
+    is_full = not feed.has_room()
     await until(lambda: counts.told == 2)
 
-    assert (had_room, is_full, feed.has_room(False)) == (True, True, True)
+    assert (had_room, is_full, feed.has_room()) == (True, True, True)
     assert sink.taken == [["a", "b"]]
     await feed.done()
 
 
-async def test_who_was_not_let_in_takes_a_part_only(counts: Counts) -> None:
-    feed = Feed(Sink(), counts, 1 << 20, most_kept=1 << 30)
+async def test_who_was_not_let_in_takes_a_way_of_their_own(counts: Counts) -> None:
+    sink = Sink()
+    feeds = Feeds(sink, counts, 64 << 20)
     for _ in range(MOST_RECORDS // STRANGERS_PART):
-        feed.append(b"\x90", True)
+        feeds.append(record("s"), True)
+    feeds.append(record("a"), False)
 
-    assert (feed.has_room(True), feed.has_room(False)) == (False, True)
+    assert (feeds.has_room(True), feeds.has_room(False)) == (False, True)
+    feeds.close()
+    await feeds.done()
+    assert counts.told == MOST_RECORDS // STRANGERS_PART + 1 and ["a"] in sink.taken
+    assert sink.bounds == {False: 60 << 20, True: 4 << 20}
 
 
 async def test_who_was_not_let_in_takes_a_part_of_the_bytes_only(counts: Counts) -> None:
-    feed = Feed(Sink(), counts, 1 << 20, most_kept=80_000)
-    for number in range(5):
-        feed.append(record(str(number), "x" * 2_000), True)
-    feed.close()
-    is_full = not feed.has_room(True)
-    feed.append(record("a"), False)
-    has_room = feed.has_room(False)
-    await feed.done()
+    feeds = Feeds(Sink(), counts, 1 << 20)
+    for number in range(9):
+        feeds.append(record(str(number), "x" * 120_000), True)
 
-    assert (is_full, has_room, feed.has_room(True)) == (True, True, True)
+    assert (feeds.has_room(True), feeds.has_room(False)) == (False, True)
+    await feeds.done()
+    assert feeds.has_room(True)
 
 
 async def test_what_is_too_large_for_the_stream_is_counted(counts: Counts) -> None:
     sink = Sink()
     sink.fits = False
     feed = Feed(sink, counts, 10)
-    feed.append(record("a"), False)
+    feed.append(record("a"))
 
     await feed.done()
 
@@ -144,7 +149,7 @@ async def test_at_the_end_nobody_waits_long_for_redis(counts: Counts) -> None:
     sink = Sink()
     sink.faults = 1000
     feed = Feed(sink, counts, 1 << 20, flush_seconds=0.01)
-    feed.append(record("a"), False)
+    feed.append(record("a"))
 
     async with asyncio.timeout(2):
         await feed.done()

@@ -9,7 +9,7 @@ import redis
 from mitmproxy.master import Master
 
 from shared import tokens
-from shared.flow_schema import FLOWS, FLOWS_BYTES, FlowRecord, Phase, decode_batch
+from shared.flow_schema import FLOWS, FLOWS_BYTES, STRANGERS, FlowRecord, Phase, decode_batch
 from shared.inspection import Capture, Hidden, Inspection
 from tests.addons.test_proxy import KEY, PLAIN, Tenant, answering, exchange, post, provided
 from tests.addons.test_proxy import configuration as configuration  # a fixture
@@ -33,7 +33,10 @@ class Reader:
         self._redis = client
 
     def all(self) -> list[FlowRecord]:
-        entries: list[tuple[bytes, dict[bytes, bytes]]] = self._redis.xrange(FLOWS)  # type: ignore[assignment]
+        entries: list[tuple[bytes, dict[bytes, bytes]]] = [
+            *self._redis.xrange(FLOWS),  # type: ignore[misc]
+            *self._redis.xrange(STRANGERS),  # type: ignore[misc]
+        ]
         return [record for _, entry in entries for record in decode_batch(entry)]
 
     def raw(self) -> bytes:

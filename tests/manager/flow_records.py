@@ -46,9 +46,9 @@ def record(request_id: str = "r1", **fields: Any) -> FlowRecord:
     return msgspec.structs.replace(RECORD, request_id=request_id, **fields)
 
 
-def tell(client: redis.Redis, *records: FlowRecord) -> None:
+def tell(client: redis.Redis, *records: FlowRecord, stream: str = FLOWS) -> None:
     """Tell of them in one entry of the feed."""
-    client.xadd(FLOWS, {FLOWS_FIELD: encode_batch(records)})
+    client.xadd(stream, {FLOWS_FIELD: encode_batch(records)})
 
 
 def hold(client: redis.Redis, told: FlowRecord) -> None:

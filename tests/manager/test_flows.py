@@ -12,7 +12,7 @@ from manager import flows
 from manager.errors import NotFound
 from manager.flows import Wanted
 from manager.principals import Scope
-from shared.flow_schema import FLOWS, Message, Phase, held_key
+from shared.flow_schema import FLOWS, STRANGERS, Message, Phase, held_key
 from tests.manager.conftest import NOW, PROJECT_ID
 from tests.manager.flow_records import ANSWERED, ASKED, RECORD, hold, record, tell
 
@@ -30,6 +30,15 @@ def test_those_come_first_that_were_told_of_last(redis_client: redis.Redis) -> N
     assert ids(redis_client) == ["r3", "r2", "r1"]
     assert ids(redis_client, limit=2) == ["r3", "r2"]
     assert not flows.find(redis_client, Wanted(), 2).is_whole and flows.find(redis_client, Wanted(), 4).is_whole
+
+
+def test_what_was_not_let_in_is_found_among_the_others(redis_client: redis.Redis) -> None:
+    tell(redis_client, record("r1"))
+    tell(redis_client, record("r2", project_id=""), stream=STRANGERS)
+    tell(redis_client, record("r3"))
+
+    assert set(ids(redis_client)) == {"r1", "r2", "r3"}
+    assert ids(redis_client, scope=Scope(frozenset([OTHER]))) == []
 
 
 def test_a_feed_of_many_entries_is_read_to_its_end(redis_client: redis.Redis) -> None:

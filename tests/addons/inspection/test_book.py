@@ -205,6 +205,14 @@ def test_the_oldest_flows_go_first_and_those_that_are_held_last(view: View) -> N
     assert len(book) == 3 and book.find(request_id(2)) is None
 
 
+def test_strangers_push_nobody_out(view: View) -> None:
+    book = Book(view, Bounds(16, 1 << 20), "")
+
+    book.take([ended(1), *(ended(number, project_id="") for number in range(2, 100)), ended(100)])
+
+    assert [flow.id for flow in view] == [request_id(number) for number in (1, 98, 99, 100)]
+
+
 def test_if_all_are_held_the_oldest_goes(view: View) -> None:
     book = Book(view, Bounds(2, 1 << 20), "")
 

