@@ -112,7 +112,9 @@ class Updates(Guarded, app.ClientConnection):
             self._give_up(name, str(reason))
         else:
             self._news[name] = {}
-            self._searches[name] = asyncio.create_task(self._search(name, self.filters[name], self._news[name]))
+            search = asyncio.create_task(self._search(name, self.filters[name], self._news[name]))
+            if not search.done():  # As it may be at once with mitmproxy's loop.
+                self._searches[name] = search
 
     async def _search(self, name: str, wanted: Filter, news: dict[str, bool]) -> None:
         try:

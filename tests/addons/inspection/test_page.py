@@ -133,7 +133,11 @@ async def test_a_flow_appears_grows_and_ends_while_somebody_watches(operator: Pa
     socket.close()
 
 
-async def test_a_filter_on_a_token_finds_its_flows_now_and_later(operator: Page, redis_client: redis.Redis) -> None:
+@pytest.mark.parametrize("is_eager", [False, True], ids=["lazy tasks", "eager tasks"])
+async def test_a_filter_on_a_token_finds_its_flows_now_and_later(
+    operator: Page, redis_client: redis.Redis, is_eager: bool
+) -> None:
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory if is_eager else None)
     tell(redis_client, ended(1), ended(2, token_label="daily"))
     await until(lambda: len(operator.master.book) == 2)
     socket = await operator.watch()
@@ -151,6 +155,7 @@ async def test_a_filter_on_a_token_finds_its_flows_now_and_later(operator: Page,
     tell(redis_client, ended(3))
     message = json.loads(str(await asyncio.wait_for(socket.read_message(), 10)))
     assert message["payload"]["matching_filters"] == {"search": True}
+    assert await wanted("") is None
     assert await wanted("~b '(?=a)'") == []
     assert await wanted("") is None
     socket.close()
