@@ -27,6 +27,8 @@ MOST_BYTES = 512 << 20
 # The bodies of what is found may have so many together.
 MOST_KEPT_BYTES = 128 << 20
 _ENTRIES = 32
+# One part in so many of what is found may be requests that nobody was let in with.
+STRANGERS_PART = 8
 # An entry may have been added by another clock than that of its requests, and they may have waited in their worker.
 _SLACK_MS = 60_000
 log = logs.get("flows")
@@ -131,6 +133,9 @@ class _Reading:
         # What is asked for by its id, is looked for in bytes before anything is made of them.
         self._marks = None if wanted.request_ids is None else [each.encode() for each in wanted.request_ids]
         self._known: dict[str, FlowRecord] = {}
+        # Requests that nobody was let in with leave room for the others, unless they are asked for.
+        self._room_for_strangers = limit if wanted.request_ids is not None else max(1, limit // STRANGERS_PART)
+        self._has_left_out = False
 
     def take(self, entry: dict[bytes, bytes]) -> None:
         packed = entry.get(flow_schema.FLOWS_FIELD.encode(), b"")
@@ -149,6 +154,11 @@ class _Reading:
         known = self._known.get(record.request_id)
         if known is None and (self.is_full or not self._wanted.includes(record)):
             return
+        if known is None and not was_admitted(record):
+            if self._room_for_strangers <= 0:
+                self._has_left_out = True
+                return
+            self._room_for_strangers -= 1
         record = record if self._bodies else _bare(record)
         if known is not None:
             older, newer = sorted((known, record), key=lambda each: each.revision)
@@ -172,7 +182,7 @@ class _Reading:
         return ids is not None and len(self._known) == len(set(ids)) and self.has_bodies
 
     def found(self, *, is_whole: bool) -> Found:
-        return Found(list(self._known.values()), is_whole)
+        return Found(list(self._known.values()), is_whole and not self._has_left_out)
 
 
 def _all_entries(client: "redis.Redis") -> Iterator[tuple[int, dict[bytes, bytes]]]:

@@ -225,4 +225,4 @@ def _entry(known: Known) -> Entry:
     bodies = sum(len(body.content or b"") for body in (known.request, known.response) if body is not None)
     # What is edited is there three times: as it came, as it is, and to go back to.
     edited = 2 * len(flow.request.raw_content or b"") if known.edited is not None else 0
-    return Entry(heads + len(record.url) + bodies + edited, record.phase is Phase.HELD, not record.project_id)
+    return Entry(heads + len(record.url) + bodies + edited, record.phase is Phase.HELD, not record.route)

@@ -59,12 +59,14 @@ class Ledger:
         while len(self._strangers) > max(1, self._bounds.flows // STRANGERS_PART):
             yield self._forget(next(iter(self._strangers)))
         while self._entries and (len(self._entries) > self._bounds.flows or self._size > self._bounds.size):
-            yield self._forget(next(self._free(), None) or next(iter(self._entries)))
+            yield self._forget(self._first())
 
     def _forget(self, name: str) -> str:
         self._size -= self._entries.pop(name).size
         self._strangers.pop(name, None)
         return name
 
-    def _free(self) -> Iterator[str]:
-        return (name for name, entry in self._entries.items() if not entry.is_held)
+    def _first(self) -> str:
+        """Return what goes first: a stranger's, then the oldest that nobody has to decide about."""
+        free = (name for name, entry in self._entries.items() if not entry.is_held)
+        return next(iter(self._strangers), None) or next(free, None) or next(iter(self._entries))

@@ -1,8 +1,9 @@
 """Requests in flight: ended by their ids, and those that are held decided about."""
 
 import hashlib
-import json
 from typing import Any
+
+import msgspec
 
 from manager import audit, live, texts
 from manager.current import demand, note, scope, services
@@ -61,8 +62,8 @@ def _edited(found: One, body: str) -> bytes | None:
 
 def _is_object(body: bytes) -> bool:
     try:
-        return isinstance(json.loads(body), dict)
-    except (ValueError, RecursionError):
+        return isinstance(msgspec.json.decode(body), dict)  # As strictly as a worker reads it.
+    except (msgspec.DecodeError, RecursionError):
         return False
 
 

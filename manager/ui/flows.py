@@ -17,7 +17,7 @@ from manager.live import One
 from manager.principals import Role
 from manager.ui.addresses import in_mitmweb
 from manager.ui.blueprint import blueprint, needs
-from manager.ui.form_fields import Field, Kind
+from manager.ui.form_fields import Blank, Field, Kind
 from manager.ui.forms import Form, handled
 from manager.ui.live import about
 from shared.flow_schema import FlowRecord, Message
@@ -28,6 +28,7 @@ _BODY = Field(
     "Body",
     help="What stands in brackets, such as [email 1], was hidden; the original is put back where it still stands.",
     kind=Kind.TEXTAREA,
+    blank=Blank.EMPTY,
 )
 
 

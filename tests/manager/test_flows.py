@@ -38,6 +38,10 @@ def test_what_was_not_let_in_is_found_among_the_others(redis_client: redis.Redis
     tell(redis_client, record("r3"))
 
     assert set(ids(redis_client)) == {"r1", "r2", "r3"}
+    tell(redis_client, *(record(f"s{number}", project_id="", route="") for number in range(50)), stream=STRANGERS)
+    found = flows.find(redis_client, Wanted(), 16)
+    assert {each.request_id for each in found.records if each.project_id} == {"r1", "r3"} and not found.is_whole
+    assert len(ids(redis_client, request_ids=[f"s{number}" for number in range(50)])) == 50
     assert ids(redis_client, scope=Scope(frozenset([OTHER]))) == []
 
 

@@ -208,9 +208,12 @@ def test_the_oldest_flows_go_first_and_those_that_are_held_last(view: View) -> N
 def test_strangers_push_nobody_out(view: View) -> None:
     book = Book(view, Bounds(16, 1 << 20), "")
 
-    book.take([ended(1), *(ended(number, project_id="") for number in range(2, 100)), ended(100)])
+    book.take([ended(1), *(ended(number, route="") for number in range(2, 100)), ended(100)])
+    first = [flow.id for flow in view]
+    book.take([ended(number) for number in range(101, 115)])
 
-    assert [flow.id for flow in view] == [request_id(number) for number in (1, 98, 99, 100)]
+    assert first == [request_id(number) for number in (1, 98, 99, 100)]
+    assert [flow.id for flow in view] == [request_id(number) for number in (1, *range(100, 115))]
 
 
 def test_if_all_are_held_the_oldest_goes(view: View) -> None:

@@ -184,7 +184,7 @@ def test_a_decision_is_there_for_as_long_as_a_request_may_be_held(api: Api, redi
     assert min(redis_client.pttl(key) for key in keys) > LONGEST_HOLD_SECONDS * 1000
 
 
-@pytest.mark.parametrize("edited", ["", "no JSON", "[]", "{", '"text"', "[" * 100_000])
+@pytest.mark.parametrize("edited", ["", "no JSON", "[]", "{", '"text"', '{"n": NaN}', "[" * 100_000])
 @one_database
 def test_what_the_proxy_would_not_take_costs_the_client_nothing(
     api: Api, redis_client: redis.Redis, ear: Ear, edited: str

@@ -108,6 +108,18 @@ def test_another_body_goes_out_without_the_line_ends_of_browsers(
     assert redis_client.get(flow_schema.edit_key(HELD)) == b'{\n"model": "m"}'
 
 
+@pytest.mark.parametrize("body", ["", "[]", "no JSON"])
+def test_a_body_that_would_be_refused_is_shown_again_and_the_request_stays_held(
+    browse: Browse, redis_client: redis.Redis, token: dict[str, Any], ear: Ear, body: str
+) -> None:
+    hold(redis_client, token)
+
+    page = browse("operator").submit(f"/ui/live/{HELD}", body=body)
+
+    assert page.status == 422 and "Must be a JSON object" in page.text
+    assert page.one("textarea").get_text().strip() == body and ear.heard() == []
+
+
 def test_a_body_that_is_not_shown_whole_is_not_offered(
     browse: Browse, redis_client: redis.Redis, token: dict[str, Any], ear: Ear
 ) -> None:
