@@ -34,7 +34,7 @@ SIZE = 20_000
 FAULTS = {
     "none": Fault(),
     "delayed": Fault(delay_s=0.05),
-    "throttled": Fault(bytes_per_s=20_000),
+    "throttled": Fault(bytes_per_s=60_000),
     "refused": Fault(refuse=True),
     "mute": Fault(mute=True),
     "garbage": Fault(garbage=GARBAGE),

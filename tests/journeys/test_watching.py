@@ -152,6 +152,9 @@ def test_a_held_request_is_refused_by_an_operator(
 # mitmweb
 
 
+expect.set_options(timeout=30_000)
+
+
 @pytest.fixture
 def officer(installation: Installation, inspector: Inspector) -> Iterator[Page]:
     """mitmweb, as somebody sees it who has signed in."""

@@ -17,11 +17,11 @@ from manager.running import Phase, Post, Running
 
 # A proxy that writes down the signals which it gets, one in a line.
 PROXY = """
-import signal, sys
+import os, signal, sys
 from pathlib import Path
 from manager.running import DRAIN, RELOAD, Phase, Post
 for number in (RELOAD, DRAIN):
-    signal.signal(number, lambda number, _: print(signal.Signals(number).name, flush=True))
+    signal.signal(number, lambda number, _: os.write(1, signal.Signals(number).name.encode() + b"\\n"))
 post = Post(Path(sys.argv[1]), 8080, 2)
 post.tell(Phase.SERVING)
 print("ready", flush=True)

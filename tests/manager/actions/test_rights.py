@@ -105,6 +105,7 @@ def test_every_action_is_listed_here() -> None:
         "flows.read_live",
         "flows.export",
         "flows.open_inspector",
+        "flows.note_readings",
         "projects.state",
         "tokens.state",
         "limits.state",
