@@ -22,7 +22,7 @@ from manager import db, programs
 from manager.stores import connect_redis
 from manager.supervisor import Program, Supervisor
 from shared import sealing, settings
-from shared.flow_schema import FLOWS
+from shared.flow_schema import FLOWS, STRANGERS
 from shared.settings import Plane, Settings
 from tests.ports import accepts
 from tests.ports import free_port as free_port
@@ -307,7 +307,7 @@ def start(installation: Installation, tmp_path: Path) -> Iterator[StartInspector
 @pytest.fixture
 def inspector(start: StartInspector, installation: Installation) -> Inspector:
     with installation.redis() as client:
-        client.delete(FLOWS)
+        client.delete(FLOWS, STRANGERS)
     return start()
 
 

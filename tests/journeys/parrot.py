@@ -16,7 +16,8 @@ class Parrot(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:  # noqa: N802 - the name that http.server calls
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        said = f"heard {asked['messages'][-1]['content']} with {self.headers['authorization']}"
+        key = self.headers["authorization"].removeprefix("Bearer ")  # Behind that word anything is masked.
+        said = f"heard {asked['messages'][-1]['content']} with {key}"
         is_packed = "gzip" in self.headers.get("accept-encoding", "")
         self.send_response(200)
         if is_packed:

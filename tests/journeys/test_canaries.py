@@ -95,7 +95,7 @@ def spelled_out(product: Installation, token: Token, said: str) -> None:
             json.loads(answer.text)["choices"][0]["message"]
         ]
         heard = "".join(part["content"] for part in parts)
-        assert said in heard and heard.endswith(f"Bearer {BARE_KEY}"), coding
+        assert said in heard and heard.endswith(f"with {BARE_KEY}"), coding
 
 
 def crashed(product: Installation, secrets: tuple[str, ...]) -> Sinks:
