@@ -138,7 +138,7 @@ class Inspector:
         if inspection.capture is Capture.OFF:
             return None
         noted = Noted(flow.request, flow.client_conn.peername, call, inspection)
-        noted.has_bodies = takes_bodies(inspection, call.request_id)
+        noted.has_bodies = call.caller is not None and takes_bodies(inspection, call.request_id)
         return noted
 
     def _end(self, flow: http.HTTPFlow, is_broken: bool) -> None:

@@ -55,7 +55,7 @@ class Ledger:
             self._strangers.pop(name, None)
 
     def surplus(self) -> Iterator[str]:
-        """Forget what is too much, and say what that is: the oldest, and those that are held last."""
+        """Forget what is too much, and say what that is: strangers' first, then the oldest, held ones last."""
         while len(self._strangers) > max(1, self._bounds.flows // STRANGERS_PART):
             yield self._forget(next(iter(self._strangers)))
         while self._entries and (len(self._entries) > self._bounds.flows or self._size > self._bounds.size):

@@ -7,7 +7,7 @@ import msgspec
 from shared.flow_schema import REMARKS, FlowRecord, quoted, remark
 
 _NAMES = "|".join((*REMARKS, "reason", "failed"))
-_OURS = re.compile(rf'(?:(?P<name>{_NAMES})=(?P<value>"(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s+|$))*')
+_OURS = re.compile(rf'(?:(?:{_NAMES})=(?:"(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s+|$))*')
 _REASON = re.compile(r'(?:^|\s)reason=("(?:[^"\\]|\\.)*")')
 
 

@@ -20,11 +20,11 @@ from addons.inspection.control import Control
 from addons.inspection.feed import Feed
 from addons.inspection.guard import Guard
 from addons.inspection.manager_line import ManagerLine, manager_url
-from addons.inspection.missing import Missing
 from addons.inspection.notices import Notices
 from addons.inspection.page import Page
 from addons.inspection.sign_in import CONFIRM_SECONDS, Confirming, Entrance, Sessions
 from addons.inspection.throttle import Throttle
+from addons.inspection.untold import Untold
 from addons.inspection.updates import Updates
 from addons.inspection.witness import Witness
 from shared import logs, redis_servers
@@ -70,7 +70,7 @@ class InspectorMaster(WebMaster):
         pool = redis_servers.async_pool(settings.redis_url, REDIS_SECONDS, _REDIS_CONNECTIONS)
         client = redis.asyncio.Redis.from_pool(pool)
         self.feed = Feed(client, self.book.take, self.book.take_held, self.events)  # type: ignore[arg-type]
-        self._missing = Missing(client, self.book)
+        self._untold = Untold(client, self.book)
         guard = Guard(settings.inspector_host, settings.inspector_url)
         self._witness, has_password = Witness(self._line), bool(settings.inspector_password)
         page = Page(self, guard, self.sessions, entrance, control, self._witness, has_password)
@@ -103,7 +103,7 @@ class InspectorMaster(WebMaster):
         )
         self._server.listen(self._settings.inspector_port, self._settings.inspector_host)
         self.feed.running()
-        self._missing.start()
+        self._untold.start()
         self._witness.start()
         self._confirming.start()
         await self.addons.trigger_event(hooks.RunningHook())
@@ -113,7 +113,7 @@ class InspectorMaster(WebMaster):
         """Let go of everything."""
         self._server.stop()
         await self._confirming.stop()
-        await self._missing.stop()
+        await self._untold.stop()
         await self._witness.stop()
         await self.feed.done()
         for session in self.sessions:

@@ -210,6 +210,20 @@ async def test_who_was_refused_is_told_of_without_a_project(driver: Driver, feed
     assert feed.strangers == [True]
 
 
+async def test_of_who_was_refused_no_body_is_told_whatever_their_project_captures(driver: Driver) -> None:
+    flow = driver.begin()
+    driver.calls.of(flow).project = replace(driver.caller.project, inspection=FULL)
+    flow.__dict__.pop("_llm_proxy_noted")
+    driver.room.requestheaders(flow)
+    driver.room.request(flow)
+    driver.refuse(flow)
+
+    [*_, told] = await driver.told()
+
+    assert not told.has_bodies and told.request.body is None and told.response is not None
+    assert told.response.body is None
+
+
 @pytest.mark.parametrize("host", ["a b", '"><script>', "x/../y", ""])
 async def test_a_host_that_is_none_is_not_told(driver: Driver, host: str) -> None:
     driver.refuse(driver.begin(None, host=host))
@@ -279,7 +293,7 @@ async def test_samples_have_bodies_by_their_id(driver: Driver) -> None:
     for last in ("7fffffff", "80000000"):
         flow = request("POST", "/v1/x", BODY)
         call = driver.calls.of(flow)
-        call.request_id = "0" * 24 + last
+        call.request_id, call.caller = "0" * 24 + last, driver.caller
         call.project = replace(driver.caller.project, inspection=half)
         driver.room.requestheaders(flow)
 
@@ -338,7 +352,7 @@ async def test_what_is_too_long_is_cut(driver: Driver) -> None:
 async def test_an_upload_is_watched_as_it_passes(driver: Driver) -> None:
     flow = request("POST", "/v1/files", content_type="text/plain")
     call = driver.calls.of(flow)
-    call.project = replace(driver.caller.project, inspection=HIDING)
+    call.caller, call.project = driver.caller, replace(driver.caller.project, inspection=HIDING)
     call.head = flow.request.headers.fields
     flow.request.stream = True
     driver.room.requestheaders(flow)

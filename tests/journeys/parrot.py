@@ -59,11 +59,13 @@ def _choice(kind: str, text: str) -> dict[str, object]:
 
 
 @contextmanager
-def parrot() -> Iterator[str]:
-    """Run one; its URL."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Parrot) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
+def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Run a provider of one's own; its URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -17,7 +17,7 @@ import requests
 from wsproto import events
 
 from tests.journeys.conftest import Inspector, Installation, StartInspector, Token, kill, until
-from tests.journeys.parrot import parrot
+from tests.journeys.parrot import Parrot, serving
 from tests.journeys.test_resilience import Asked
 from tests.journeys.test_secrets import written
 from tests.journeys.test_watching import MAIL, WATCHED, chat, streaming
@@ -55,7 +55,7 @@ def test_no_sink_has_a_key_a_token_or_what_is_to_be_hidden(
         headers = {"x-mock-behaviour": json.dumps(behaviour)}
         with suppress(openai.APIError):
             list(client.chat.completions.create(**asked, stream=True, extra_headers=headers))
-    with parrot() as url:
+    with serving(Parrot) as url:
         spelled_out(
             product, product.token(product.project("parrot", inspection=WATCHED, base_url=url, api_key=BARE_KEY)), said
         )

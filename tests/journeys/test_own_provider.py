@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 import requests
 
 from tests.journeys.conftest import Installation, Token, until
+from tests.journeys.parrot import serving
 
 DRIPS = 6
 
@@ -50,12 +51,8 @@ class Acme(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def acme_url() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Acme) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        serving.join()
+    with serving(Acme) as url:
+        yield url
 
 
 @pytest.fixture

@@ -179,12 +179,15 @@ def rows(page: Page) -> Locator:
 def test_a_stream_of_worker_two_shows_up_live_is_found_and_killed(
     installation: Installation, watched: Token, officer: Page
 ) -> None:
+    # What earlier tests have asked for may end only now.
+    own = "~comment project=test_a_stream_of_worker_two"
+    officer.get_by_placeholder("Search").fill(own)
     other = installation.token(watched.project_id, label="daily")
     installation.client(other).chat.completions.create(**chat("hello"))
     expect(rows(officer)).to_have_count(1)
     asked = Asked(installation, watched, worker=1, chunks=100_000, chunk_interval_ms=20)
     expect(rows(officer)).to_have_count(2)
-    officer.get_by_placeholder("Search").fill("~comment token=nightly")
+    officer.get_by_placeholder("Search").fill(f"{own} & ~comment token=nightly")
     expect(rows(officer)).to_have_count(1)
 
     rows(officer).first.click()
@@ -210,7 +213,7 @@ def test_a_held_request_is_edited_and_resumed_on_the_page(
     rule(action="hold", filter="~bq transfer", hold_seconds=120)
     client = installation.client(watched, 1)
     thread, results = in_thread(lambda: client.chat.completions.create(**chat(f"transfer 900 to {MAIL}")))
-    officer.get_by_placeholder("Search").fill("~comment state=held")
+    officer.get_by_placeholder("Search").fill("~comment project=test_a_held_request_is_edited & ~comment state=held")
     rows(officer).first.click()
     officer.get_by_text("Request", exact=True).first.click()
     officer.get_by_text("Edit", exact=True).first.click()

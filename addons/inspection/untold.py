@@ -27,7 +27,7 @@ _FAULTS = (redis.exceptions.RedisError, OSError, TimeoutError)
 log = logs.get("inspector")
 
 
-class Missing:
+class Untold:
     """One task for the life of the inspector."""
 
     def __init__(
@@ -41,7 +41,7 @@ class Missing:
         self._book = book
         self._quiet_seconds = quiet_seconds
         self._suspected: set[str] = set()
-        self._looking = Repeating(self.look, "missing", pause_seconds)
+        self._looking = Repeating(self.look, "untold", pause_seconds)
 
     def start(self) -> None:
         """Start looking."""
@@ -52,10 +52,10 @@ class Missing:
         await self._looking.stop()
 
     async def look(self) -> None:
-        """Show the end of each request that is missing in two looks."""
+        """Show as ended whatever two looks in a row have found to be so."""
         quiet = self._book.quiet(self._quiet_seconds)
         try:
-            found = await self._missing(quiet) if quiet else {}
+            found = await self._ended(quiet) if quiet else {}
         except _FAULTS:
             return  # Whoever reads the feed tells that Redis is away.
         suspected, self._suspected = self._suspected, set(found)
@@ -65,7 +65,7 @@ class Missing:
                 log.info("end_not_told", request_id=request_id, outcome=found[request_id])
                 self._book.ended_untold(known, found[request_id])
 
-    async def _missing(self, quiet: Sequence[Known]) -> dict[str, str]:
+    async def _ended(self, quiet: Sequence[Known]) -> dict[str, str]:
         names = list({known.record.worker for known in quiet})
         is_there = dict(zip(names, await self._presence(names), strict=True))
         # Those who are there tell what they have for as long as somebody watches.

@@ -11,7 +11,7 @@ from mitmproxy.addons.view import View
 
 from addons.inspection.book import Book
 from addons.inspection.bounds import Bounds
-from addons.inspection.missing import Missing
+from addons.inspection.untold import Untold
 from shared import live_schema, redis_schema, redis_servers
 from shared.live_schema import RunningRequest, Snapshot, State
 from tests.flow_records import ended, held, record, request_id, streaming
@@ -25,9 +25,9 @@ def book() -> Book:
 
 
 @pytest.fixture
-async def missing(book: Book, valkey_url: str, redis_client: redis.Redis) -> AsyncIterator[Missing]:
+async def untold(book: Book, valkey_url: str, redis_client: redis.Redis) -> AsyncIterator[Untold]:
     client = redis.asyncio.Redis.from_pool(redis_servers.async_pool(valkey_url, 5, 4))
-    yield Missing(client, book, quiet_seconds=0)
+    yield Untold(client, book, quiet_seconds=0)
     await client.aclose()
 
 
@@ -52,39 +52,39 @@ def outcome(book: Book, number: int = 1) -> tuple[bool, str, str]:
 
 @pytest.mark.parametrize("ago_s", [None, 60], ids=["unheard of", "quiet for a minute"])
 async def test_of_a_worker_that_died_nothing_runs(
-    missing: Missing, book: Book, redis_client: redis.Redis, ago_s: float | None
+    untold: Untold, book: Book, redis_client: redis.Redis, ago_s: float | None
 ) -> None:
     if ago_s is not None:
         is_there(redis_client, ago_s)
     book.take([streaming(1), ended(2)])
 
-    await missing.look()
+    await untold.look()
     assert outcome(book)[0], "One look might have come just when Redis had been restarted."
-    await missing.look()
+    await untold.look()
 
     assert outcome(book) == (False, "lost", "Its worker died.")
     assert outcome(book, 2)[1] == "finished" and "outcome=lost" in book.find(request_id(1)).flow.comment  # type: ignore[union-attr]
 
 
-async def test_what_a_dead_worker_held_is_held_no_longer(missing: Missing, book: Book) -> None:
+async def test_what_a_dead_worker_held_is_held_no_longer(untold: Untold, book: Book) -> None:
     book.take([held(1)])
 
-    await missing.look()
-    await missing.look()
+    await untold.look()
+    await untold.look()
     book.take([record(number) for number in range(2, 102)])
 
     assert book.find(request_id(1)) is None, "It goes like any other."
 
 
 async def test_what_a_worker_says_it_runs_runs_and_all_else_has_ended(
-    missing: Missing, book: Book, redis_client: redis.Redis
+    untold: Untold, book: Book, redis_client: redis.Redis
 ) -> None:
     is_there(redis_client)
     book.take([streaming(1), streaming(2)])
     tells(redis_client, request_id(1))
 
-    await missing.look()
-    await missing.look()
+    await untold.look()
+    await untold.look()
 
     assert outcome(book, 1)[:2] == (True, "")
     assert outcome(book, 2) == (False, "untold", "It has ended; how, has not been told.")
@@ -92,23 +92,23 @@ async def test_what_a_worker_says_it_runs_runs_and_all_else_has_ended(
 
 @pytest.mark.parametrize("told", ["nothing", "only some"])
 async def test_who_has_not_told_of_all_is_believed_to_run_them(
-    missing: Missing, book: Book, redis_client: redis.Redis, told: str
+    untold: Untold, book: Book, redis_client: redis.Redis, told: str
 ) -> None:
     is_there(redis_client)
     book.take([streaming(1)])
     if told == "only some":
         tells(redis_client, request_id(2), count=1001)
 
-    await missing.look()
-    await missing.look()
+    await untold.look()
+    await untold.look()
 
     assert outcome(book)[0] and redis_client.exists(live_schema.WATCHED)
 
 
-async def test_what_is_told_after_all_is_shown_as_it_is_told(missing: Missing, book: Book) -> None:
+async def test_what_is_told_after_all_is_shown_as_it_is_told(untold: Untold, book: Book) -> None:
     book.take([streaming(1)])
-    await missing.look()
-    await missing.look()
+    await untold.look()
+    await untold.look()
 
     book.take([streaming(1, revision=3)])
     assert outcome(book)[:2] == (True, "")
@@ -118,18 +118,18 @@ async def test_what_is_told_after_all_is_shown_as_it_is_told(missing: Missing, b
 
 
 async def test_nobody_is_asked_while_nothing_is_quiet(
-    book: Book, valkey_url: str, redis_client: redis.Redis, missing: Missing
+    book: Book, valkey_url: str, redis_client: redis.Redis, untold: Untold
 ) -> None:
     book.take([ended(1)])
 
-    await missing.look()
+    await untold.look()
 
     assert not redis_client.exists(live_schema.WATCHED)
 
 
 async def test_without_redis_nothing_is_known_to_have_ended(book: Book) -> None:
     client = redis.asyncio.Redis.from_pool(redis_servers.async_pool("redis://127.0.0.1:1", 0.1, 1))
-    alone = Missing(client, book, quiet_seconds=0)
+    alone = Untold(client, book, quiet_seconds=0)
     book.take([streaming(1)])
 
     await alone.look()
